@@ -1,0 +1,73 @@
+# Everything by name; `make` alone lists it. demo and test need nothing beforehand but Python 3.11 or newer.
+# make test ARGS='-k store'   make demo ARGS=--list   make setup PYTHON=python3.12
+
+ARGS :=
+PYTHON := $(shell command -v python3 python3.14 python3.13 python3.12 python3.11)
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+VM32 := .vm/.tried
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint bench vm wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(DEV) $(VM32) ## all that the targets below do first: .venv with the Python packages, the 32-bit VM
+
+demo: $(RUNTIME) $(VM32) ## the tour: an update that works and updates that fail, on emulated boards
+	@$(BIN)/hanlab demo $(ARGS)
+
+test: $(DEV) $(VM32) ## the tests (pytest)
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(DEV) ## ruff check, ruff format --check, mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(RUNTIME) $(VM32) ## speed and memory, as a table
+	@$(BIN)/python -m hanlab.bench_report $(ARGS)
+
+vm: ## try again to get the 32-bit MicroPython VM into .vm
+	@rm -f $(VM32)
+	@$(MAKE) --no-print-directory $(VM32)
+
+wheel: $(RUNTIME) ## dist/hanlab-*.whl, with firmware/ and boards/ inside
+	@$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+clean: ## remove what make made; .hanlab (your labs' flash) stays
+	rm -rf $(VENV) .vm dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment; the tools of `dev` come on top of what the demo needs.
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	@echo 'Python packages: pip installs hanlab into $(VENV)'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	@echo 'Python packages: pip installs hanlab and its development tools into $(VENV)'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        $$python -c 'import ensurepip, venv' 2>/dev/null || { \
+	            echo "$$python cannot make a virtual environment; on Debian and Ubuntu: sudo apt install python3-venv"; \
+	            exit 1; }; \
+	        exec $$python -m venv --clear $(VENV); \
+	    fi; \
+	done; \
+	echo 'hanlab needs Python 3.11 or newer, and there is none; or say which: make PYTHON=/path/to/python3.12'; exit 1
+
+# Once, whatever comes of it: without it the boards run in the 64-bit VM that pip installs. `make vm` tries again.
+$(VM32): boards/get-vm32.sh
+	@mkdir -p .vm
+	@boards/get-vm32.sh .vm || true
+	@touch $@

@@ -1,0 +1,1 @@
+"""hanlab: a SMETS1 home area network on a desk."""

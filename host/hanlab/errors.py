@@ -1,0 +1,24 @@
+"""The one exception family of hanlab: what happened, the numbers, the next step."""
+
+
+class HanlabError(Exception):
+    """Something the user can act on; the CLI prints it without a traceback.
+
+    `exit_code` is 1 where a device or a service refused, 2 for wrong usage or environment.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, next_step: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.next_step})" if self.next_step else self.what
+
+
+class UsageError(HanlabError):
+    """Wrong usage or environment: a name that does not exist, a file that cannot be read."""
+
+    exit_code = 2
