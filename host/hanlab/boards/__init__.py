@@ -1,0 +1,1 @@
+"""Boards, the Device Models they can play, and the MicroPython VM of the emulated ones."""

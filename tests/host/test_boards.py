@@ -1,0 +1,221 @@
+"""Board files and Device Models: what they say, and what a wrong one is answered with."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hanlab import resources
+from hanlab.boards import data
+from hanlab.boards.data import (
+    board_names,
+    load_board,
+    load_model,
+    model_names,
+)
+from hanlab.errors import UsageError
+
+
+@pytest.fixture
+def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of boards/ that a test may spoil."""
+    copy = tmp_path / "boards"
+    shutil.copytree(resources.boards_dir(), copy)
+    monkeypatch.setattr(data, "boards_dir", lambda: copy)
+    return copy
+
+
+def spoil(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_there_are_two_boards_and_the_two_sets_of_the_rules() -> None:
+    assert board_names() == ["esp32-devkitc", "pico"]
+    assert model_names() == ["am110r", "pipit-500", "sed-v3", "skyline-i510"]
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_a_board_can_be_what_it_says(name: str) -> None:
+    board = load_board(name)
+    assert board.memory.heap < board.memory.ram
+    assert board.flash.filesystem < board.flash.size
+    assert board.uart.irq_level <= board.uart.fifo
+    assert board.uart.baud <= board.uart.max_baud
+    # what the window promises, the ring holds; one request at a time where flash work stops the UART
+    assert board.smp.buf_size * board.smp.buf_count <= board.uart.rxbuf
+    if board.flash.stops_uart and not board.uart.flow_control:
+        assert board.smp.buf_count == 1
+    pins = [p for uart in (board.uart.wan, board.uart.han) for p in dataclasses.astuple(uart)]
+    used = [p for p in pins if p is not None]
+    assert len(set(used)) == len(used)
+
+
+def test_only_the_pico_stops_its_uart_for_flash_work() -> None:
+    assert load_board("pico").flash.stops_uart
+    assert not load_board("esp32-devkitc").flash.stops_uart
+
+
+@pytest.mark.parametrize(
+    ("name", "manufacturer", "device_type", "firmware", "hardware"),
+    [
+        ("Skyline i-510", "Secure", "CHF", "HUB3F0X", "0x02"),  # rules 124, 126
+        ("Pipit 500", "Secure", "PPMID", "IHDAE05", None),  # rule 126
+        ("AM110R", "Elster", "CHF", "03.07.09 (49) - REV09", "10"),  # rules 125, 127
+        ("SED V3", "Chameleon", "PPMID", "2.08.01", None),  # rule 127
+    ],
+)
+def test_models_are_those_of_the_dmc_tables(
+    name: str, manufacturer: str, device_type: str, firmware: str, hardware: str | None
+) -> None:
+    model = load_model(name)
+    assert (model.manufacturer, model.device_type) == (manufacturer, device_type)
+    assert model.firmware_version == firmware
+    assert hardware in (model.hardware_version, None)
+    assert ("hardware_version" in model.illustrative) == (hardware is None)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_duis_version_is_the_manufacturers_string_or_marked(name: str) -> None:  # rule 145
+    model = load_model(name)
+    assert len(model.duis_version) <= 8
+    same = model.duis_version == model.firmware_version
+    assert same or "duis_version" in model.illustrative
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_no_store_limit_passes_for_a_documents(name: str) -> None:  # rules 3, 9
+    assert "store.capacity" in load_model(name).illustrative_keys()
+
+
+def test_hubs_differ_in_what_the_rules_say_they_do() -> None:
+    skyline, am110r = load_model("skyline-i510"), load_model("am110r")
+    assert skyline.update is not None
+    assert am110r.update is not None
+    assert skyline.store.capacity != am110r.store.capacity  # rule 3
+    assert (skyline.update.third_party_ppmid, am110r.update.third_party_ppmid) == (False, True)
+    assert "Annex D" in skyline.s1sr_clauses  # rule 26
+    assert skyline.update.needs_metadata
+    assert am110r.update.needs_metadata  # rule 28
+    assert skyline.update.metadata_manufacturer != am110r.update.metadata_manufacturer  # rule 29
+    assert {skyline.update.activation_steps, am110r.update.activation_steps} == {1, 2}
+    assert "18.63(d)" in skyline.s1sr_clauses  # rule 6
+    assert "update.activation_steps" in skyline.illustrative_keys()
+    assert "update.third_party_ppmid" not in skyline.illustrative_keys()  # rules 22 to 27
+
+
+@pytest.mark.parametrize("name", ["skyline-i510", "SKYLINE-I510", "Skyline i-510", "skyline I-510"])
+def test_a_model_is_found_by_file_or_model_name_in_any_case(name: str) -> None:
+    assert load_model(name).model == "Skyline i-510"
+
+
+def test_a_board_is_found_by_its_own_name() -> None:
+    assert load_board("raspberry pi pico") == load_board("pico")
+
+
+def test_an_unknown_board_names_those_there_are_and_the_likely_one() -> None:
+    with pytest.raises(UsageError) as e:
+        load_board("pcio")
+    assert e.value.what == "there is no board 'pcio'; there are esp32-devkitc, pico"
+    assert e.value.next_step == "did you mean pico?"
+
+
+@pytest.mark.parametrize("name", ["", "zzz", "../models/sed-v3", "models/sed-v3.toml"])
+def test_an_unknown_model_names_those_there_are(name: str) -> None:
+    with pytest.raises(UsageError, match=r"no Device Model .*skyline-i510"):
+        load_model(name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("heap = ", "heep = ", "the key memory.heap is missing"),
+        ("rxbuf = ", "wobble = 1\nrxbuf = ", "the key uart.wobble is unknown"),
+        ("rxbuf = 4096", 'rxbuf = "4096"', "uart.rxbuf has to be a whole number"),
+        ("baud = 115_200", "baud = -1", "uart.baud has to be a whole number, 0 or more"),
+        ("stops_uart = true", "stops_uart = 1", "flash.stops_uart has to be true or false"),
+        ("ble = false", "ble =", "is no TOML"),
+        ("{ tx = 4, rx = 5 }", "4", "uart.han has to be a table"),
+        ('family = "rp2"', 'family = "z80"', "family = 'z80' does not exist"),
+        ("sector = 4096", "sector = 5000", "flash.filesystem = 1,441,792 is no multiple of 5,000"),
+        ("sector = 4096", "sector = 0", "flash.filesystem = 1,441,792 is no multiple of 0"),
+        ("tx = 0,", "", "the key uart.wan.tx is missing"),
+    ],
+)
+def test_a_spoilt_board_file_is_named_with_its_key(
+    boards: Path, old: str, new: str, says: str
+) -> None:
+    spoil(boards / "pico.toml", old, new)
+    with pytest.raises(UsageError) as e:
+        load_board("pico")
+    assert str(boards / "pico.toml") in e.value.what
+    assert says in e.value.what
+    load_board("ESP32-DevKitC")  # found by its own name although its neighbour is spoilt
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('device_type = "CHF"', 'device_type = "IHD"', "device_type = 'IHD' does not exist"),
+        ('device_type = "CHF"', 'device_type = "PPMID"', "a PPMID needs the table [ota]"),
+        ('= "refuse"', '= "explode"', "store.size_behaviour = 'explode' does not exist"),
+        ("activation_steps = 2", "activation_steps = 3", "activation_steps = 3 does not exist"),
+        ('duis_version = "HUB3F0X"', 'duis_version = "HUB3F0X-1"', "has 9 characters"),
+        ('= ["s1sr_clauses"]', '= ["s1sr"]', "the key s1sr is unknown"),
+        ('= ["s1sr_clauses"]', "= [1]", "illustrative has to be a list of strings"),
+    ],
+)
+def test_a_spoilt_model_file_is_named_with_its_key(
+    boards: Path, old: str, new: str, says: str
+) -> None:
+    path = boards / "models" / "skyline-i510.toml"
+    spoil(path, old, new)
+    with pytest.raises(UsageError) as e:
+        load_model("skyline-i510")
+    assert str(path) in e.value.what
+    assert says in e.value.what
+
+
+def test_no_capacity_means_no_limit_is_known(boards: Path) -> None:  # rule 9
+    spoil(boards / "models" / "am110r.toml", "capacity = 196_608", "")
+    assert load_model("AM110R").store.capacity is None
+
+
+def test_an_installed_hanlab_reads_its_own_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "hanlab"
+    monkeypatch.setattr(resources, "_PACKAGE", package)
+    assert resources.checkout() is None
+    with pytest.raises(UsageError, match="boards are missing"):
+        resources.boards_dir()
+    (package / "bundled" / "boards").mkdir(parents=True)
+    (package / "bundled" / "firmware").mkdir()
+    assert resources.boards_dir() == package / "bundled" / "boards"
+    assert resources.firmware_dir() == package / "bundled" / "firmware"
+
+
+def readme_row(name: str) -> str:
+    lines = (resources.boards_dir() / "README.md").read_text().splitlines()
+    return next(line for line in lines if f"| {name} |" in line)
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_the_readme_shows_every_board(name: str) -> None:
+    board = load_board(name)
+    row = readme_row(board.name)
+    for octets in (board.memory.heap, board.flash.filesystem):
+        assert f"{octets:,}" in row
+    assert f"{board.smp.buf_count} x {board.smp.buf_size}" in row
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_readme_shows_every_model(name: str) -> None:
+    model = load_model(name)
+    row = readme_row(model.model)
+    assert f"{model.store.capacity:,} *" in row
+    assert model.firmware_version in row
