@@ -1,0 +1,248 @@
+# The HAN as this node sees it: seals and sends frames, opens and dispatches them. On the wire each frame is COBS-coded
+# and ended by 0x00. What does not belong is counted in `stats` and dropped; nothing from the wire raises.
+import asyncio
+
+from micropython import const
+
+from smets1.han import frames
+from smets1.han.ccm import MIC_SIZE, NONCE_SIZE, Ccm
+from smets1.han.ids import BROADCAST_FIRST
+from smets1.octets import cobs_decode, cobs_encode, crc16_fcs, find
+
+_WIRE_MAX = const(129)  # a PSDU in COBS with the 0x00 that ends it
+
+STATS = (
+    "rx",  # frames accepted
+    "tx",  # frames sent
+    "framing",  # no COBS frame, or a run of octets too long to be one
+    "length",  # too short or too long for a frame of ours
+    "fcs",  # FCS wrong
+    "foreign",  # another PAN or another node's
+    "malformed",  # a header that this HAN does not send, or a ZCL frame that makes no sense
+    "unknown",  # from a short address that is no neighbour's
+    "forged",  # the EUI-64 in it is not that neighbour's
+    "replay",  # its frame counter is not above the last one
+    "mic",  # wrong key, or altered
+    "unhandled",  # nobody here wants its profile and cluster
+)
+
+
+def eui_text(eui):
+    """00-DB-12-34-56-78-90-A2"""
+    return "-".join("%02X" % octet for octet in eui)
+
+
+class NetworkConfig:
+    """What a node knows of its HAN. EUI-64s are 8 octets as they are written, most significant first."""
+
+    def __init__(self, pan_id, short, eui, key, key_sequence=0, neighbours=None):
+        self.pan_id = pan_id
+        self.short = short
+        self.eui = eui
+        self.key = key  # 16 octets
+        self.key_sequence = key_sequence
+        self.neighbours = neighbours or {}  # EUI-64: short address
+
+
+class Peer:
+    """A neighbour."""
+
+    def __init__(self, eui, short):
+        self.eui = eui
+        self.short = short
+        self.wire_eui = bytes(reversed(eui))
+
+
+class Network:
+    """One node's HAN over one link. `counters`: counters.Counters.
+
+    `handle` registers what is done with the frames of one cluster; a handler answers by writing into the buffer it is
+    given, so request and answer cost one pass and no task.
+    """
+
+    def __init__(self, link, config, counters):
+        self.config = config
+        self.stats = dict.fromkeys(STATS, 0)
+        self.peers = {}  # short address: Peer
+        for eui, short in config.neighbours.items():
+            self.add_peer(eui, short)
+        # Called once the answer being made has been written to the link; for what must not come before it (a reset).
+        self.after_reply = None
+        self._link = link
+        self.counters = counters
+        self._ccm = Ccm(config.key)
+        self._nonce = bytearray(NONCE_SIZE)
+        self._wire_eui = bytes(reversed(config.eui))
+        self._sequence = 0
+        self._handlers = {}
+        self._frame = bytearray(frames.PSDU_MAX)  # being sealed
+        # The first 0x00 goes out with the first frame only: it ends what a reset of ours may have cut short.
+        self._wire = bytearray(1 + _WIRE_MAX)
+        self._wire_view = memoryview(self._wire)
+        self._wire_start = 0
+        self._sending = False
+        self._rx = bytearray(3 * _WIRE_MAX)
+        self._reply = bytearray(frames.PAYLOAD_MAX)
+        self._reply_view = memoryview(self._reply)
+        # of the frame being answered
+        self._from = None
+        self._profile = self._cluster = self._src_ep = self._dst_ep = 0
+
+    def add_peer(self, eui, short):
+        self.remove_peer(eui)
+        self.peers[short] = Peer(bytes(eui), short)
+
+    def remove_peer(self, eui):
+        for peer in list(self.peers.values()):
+            if peer.eui == eui:
+                del self.peers[peer.short]
+
+    def peer(self, eui):
+        """The neighbour with this EUI-64, or None."""
+        for peer in self.peers.values():
+            if peer.eui == eui:
+                return peer
+        return None
+
+    def handle(self, profile, cluster, endpoint, handler):
+        """Have frames to `endpoint` go to handler(peer, payload, reply) -> octets of reply (0: no answer).
+
+        `payload` is a memoryview that is good until the handler returns; `reply` takes PAYLOAD_MAX octets. It must not
+        wait. A broadcast is never answered.
+        """
+        self._handlers[profile << 16 | cluster] = (endpoint, handler)
+
+    async def send(self, short, profile, cluster, src_ep, dst_ep, payload, n):
+        """Send payload[:n] to a short address (0xFFF8 and above: broadcast); returns when the link has taken it."""
+        if n > frames.PAYLOAD_MAX:
+            raise ValueError("%d octets of payload, a frame takes %d" % (n, frames.PAYLOAD_MAX))
+        while self._sending:  # rare: another task's frame is on its way out
+            await asyncio.sleep_ms(1)
+        self._sending = True
+        try:
+            end = self._seal(short, profile, cluster, src_ep, dst_ep, payload, n)
+            start = self._wire_start
+            self._wire_start = 1
+            await self._link.write(self._wire_view[start:end])
+        finally:
+            self._sending = False
+        self.stats["tx"] += 1
+
+    async def run(self):
+        """Receive for ever."""
+        rx = self._rx
+        view = memoryview(rx)
+        used = 0
+        while True:
+            end = used + await self._link.readinto(view[used:])
+            start = 0
+            stop = find(rx, 0, used, end)
+            while stop >= 0:
+                n = self._receive(view[start:stop]) if stop > start else 0
+                if n:
+                    await self._answer(n)
+                start = stop + 1
+                stop = find(rx, 0, start, end)
+            used = end - start
+            if used >= _WIRE_MAX:  # no frame is that long: noise; the next 0x00 ends it
+                self.stats["framing"] += 1
+                used = 0
+            elif start and used:
+                frames.copy(rx, 0, rx, start, used)
+
+    async def _answer(self, n):
+        """Send what the handler has written."""
+        short, endpoint = self._from.short, self._dst_ep
+        await self.send(short, self._profile, self._cluster, endpoint, self._src_ep, self._reply, n)
+        if self.after_reply:
+            then, self.after_reply = self.after_reply, None
+            then()
+
+    def _seal(self, short, profile, cluster, src_ep, dst_ep, payload, n):
+        """Make the frame and its wire form; the end of the latter."""
+        config = self.config
+        frame = self._frame
+        self._sequence = sequence = (self._sequence + 1) & 0xFF
+        frames.build(
+            frame,
+            config.pan_id,
+            short,
+            config.short,
+            sequence,
+            self.counters.next(),
+            self._wire_eui,
+            config.key_sequence,
+            profile,
+            cluster,
+            src_ep,
+            dst_ep,
+        )
+        frames.copy(frame, frames.PAYLOAD, payload, 0, n)
+        frames.with_level(frame)
+        frames.fill_nonce(self._nonce, frame)
+        end = self._ccm.seal(frame, frames.NWK, frames.APS, frames.PAYLOAD + n, self._nonce)
+        frames.without_level(frame)
+        fcs = crc16_fcs(frame, 0, end)
+        frame[end] = fcs & 0xFF
+        frame[end + 1] = fcs >> 8
+        end = cobs_encode(frame, end + frames.FCS_SIZE, self._wire, 1)
+        self._wire[end] = 0
+        return end + 1
+
+    def _receive(self, frame):
+        """Open and dispatch one COBS-coded frame; the length of the answer, 0 for none."""
+        dropped, n = self._open(frame)
+        if dropped:
+            self.stats[dropped] += 1
+            return 0
+        self._profile = frames.u16(frame, frames.APS + 4)
+        self._cluster = frames.u16(frame, frames.APS + 2)
+        self._dst_ep = frame[frames.APS + 1]
+        self._src_ep = frame[frames.APS + 6]
+        endpoint, handler = self._handlers.get(self._profile << 16 | self._cluster, (None, None))
+        if endpoint != self._dst_ep:
+            self.stats["unhandled"] += 1
+            return 0
+        self.stats["rx"] += 1
+        n = handler(self._from, frame[frames.PAYLOAD : n], self._reply_view)
+        if frames.u16(frame, frames.NWK + 2) >= BROADCAST_FIRST:
+            return 0
+        return n
+
+    def _open(self, frame):
+        """Decode, check and decrypt in place: (why it is dropped, 0) or (None, where its payload ends)."""
+        config = self.config
+        n = cobs_decode(frame, len(frame))
+        if n < 0:
+            return "framing", 0
+        if n < frames.PSDU_MIN or n > frames.PSDU_MAX:
+            return "length", 0
+        n -= frames.FCS_SIZE
+        if crc16_fcs(frame, 0, n) != frames.u16(frame, n):
+            return "fcs", 0
+        if frames.u16(frame, 3) != config.pan_id:
+            return "foreign", 0
+        if not frames.headers_fit(frame):
+            return "malformed", 0
+        to = frames.u16(frame, frames.NWK + 2)
+        if to != config.short and to < BROADCAST_FIRST:
+            return "foreign", 0
+        self._from = peer = self.peers.get(frames.u16(frame, frames.NWK + 4))
+        if peer is None:
+            return "unknown", 0
+        if not frames.same(frame, frames.AUX + 5, peer.wire_eui, 8):
+            return "forged", 0
+        if frame[frames.AUX + 13] != config.key_sequence:
+            return "mic", 0
+        counter = frames.u32(frame, frames.AUX + 1)
+        if counter <= self.counters.seen.get(peer.eui, -1):
+            return "replay", 0
+        frames.with_level(frame)
+        frames.fill_nonce(self._nonce, frame)
+        n -= MIC_SIZE
+        if not self._ccm.open(frame, frames.NWK, frames.APS, n, self._nonce):
+            return "mic", 0
+        self.counters.seen[peer.eui] = counter
+        if not frames.aps_fits(frame):
+            return "malformed", 0
+        return None, n
