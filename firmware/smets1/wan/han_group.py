@@ -1,0 +1,111 @@
+# Group 0x5331 ("S1"): what SMP lacks. Store, HAN devices and the jobs that carry firmware to them.
+#
+# distribute and activate only start a job and answer {"job": n}; progress tells how far it is. The
+# answers' fields are the role's: see firmware/README.md.
+from micropython import const
+
+from .cbor import size
+from .smp import EACCESSDENIED, EBUSY, EINVAL, ENOENT, ETIMEOUT, HEADER, REPLY_MAX, SmpError
+
+GROUP = const(0x5331)
+
+# The group's own error codes
+UNKNOWN = const(1)  # none of the others
+NO_DEVICE = const(2)  # no device with this EUI on the HAN
+NO_IMAGE = const(3)  # no image with this hash in the store
+BUSY = const(4)  # another job is under way on this HAN (rule 35)
+NO_ANSWER = const(5)  # the device does not answer
+REFUSED = const(6)  # the Device Model does not do this
+BAD_REQUEST = const(7)  # a field is missing or is not what it should be
+
+_V1_CODES = {
+    NO_DEVICE: ENOENT,
+    NO_IMAGE: ENOENT,
+    BUSY: EBUSY,
+    NO_ANSWER: ETIMEOUT,
+    REFUSED: EACCESSDENIED,
+    BAD_REQUEST: EINVAL,
+}
+
+_EUI = const(8)  # octets
+_HASH = const(32)  # octets: SHA-256 of the Manufacturer Image
+_IMAGES = const(8)  # in one store report
+
+
+class HanGroup:
+    """hub: store_report(), devices(), distribute(eui, hash), progress(), activate(eui, hash, counter),
+    read_version(eui), events(since). Each returns a dict or an awaitable of one, or raises SmpError
+    with this GROUP. store_report has a list "images", devices "devices", events "events": what does
+    not fit into one answer is cut off their ends, and the answer then has "more": True."""
+
+    def __init__(self, hub):
+        self._hub = hub
+        self.reads = {
+            0: self._store,
+            1: self._devices,
+            3: self._progress,
+            5: self._version,
+            6: self._events,
+        }
+        self.writes = {2: self._distribute, 4: self._activate}
+        self.v1_codes = _V1_CODES
+
+    async def _store(self, request):
+        return _fit(await _settled(self._hub.store_report()), "images", _IMAGES)
+
+    async def _devices(self, request):
+        return _fit(await _settled(self._hub.devices()), "devices")
+
+    def _distribute(self, request):
+        return self._hub.distribute(_octets(request, "eui", _EUI), _octets(request, "hash", _HASH))
+
+    def _progress(self, request):
+        return self._hub.progress()
+
+    def _activate(self, request):
+        return self._hub.activate(
+            _octets(request, "eui", _EUI),
+            _octets(request, "hash", _HASH),
+            _count(request, "counter"),
+        )
+
+    def _version(self, request):
+        return self._hub.read_version(_octets(request, "eui", _EUI))
+
+    async def _events(self, request):
+        return _fit(await _settled(self._hub.events(_count(request, "since"))), "events")
+
+
+async def _settled(reply):
+    return await reply if hasattr(reply, "send") else reply
+
+
+def _octets(request, key, length):
+    """A byte string field, copied: jobs outlast the receive buffer."""
+    value = request.get(key)
+    if not isinstance(value, (bytes, memoryview)) or len(value) != length:
+        raise SmpError(BAD_REQUEST, GROUP)
+    return bytes(value)
+
+
+def _count(request, key):
+    value = request.get(key, 0)
+    if not isinstance(value, int) or value < 0:
+        raise SmpError(BAD_REQUEST, GROUP)
+    return value
+
+
+def _fit(reply, key, most=None):
+    """The reply with no more of its list than one answer holds (and no more than `most`)."""
+    whole = reply.get(key)
+    if not whole:
+        return reply
+    if (most is None or len(whole) <= most) and size(reply) <= REPLY_MAX - HEADER:
+        return reply
+    reply = dict(reply)  # the role's own lists stay as they are
+    kept = list(whole[:most] if most else whole)
+    reply[key] = kept
+    reply["more"] = True
+    while kept and size(reply) > REPLY_MAX - HEADER:
+        kept.pop()
+    return reply

@@ -1,0 +1,111 @@
+# The SMP server of one link: a request in, one answer out, then the next request.
+#
+# A group is any object with `reads` and `writes` (command id -> handler) and `v1_codes` (its own error
+# code -> general one). A handler takes the request's map and returns the answer's, or an awaitable of
+# it; it refuses by SmpError, and by Silent it leaves the client without an answer. Byte strings in the
+# request are memoryviews into the receive buffer: good until the handler is done, copy what must last.
+import gc
+
+from micropython import const
+
+from . import cbor
+from .framing import FrameReader, FrameWriter
+from .smp import (
+    EINVAL,
+    EMSGSIZE,
+    ENOTSUP,
+    ETOONEW,
+    EUNKNOWN,
+    HEADER,
+    READ,
+    REPLY_MAX,
+    VERSION_2,
+    WRITE,
+    Silent,
+    SmpError,
+)
+
+_OS = const(0)
+
+
+class Server:
+    """link: the port's; groups: group id -> group; buf_size: octets of the longest request, header
+    included; buf_count: requests that may be under way at once (both are told to the client)."""
+
+    def __init__(self, link, groups, buf_size, buf_count):
+        self.reader = FrameReader(link, buf_size)
+        self.failures = 0  # handlers that raised what no handler should
+        self._writer = FrameWriter(link, REPLY_MAX)
+        self._groups = groups
+        if _OS in groups:
+            groups[_OS].buffers = (buf_size, buf_count)
+
+    async def run(self):
+        while True:
+            message = await self.reader.read()
+            n = await self._answer(message)
+            if n:
+                await self._writer.write(n, self.reader.framing)
+
+    async def _answer(self, message):
+        """Octets of the answer in the writer's body; 0: there is none."""
+        op = message[0] & 7
+        if op != READ and op != WRITE:
+            return 0  # somebody's answer
+        version = message[0] >> 3 & 3
+        group = message[4] << 8 | message[5]
+        try:
+            reply = self._dispatch(message, op, version, group)
+            if hasattr(reply, "send"):
+                reply = await reply
+            return self._encode(message, version, reply)
+        except Silent:
+            return 0
+        except SmpError as e:
+            reply = self._refusal(e, version)
+        except cbor.CborError:
+            reply = {"rc": EMSGSIZE}
+        except Exception as e:
+            self.failures += 1
+            gc.collect()  # it may be a MemoryError
+            print("SMP group", group, "command", message[7], "failed:", type(e).__name__, e)
+            reply = {"rc": EUNKNOWN}
+        return self._encode(message, version, reply)
+
+    def _dispatch(self, message, op, version, group):
+        if version > VERSION_2:
+            raise SmpError(ETOONEW)
+        group = self._groups.get(group)
+        if group is None:
+            raise SmpError(ENOTSUP)
+        handler = (group.reads if op == READ else group.writes).get(message[7])
+        if handler is None:
+            raise SmpError(ENOTSUP)
+        end = HEADER + (message[2] << 8 | message[3])
+        if end > len(message):
+            raise SmpError(EINVAL)
+        try:
+            request = cbor.decode(message[HEADER:end]) if end > HEADER else {}
+        except cbor.CborError:
+            raise SmpError(EINVAL)
+        if not isinstance(request, dict):
+            raise SmpError(EINVAL)
+        return handler(request)
+
+    def _refusal(self, error, version):
+        if error.group is None:
+            return {"rc": error.rc}
+        if version >= VERSION_2:
+            return {"err": {"group": error.group, "rc": error.rc}}
+        group = self._groups.get(error.group)
+        return {"rc": group.v1_codes.get(error.rc, EUNKNOWN) if group else EUNKNOWN}
+
+    def _encode(self, message, version, reply):
+        body = self._writer.body
+        end = cbor.encode(reply or {}, body, HEADER)
+        body[0] = min(version, VERSION_2) << 3 | (message[0] & 7) + 1
+        body[1] = 0
+        body[2] = (end - HEADER) >> 8
+        body[3] = (end - HEADER) & 0xFF
+        body[4:8] = message[4:8]  # group, sequence number, command
+        return end

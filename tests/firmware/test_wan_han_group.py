@@ -1,0 +1,133 @@
+from test_wan_server import READ, V1, WRITE, ask, request
+
+from smets1.wan.han_group import BAD_REQUEST, BUSY, GROUP, NO_DEVICE, HanGroup
+from smets1.wan.smp import SmpError
+
+EUI = bytes.fromhex("00db1234567890a2")
+HASH = bytes(range(32))
+# activate {"eui", "hash", "counter": 70000} as smp 4.2 encodes it
+ACTIVATE = (
+    "0a00004253310f04a3636575694800db1234567890a26468617368582000010203040506070809"
+    "0a0b0c0d0e0f101112131415161718191a1b1c1d1e1f67636f756e7465721a00011170"
+)
+
+
+class Hub:
+    """A role: some of its methods answer at once, some later."""
+
+    def __init__(self, images=2):
+        self.asked = []
+        self.held = [
+            {
+                "id": n,
+                "size": 262204,
+                "sha": HASH,
+                "hash": HASH,
+                "version": "IHDAE06",
+                "state": "stored",
+            }
+            for n in range(images)
+        ]
+
+    def store_report(self):
+        return {"capacity": 196608, "used": 0, "reserved": 0, "free": 196608, "images": self.held}
+
+    async def devices(self):
+        return {"devices": [{"eui": EUI, "type": "PPMID"}]}
+
+    def distribute(self, eui, hash):
+        self.asked.append((eui, hash))
+        return {"job": 1}
+
+    def progress(self):
+        return {
+            "op": "distribute",
+            "eui": EUI,
+            "state": "running",
+            "off": 65,
+            "len": 1000,
+            "status": 0,
+        }
+
+    async def activate(self, eui, hash, counter):
+        self.asked.append((eui, hash, counter))
+        raise SmpError(BUSY, GROUP)
+
+    async def read_version(self, eui):
+        if eui != EUI:
+            raise SmpError(NO_DEVICE, GROUP)
+        return {"version": "IHDAE06"}
+
+    def events(self, since):
+        return {"events": [{"n": n, "text": "block served to the PPMID"} for n in range(since, 60)]}
+
+
+async def han(hub, op, command, payload=None, version=1):
+    return (
+        await ask(request(op, GROUP, command, payload, version=version), {GROUP: HanGroup(hub)})
+    )[1]
+
+
+async def test_each_command_is_one_method():
+    hub = Hub()
+    assert (await han(hub, READ, 0))["free"] == 196608
+    assert (await han(hub, READ, 1)) == {"devices": [{"eui": EUI, "type": "PPMID"}]}
+    assert (await han(hub, READ, 3))["off"] == 65
+    assert (await han(hub, READ, 5, {"eui": EUI})) == {"version": "IHDAE06"}
+    assert (await han(hub, WRITE, 2, {"eui": EUI, "hash": HASH})) == {"job": 1}
+    assert hub.asked == [(EUI, HASH)]
+    assert isinstance(hub.asked[0][1], bytes)  # a copy: the job outlasts the request
+
+
+async def test_activate_of_a_real_client_and_its_refusal():
+    hub = Hub()
+    head, payload = await ask(bytes.fromhex(ACTIVATE), {GROUP: HanGroup(hub)})
+    assert hub.asked == [(EUI, HASH, 70000)]
+    assert head == (3, 1, GROUP, 15, 4) and payload == {"err": {"group": GROUP, "rc": BUSY}}
+
+
+async def test_refusals_for_a_version_1_client():
+    assert await han(Hub(), READ, 5, {"eui": bytes(8)}, V1) == {"rc": 5}
+    assert await han(Hub(), WRITE, 4, {"eui": EUI, "hash": HASH}, V1) == {"rc": 10}
+    assert await han(Hub(), WRITE, 2, {}, V1) == {"rc": 3}
+
+
+async def test_bad_fields_never_reach_the_role():
+    hub = Hub()
+    bad = {"err": {"group": GROUP, "rc": BAD_REQUEST}}
+    for command, payload in (
+        (2, {}),
+        (2, {"eui": EUI[:7], "hash": HASH}),
+        (2, {"eui": EUI, "hash": HASH[:31]}),
+        (2, {"eui": "00-DB-12-34-56-78-90-A2", "hash": HASH}),
+        (4, {"eui": EUI, "hash": HASH, "counter": -1}),
+        (4, {"eui": EUI, "hash": HASH, "counter": "1"}),
+    ):
+        assert await han(hub, WRITE, command, payload) == bad, payload
+    assert await han(hub, READ, 5, {}) == bad
+    assert await han(hub, READ, 6, {"since": [1]}) == bad
+    assert hub.asked == []
+
+
+async def test_a_long_store_report_is_cut_and_says_so():
+    short = await han(Hub(2), READ, 0)
+    assert len(short["images"]) == 2 and "more" not in short
+    hub = Hub(9)
+    for image in hub.held:
+        del image["sha"]
+    long = await han(hub, READ, 0)
+    assert len(long["images"]) == 8 and long["more"] is True
+    assert len(hub.held) == 9  # the role's own list is whole
+    wide = await han(Hub(8), READ, 0)  # 8 entries that do not fit into 1 KiB
+    assert 4 < len(wide["images"]) < 8 and wide["more"] is True
+
+
+async def test_events_go_on_where_the_answer_was_cut():
+    seen, since = [], 0
+    while True:
+        reply = await han(Hub(), READ, 6, {"since": since})
+        seen += [event["n"] for event in reply["events"]]
+        if not reply.get("more"):
+            break
+        since = seen[-1] + 1
+    assert seen == list(range(60))

@@ -1,0 +1,241 @@
+import asyncio
+import gc
+import struct
+
+from test_wan_framing import ECHO, ECHO_V1, PARAMS, Link, cobs, console, noise, unframe
+
+from smets1.wan import cbor
+from smets1.wan.framing import COBS, CONSOLE
+from smets1.wan.heap import HeapWatch
+from smets1.wan.os_group import OsGroup
+from smets1.wan.server import Server
+from smets1.wan.smp import Silent, SmpError
+
+READ, WRITE = 0, 2
+V1, V2 = 0, 1
+
+
+class Port:
+    def __init__(self):
+        self.resets = 0
+
+    def unique_id(self):
+        return b"\x00\xdb\x12\x34"
+
+    def reset(self):
+        self.resets += 1
+
+
+class Awkward:
+    """A group whose handlers do what handlers may do."""
+
+    def __init__(self):
+        self.reads = {
+            0: lambda request: {"sync": True},
+            1: self.slow,
+            2: lambda request: None,
+            3: self.silent,
+            4: self.refuse,
+            5: lambda request: 1 // 0,
+            6: self.slow_failure,
+            7: lambda request: {"text": "x" * 2000},
+            8: lambda request: {"hungry": len(bytearray(1 << 30))},
+            9: lambda request: {"odd": object()},
+        }
+        self.writes = {0: lambda request: request}
+        self.v1_codes = {7: 5}
+
+    async def slow(self, request):
+        await asyncio.sleep_ms(0)
+        return {"slow": True}
+
+    async def slow_failure(self, request):
+        await asyncio.sleep_ms(0)
+        raise ValueError
+
+    def silent(self, request):
+        raise Silent
+
+    def refuse(self, request):
+        if "generic" in request:
+            raise SmpError(request["generic"])
+        raise SmpError(request.get("rc", 7), 70)
+
+
+def groups():
+    return {0: OsGroup(Port(), "comms-hub", "0.1.0", HeapWatch()), 70: Awkward()}
+
+
+def request(op, group, command, payload=None, sequence=1, version=V2):
+    n = cbor.size(payload or {})
+    message = bytearray(8 + n)
+    cbor.encode(payload or {}, message, 8)
+    struct.pack_into(">BBHHBB", message, 0, version << 3 | op, 0, n, group, sequence, command)
+    return bytes(message)
+
+
+def parse(message):
+    """(op, version, group, sequence, command), payload of an answer."""
+    assert (message[2] << 8 | message[3]) == len(message) - 8 and message[1] == 0
+    head = (message[0] & 7, message[0] >> 3, message[4] << 8 | message[5], message[6], message[7])
+    return head, cbor.decode(message[8:], 1000)
+
+
+async def serve(server, link):
+    try:
+        await server.run()
+    except EOFError:
+        return link.sent
+
+
+async def ask(message, handlers=None, frame=console):
+    """The answer's header and payload, None if there is no answer."""
+    link = Link(frame(message))
+    sent = await serve(Server(link, handlers or groups(), 4096, 2), link)
+    answers = unframe(sent, CONSOLE if frame is console else COBS)
+    assert len(answers) < 2
+    return parse(answers[0]) if answers else None
+
+
+async def test_echo_of_a_real_client_in_both_framings_and_versions():
+    for vector, version, sequence in ((ECHO, V2, 7), (ECHO_V1, V1, 8)):
+        for frame in (console, cobs):
+            head, payload = await ask(bytes.fromhex(vector[0]), frame=frame)
+            assert head == (3, version, 0, sequence, 0) and payload == {"r": "Hello"}
+
+
+async def test_echo_answers_octet_for_octet():
+    for frame, answer in (
+        # what smp 4.2 parses as EchoWriteResponse(sequence=7, r="Hello")
+        (ECHO[1], b"\x06\x09ABMLAAAJAAAHAKFhcmVIZWxsbwXK\n"),
+        (bytes.fromhex(ECHO[2]), bytes.fromhex("00020b0102090102070ca161726548656c6c6f05ca00")),
+    ):
+        link = Link(frame)
+        assert await serve(Server(link, groups(), 512, 1), link) == answer, link.sent
+
+
+async def test_parameters_are_the_servers_own():
+    head, payload = await ask(bytes.fromhex(PARAMS[0]))
+    assert head == (1, V2, 0, 9, 6) and payload == {"buf_size": 4096, "buf_count": 2}
+
+
+async def test_every_request_has_one_answer_in_its_framing_and_order():
+    requests = [request(WRITE, 0, 0, {"d": str(n)}, n) for n in range(60)]
+    frames = [(cobs if n % 3 else console)(requests[n]) for n in range(60)]
+    link = Link(b"".join(frames), 100)
+    await serve(Server(link, groups(), 512, 4), link)
+    assert len(link.writes) == 60
+    for n in range(60):
+        answer = unframe(link.writes[n], COBS if n % 3 else CONSOLE)
+        assert parse(answer[0]) == ((3, V2, 0, n, 0), {"r": str(n)})
+
+
+async def test_handlers_may_be_sync_or_async_and_answer_nothing_much():
+    assert (await ask(request(READ, 70, 0)))[1] == {"sync": True}
+    assert (await ask(request(READ, 70, 1)))[1] == {"slow": True}
+    assert (await ask(request(READ, 70, 2)))[1] == {}
+    assert (await ask(request(WRITE, 70, 0, {"a": [b"bc", -5]})))[1] == {"a": [b"bc", -5]}
+
+
+async def test_silence_is_no_answer_and_the_next_request_has_one():
+    link = Link(cobs(request(READ, 70, 3)) + cobs(request(READ, 70, 0)))
+    answers = unframe(await serve(Server(link, groups(), 512, 1), link), COBS)
+    assert [parse(m)[1] for m in answers] == [{"sync": True}]
+
+
+async def test_refusals_take_the_form_of_the_clients_version():
+    assert (await ask(request(READ, 70, 4)))[1] == {"err": {"group": 70, "rc": 7}}
+    assert (await ask(request(READ, 70, 4, version=V1)))[1] == {"rc": 5}
+    assert (await ask(request(READ, 70, 4, {"rc": 99}, version=V1)))[1] == {"rc": 1}
+    # a general code has no group, so it looks the same under both
+    for version in (V1, V2):
+        assert (await ask(request(READ, 70, 4, {"generic": 10}, version=version)))[1] == {"rc": 10}
+
+
+async def test_unknown_groups_and_commands():
+    for op, group, command in ((READ, 99, 0), (READ, 70, 99), (WRITE, 70, 1), (WRITE, 0, 6)):
+        for version in (V1, V2):
+            head, payload = await ask(request(op, group, command, sequence=200, version=version))
+            assert head == (op + 1, version, group, 200, command) and payload == {"rc": 8}
+
+
+async def test_a_newer_header_version_is_told_so():
+    head, payload = await ask(request(READ, 0, 6, version=3))
+    assert head[1] == V2 and payload == {"rc": 13}
+
+
+async def test_an_answer_is_not_answered():
+    for op in (1, 3, 5):
+        assert await ask(request(op, 0, 0, {"r": "x"})) is None
+
+
+async def test_bad_payloads_are_refused():
+    for payload in (
+        b"\x80",
+        b"\x01",
+        b"\xa1\x61d",
+        b"\xff",
+        b"\xa0\xa0",
+        b"\xfb\x00\x00\x00\x00\x00\x00\x00\x00",
+    ):
+        head = bytes((0x0A, 0, 0, len(payload), 0, 0, 1, 0))
+        assert (await ask(head + payload))[1] == {"rc": 3}, payload
+    assert (await ask(bytes((0x0A, 0, 0, 9, 0, 0, 1, 0)) + b"\xa0"))[1] == {"rc": 3}  # length lies
+    assert (await ask(request(WRITE, 0, 0, {"d": 5})))[1] == {"rc": 3}
+    assert (await ask(bytes((0x08, 0, 0, 0, 0, 0, 1, 6))))[1][
+        "buf_size"
+    ] == 4096  # no payload is {}
+
+
+async def test_a_failing_handler_does_not_stop_the_server():
+    for command, rc in ((5, 1), (6, 1), (8, 1), (7, 7), (9, 7)):
+        link = Link(console(request(READ, 70, command)) + console(request(READ, 70, 0)))
+        server = Server(link, groups(), 512, 1)
+        answers = [parse(m)[1] for m in unframe(await serve(server, link), CONSOLE)]
+        assert answers == [{"rc": rc}, {"sync": True}], command
+        assert server.failures == (1 if rc == 1 else 0)
+
+
+async def test_random_octets_between_requests():
+    for frame, framing in ((console, CONSOLE), (cobs, COBS)):
+        hello = frame(request(WRITE, 0, 0, {"d": "still here"}))
+        link = Link(b"".join([noise(n, 1000) + hello for n in range(5)]), 77)
+        answers = unframe(await serve(Server(link, groups(), 512, 1), link), framing)
+        assert [parse(m)[1] for m in answers] == [{"r": "still here"}] * 5
+
+
+async def test_reset_answers_first():
+    port = Port()
+    link = Link(cobs(request(WRITE, 0, 5)))
+    sent = await serve(Server(link, {0: OsGroup(port, "x", "1", HeapWatch())}, 512, 1), link)
+    assert parse(unframe(sent, COBS)[0])[1] == {}
+    assert port.resets == 0
+    await asyncio.sleep_ms(80)
+    assert port.resets == 1
+
+
+async def test_application_info():
+    async def info(format):
+        return (await ask(request(READ, 0, 7, {"format": format} if format else {})))[1]
+
+    assert await info(None) == {"output": "comms-hub"}
+    assert await info("rns") == {"output": "comms-hub 00db1234 0.1.0"}
+    assert (await info("a"))["output"].startswith("comms-hub 00db1234 0.1.0 micropython 1.")
+    assert await info("sx") == {"err": {"group": 0, "rc": 2}}
+
+
+async def test_heap_statistics():
+    heap = HeapWatch()
+    handlers = {0: OsGroup(Port(), "x", "1", heap)}
+    kept = bytearray(20000)
+    heap.sample()
+    deepest = heap.lowest
+    del kept
+    pool = (await ask(request(READ, 0, 3), handlers))[1]["heap"]
+    assert sorted(pool) == ["blksize", "min", "nblks", "nfree"]
+    assert pool["blksize"] == 16
+    assert pool["min"] <= deepest // 16
+    assert pool["min"] <= pool["nfree"] < pool["nblks"]
+    free = gc.mem_free()
+    used = gc.mem_alloc()
+    assert abs(pool["nblks"] * 16 - free - used) < 64
