@@ -1,0 +1,45 @@
+# The firmware's entry: a port (boards/ports) calls run(port); board.json on its flash says what it plays.
+import asyncio
+import gc
+import json
+
+# Modules by role, leaves first. Compiling one takes several times the heap that stays of it, so each is
+# compiled with as little as possible open around it, and the heap stays in large pieces. (In a build
+# that has the firmware frozen this costs nothing.)
+_SHARED = (
+    "octets",
+    "ota_file",
+    "store",
+    "han.frames",
+    "han.ccm",
+    "han.network",
+    "han.zcl",
+    "han.tunnel",
+    "han.basic",
+    "wan.cbor",
+    "wan.framing",
+    "wan.server",
+    "wan.os_group",
+    "roles.common",
+)
+_ROLES = {
+    "comms_hub": ("CommsHub", ("han.ota_server", "wan.image_group", "wan.han_group")),
+    "device": ("HanDevice", ("han.ota_client",)),
+}
+
+
+def run(port):
+    with open(port.root + "/board.json") as f:
+        config = json.load(f)
+    asyncio.run(make_role(port, config).run())
+
+
+def make_role(port, config):
+    role = config["role"]
+    name, modules = _ROLES[role]
+    for module in _SHARED + modules:
+        __import__("smets1." + module)
+        gc.collect()
+    module = __import__("smets1.roles." + role, None, None, (name,))
+    gc.collect()
+    return getattr(module, name)(port, config)

@@ -1,0 +1,55 @@
+# What both roles build from board.json, and what they read out of an OTA file in their store.
+import binascii
+
+from smets1 import ota_file
+from smets1.han.counters import Counters
+from smets1.han.network import Network, NetworkConfig
+
+
+def network(port, config):
+    """This board's end of the HAN."""
+    han = config["han"]
+    key = binascii.unhexlify(han["key"])
+    neighbours = {binascii.unhexlify(n["eui"]): n["address"] for n in config["neighbours"]}
+    return Network(
+        port.han,
+        NetworkConfig(
+            han["pan"], han["address"], binascii.unhexlify(config["eui"]), key, 0, neighbours
+        ),
+        Counters(port.root + "/counters", key),
+    )
+
+
+def file_version(version):
+    """The 32-bit file version of a version string, as the host makes it for an image."""
+    if len(version) == 8:
+        try:
+            return int(version, 16)
+        except ValueError:
+            pass
+    return binascii.crc32(version.encode())
+
+
+def describe(upload):
+    """What the store keeps with an image: who it is for, its version, its Manufacturer Image hash.
+
+    Raises ota_file.NotOta for what is no OTA file, or one whose header tells another size.
+    """
+    head = bytearray(ota_file.HEAD_MAX)
+    n = upload.read(0, head)
+    header = ota_file.OtaHeader(memoryview(head)[:n])
+    if header.size != upload.size:
+        raise ota_file.NotOta
+    start, end = header.manufacturer_image(upload.read)
+    block = bytearray(ota_file.METADATA)
+    n = upload.read(start, block)
+    return {
+        "type": header.device_type(),
+        "version": header.version(),
+        "file_version": header.file_version,
+        "manufacturer": header.manufacturer,
+        "image_type": header.image_type,
+        "hardware": list(header.hardware),
+        "metadata": ota_file.metadata_manufacturer(memoryview(block)[:n]) or "",
+        "hash": binascii.hexlify(upload.digest(start, end)).decode(),
+    }

@@ -1,0 +1,350 @@
+# The Communications Hub: takes images over the WAN into its small store, and hands them to the devices of
+# its HAN. Its Device Model says how: what it does with an image that is too large (rules 3 to 6), whether
+# it needs its manufacturer's metadata (rules 28 to 31), and in how many steps it updates (rules 96, 97).
+import asyncio
+import binascii
+
+from micropython import const
+
+from smets1 import ota_file
+from smets1.han import tunnel, zdo
+from smets1.han.basic import MODEL_IDENTIFIER, SW_BUILD_ID, BasicClient
+from smets1.han.ids import ABORT, INVALID_IMAGE, NO_IMAGE_AVAILABLE, SUCCESS, TIMEOUT
+from smets1.han.ota import CURRENT_FILE_VERSION
+from smets1.han.ota_server import Offer, OtaServer
+from smets1.han.zcl import NoAnswer
+from smets1.roles.common import describe, network
+from smets1.store import STORED, ImageStore, StoreError
+from smets1.wan import han_group, image_group
+from smets1.wan.heap import HeapWatch
+from smets1.wan.os_group import OsGroup
+from smets1.wan.server import Server
+from smets1.wan.smp import EBUSY, SmpError
+
+_EVENTS = const(24)  # the newest ones are kept
+_NOTIFY_TRIES = const(4)
+_NOTIFY_MS = const(2000)  # for the device to ask, after each notification
+_SILENCE_MS = const(30_000)  # a device that asks for nothing so long has gone
+_SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
+
+_REASONS = {
+    ABORT: "it cannot store it (ABORT)",
+    INVALID_IMAGE: "the image is damaged or not for it (INVALID_IMAGE)",
+    NO_IMAGE_AVAILABLE: "it is for other hardware, or runs already (NO_IMAGE_AVAILABLE)",
+    TIMEOUT: "no answer",
+}
+
+
+class Job:
+    """A transfer or an activation on this HAN; one at a time."""
+
+    def __init__(self, number, op, eui):
+        self.number = number
+        self.op = op
+        self.eui = eui
+        self.state = "running"
+        self.off = 0
+        self.len = 0
+        self.status = SUCCESS
+        self.reason = ""
+        self.moved = asyncio.Event()  # the device asked for something, or ended
+
+
+class CommsHub:
+    def __init__(self, port, config):
+        model = config["model"]
+        self._port = port
+        self._steps = model["steps"]
+        self._metadata = model["metadata"]  # the manufacturer whose block it needs; "" for none
+        self.heap = HeapWatch()
+        self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
+        self.network = network(port, config)
+        self._devices = {}  # EUI-64: [type, address, seen]
+        for n in config["neighbours"]:
+            self._devices[binascii.unhexlify(n["eui"])] = [n["type"], n["address"], False]
+        self.ota = OtaServer(self.network, self._progressed, self._ended, self._queried)
+        self._tunnel = tunnel.TunnelClient(self.network)
+        self._basic = BasicClient(self.network)
+        zdo.on_announce(self.network, self._announced)
+        self._job = None
+        self._jobs = 0
+        self._events = []
+        self._event = 0
+        size, count = port.smp_buffers
+        groups = {
+            0: OsGroup(port, "comms-hub", model["version"], self.heap),
+            image_group.GROUP: image_group.ImageGroup(self.store, self),
+            han_group.GROUP: han_group.HanGroup(self),
+        }
+        self.server = Server(port.wan, groups, size, count)
+
+    async def run(self):
+        asyncio.create_task(self.network.run())
+        self._log("boot", self.store.recovered)
+        self.heap.sample()
+        await self.server.run()
+
+    # -- WAN: images
+
+    def may_upload(self):
+        if self._busy():
+            raise SmpError(EBUSY)
+
+    def check_head(self, octets, size):
+        """The first octets of an upload: whatever is no image for this CH goes no further."""
+        try:
+            header = ota_file.OtaHeader(octets)
+        except ota_file.NotOta:
+            raise self._no_image()
+        if header.size != size:
+            raise self._no_image()
+        if header.looks_raw(octets):
+            block = octets[header.length : header.length + ota_file.METADATA]
+            self._check_metadata(ota_file.metadata_manufacturer(block) or "")
+
+    def accept(self, upload):
+        """All octets are there: what the store keeps with them."""
+        try:
+            info = describe(upload)
+        except ota_file.NotOta:
+            raise self._no_image()
+        self._check_metadata(info["metadata"])
+        self._log("stored", info["version"])
+        self.heap.sample()
+        return info
+
+    def _check_metadata(self, manufacturer):
+        if self._metadata and manufacturer != self._metadata:
+            raise self._no_image()  # rules 28 to 30: locked to another manufacturer's CH
+
+    def _no_image(self):
+        return SmpError(image_group.INVALID_IMAGE_HEADER, image_group.GROUP)
+
+    # -- WAN: group 0x5331
+
+    def store_report(self):
+        report = self.store.report()
+        report["recovered"] = self.store.recovered
+        report["images"] = [
+            {
+                "id": i.id,
+                "size": i.size,
+                "state": i.state,
+                "sha": i.sha,
+                "hash": binascii.unhexlify(i.info.get("hash", "")),
+                "type": i.info.get("type", ""),
+                "version": i.info.get("version", ""),
+            }
+            for i in self.store.images()
+        ]
+        return report
+
+    def devices(self):
+        return {
+            "devices": [
+                {"eui": eui, "type": d[0], "address": d[1], "seen": d[2]}
+                for eui, d in self._devices.items()
+            ]
+        }
+
+    def progress(self):
+        job = self._job
+        if job is None:
+            return {"job": 0, "state": "idle"}
+        return {
+            "job": job.number,
+            "op": job.op,
+            "eui": job.eui,
+            "state": job.state,
+            "off": job.off,
+            "len": job.len,
+            "status": job.status,
+            "reason": job.reason,
+        }
+
+    def distribute(self, eui, hash):
+        """11.1 on a two-step model: hand an image to a device."""
+        device = self._device(eui)
+        for image in self._stored_for(device):
+            if binascii.unhexlify(image.info["hash"]) == hash:
+                job = self._begin("distribute", eui)
+                asyncio.create_task(self._run(job, self._distribute(job, image)))
+                return {"job": job.number}
+        raise SmpError(han_group.NO_IMAGE, han_group.GROUP)
+
+    def activate(self, eui, hash, counter):
+        """11.3: have a device run the image with this hash."""
+        device = self._device(eui)
+        job = self._begin("activate", eui)
+        asyncio.create_task(self._run(job, self._activate(job, device, hash, counter)))
+        return {"job": job.number}
+
+    async def read_version(self, eui):
+        """11.2: what the device itself answers."""
+        device = self._device(eui)
+        try:
+            basic = await self._basic.read(device[1], (SW_BUILD_ID, MODEL_IDENTIFIER), 500, 3)
+            ota = await self.ota.read(device[1], (CURRENT_FILE_VERSION,), 500, 3)
+        except NoAnswer:
+            raise SmpError(han_group.NO_ANSWER, han_group.GROUP)
+        device[2] = True
+        return {
+            "firmware": basic.get(SW_BUILD_ID, ""),
+            "model": basic.get(MODEL_IDENTIFIER, ""),
+            "file_version": ota.get(CURRENT_FILE_VERSION, 0),
+        }
+
+    def events(self, since):
+        first = self._event - len(self._events)  # the number before the oldest that is kept
+        return {
+            "events": [e for e in self._events if e["n"] > since],
+            "lost": max(0, first - since),
+        }
+
+    # -- jobs
+
+    def _device(self, eui):
+        device = self._devices.get(eui)
+        if device is None:
+            raise SmpError(han_group.NO_DEVICE, han_group.GROUP)
+        return device
+
+    def _stored_for(self, device):
+        return [i for i in self.store.images() if i.state == STORED and i.info["type"] == device[0]]
+
+    def _busy(self):
+        return self._job is not None and self._job.state == "running"
+
+    def _begin(self, op, eui):
+        if self._busy():
+            raise SmpError(han_group.BUSY, han_group.GROUP)
+        self._jobs += 1
+        self._job = Job(self._jobs, op, eui)
+        return self._job
+
+    async def _run(self, job, work):
+        """Run a job to its end, whatever happens in it."""
+        try:
+            await work
+        except NoAnswer:
+            self._fail(job, TIMEOUT)
+        except StoreError as e:
+            self._fail(job, ABORT, str(e))
+        if job.state == "running":
+            job.state = "done"
+        self.heap.sample()
+        self._log(job.op + " " + job.state, job.reason)
+
+    def _fail(self, job, status, reason=None):
+        job.state = "failed"
+        job.status = status
+        job.reason = reason or _REASONS.get(status, "status 0x%02X" % status)
+
+    async def _distribute(self, job, image):
+        """Offer the image and serve its blocks until the device says that it is done."""
+        info = image.info
+        low, high = info["hardware"]
+        job.len = image.size
+        offer = Offer(
+            info["manufacturer"],
+            info["image_type"],
+            info["file_version"],
+            image.size,
+            lambda offset, buf: self._read(image, offset, buf),
+            low,
+            high,
+        )
+        self.ota.offer(job.eui, offer)
+        try:
+            await self._served(job, offer)
+        finally:
+            self.ota.withdraw(job.eui)
+
+    def _read(self, image, offset, buf):
+        try:
+            return self.store.read(image, offset, buf)
+        except StoreError:
+            return 0  # gone or unreadable: the device is told ABORT
+
+    async def _served(self, job, offer):
+        for _ in range(_NOTIFY_TRIES):
+            await self.ota.notify(job.eui)
+            if await self._moves(job, _NOTIFY_MS):
+                break
+        while job.state == "running" and offer.ended is None:
+            if not await self._moves(job, _SILENCE_MS):
+                self._fail(job, TIMEOUT)
+        if job.state == "running" and offer.ended != SUCCESS:
+            self._fail(job, offer.ended)
+        if job.state == "running":
+            job.off = job.len
+
+    async def _moves(self, job, ms):
+        """Whether the device does anything within `ms`."""
+        try:
+            await asyncio.wait_for_ms(job.moved.wait(), ms)
+        except asyncio.TimeoutError:
+            return False
+        job.moved.clear()
+        return True
+
+    async def _activate(self, job, device, hash, counter):
+        if self._steps == 1:
+            code = await self._fetch_first(job, device, hash)
+            if code != tunnel.ACTIVATED:
+                job.status = code
+                return
+        job.status, _ = await self._tunnel.activate(device[1], hash, counter)
+        if job.status == tunnel.ACTIVATED:
+            for image in self._stored_for(device):
+                if binascii.unhexlify(image.info["hash"]) == hash:
+                    self.store.evict(image)  # it has done its work; the next one needs the room
+
+    async def _fetch_first(self, job, device, hash):
+        """One-step models: the transfer is part of 11.3 (rule 96). The code that 11.3 answers so far."""
+        held = self._stored_for(device)
+        if not held:
+            return tunnel.NO_IMAGE_HELD
+        for image in held:
+            if binascii.unhexlify(image.info["hash"]) == hash:
+                await self._distribute(job, image)
+                if job.state == "failed":
+                    job.state = "running"  # 11.3 has an answer for this
+                    return tunnel.ACTIVATION_FAILURE
+                return tunnel.ACTIVATED
+        return tunnel.HASH_MISMATCH
+
+    # -- HAN
+
+    def _announced(self, eui, short):
+        if eui in self._devices:
+            self._devices[eui][2] = True
+            self._log("announced", self._devices[eui][0])
+
+    def _queried(self, eui, status):
+        self._devices[eui][2] = True
+        job = self._job
+        if self._busy() and job.eui == eui:
+            if status != SUCCESS:
+                self._fail(job, status)
+            job.moved.set()
+
+    def _progressed(self, eui, offset):
+        job = self._job
+        if self._busy() and job.eui == eui:
+            if job.off // _SAMPLE != offset // _SAMPLE:
+                self.heap.sample()
+            job.off = offset
+            job.moved.set()
+
+    def _ended(self, eui, status):
+        if self._busy() and self._job.eui == eui:
+            self._job.moved.set()
+
+    def _log(self, name, text=""):
+        self._event += 1
+        self._events.append(
+            {"n": self._event, "t": self._port.ticks_ms(), "name": name, "text": text}
+        )
+        if len(self._events) > _EVENTS:
+            self._events.pop(0)
