@@ -1,0 +1,345 @@
+"""What is in an image file, octet by octet: explains everything it finds and never fails."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from hanlab.errors import UsageError
+from hanlab.images import header as ota
+from hanlab.images.containers import Container, container_of, find_ota, looks_like
+from hanlab.images.device_types import DEVICE_TYPES, device_type_of, said_in, version_of
+from hanlab.images.errors import ImageError
+from hanlab.images.header import HardwareRange, OtaHeader
+from hanlab.images.header_fields import Field, header_fields, number_field, text
+from hanlab.images.layout import (
+    TRAILER_LENGTH,
+    UPGRADE_IMAGE,
+    Layout,
+    Span,
+    find_layout,
+    is_known_tag,
+    looks_trailed,
+    tag_meaning,
+    walk_elements,
+)
+from hanlab.images.making import is_illustrative_trailer
+from hanlab.images.metadata import METADATA_LENGTH, MetadataBlock, has_metadata
+from hanlab.images.ota import OtaImage, check_size
+
+REGION_KINDS = ("header", "metadata", "firmware", "trailer", "element", "around", "unknown")
+"""What octets can be for; `around` is a vendor's container or padding around the OTA image."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A run of octets with one purpose; `kind` is one of REGION_KINDS."""
+
+    offset: int
+    size: int
+    kind: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything `inspect` found. Hashes are SHA-256 in hex, "" where there is nothing to hash.
+
+    `regions` cover the file without gap or overlap; `missing` octets would follow if it were not
+    cut short. `image` is the whole OTA image in the file; where it is None, `problem` says why.
+    `push_problem` says why a device would not take the file as it is, None where it would.
+    `warnings` are what is likely to be wrong, `notes` what to know.
+    """
+
+    file_size: int
+    file_hash: str
+    regions: tuple[Region, ...]
+    fields: tuple[Field, ...]
+    missing: int
+    layout: str
+    image: OtaImage | None
+    image_hash: str
+    manufacturer_image: Span | None
+    manufacturer_image_hash: str
+    version: str
+    device_type: str
+    problem: str | None
+    push_problem: str | None
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in JSON's types, without the image's octets."""
+        values = asdict(replace(self, image=None))
+        del values["image"]
+        span, image = self.manufacturer_image, self.image
+        values["manufacturer_image"] = {"offset": span.start, "size": span.size} if span else None
+        values["ota_image"] = (
+            {"offset": image.prefix_length, "size": image.header.total_size} if image else None
+        )
+        values["ch_manufacturer"] = (
+            image.metadata.ch_manufacturer if image and image.metadata else None
+        )
+        return values
+
+
+def inspect(data: bytes, *, name: str = "FILE", trailer: bool | None = None) -> Inspection:
+    """Explain any octets. `name` is what next steps call the file.
+
+    `trailer` says that an image in GBCS's layout has or has not a trailer, where a person knows
+    better than the rule of `hanlab.images.layout`; devices keep to the rule.
+    """
+    return _Inspector(data, name, trailer).inspect()
+
+
+class _Inspector:
+    """One walk over the octets; the lists collect what it finds."""
+
+    def __init__(self, data: bytes, name: str, trailer: bool | None) -> None:
+        self.data = data
+        self.name = name
+        self.trailer = trailer
+        self.regions: list[Region] = []
+        self.fields: list[Field] = []
+        self.warnings: list[str] = []
+        self.notes: list[str] = []
+
+    def inspect(self) -> Inspection:
+        data = self.data
+        start = find_ota(data)
+        if start is None:
+            seems = looks_like(data)
+            self._region(0, len(data), "unknown", "no OTA image", f"like {seems}" if seems else "")
+            return self._found(None, None, None)
+        container = container_of(data, start)
+        self._around(Span(0, start), container, "before")
+        self.fields += header_fields(data, start)
+        control = int.from_bytes(data[start + 8 : start + 10], "little")
+        if len(data) - start < max(ota.FIXED_LENGTH, ota.length_for(control)):
+            self._region(start, len(data), "unknown", "OTA header", "cut short")
+            return self._found(Span(start, len(data)), None, None)
+        payload = self._payload_start(start, control)
+        end = max(start + int.from_bytes(data[start + 52 : start + 56], "little"), payload)
+        self._region(start, payload, "header", "OTA header")
+        header = self._header(start)
+        layout = find_layout(data, payload, end, trailer=self.trailer)
+        self._payload(Span(payload, end), layout)
+        self._around(Span(min(end, len(data)), len(data)), container, "after")
+        return self._found(Span(start, end), header, layout)
+
+    def _found(
+        self, image_at: Span | None, header: OtaHeader | None, layout: Layout | None
+    ) -> Inspection:
+        """The report; `image_at` is where the OTA image is by its header, None if there is none."""
+        data = self.data
+        octets = data[slice(*image_at)] if image_at else data
+        image, problem = self._read(octets)
+        if image and image_at:
+            image = replace(
+                image, prefix_length=image_at.start, suffix_length=len(data) - image_at.end
+            )
+        span = layout.image if layout and layout.image.size else None
+        complete = span is not None and span.end <= len(data)
+        kind = device_type_of(header) if header else None
+        return Inspection(
+            file_size=len(data),
+            file_hash=_sha256(data),
+            regions=tuple(self.regions),
+            fields=tuple(self.fields),
+            missing=max(image_at.end - len(data), 0) if image_at else 0,
+            layout=("ZCL sub-elements" if layout.elements else "GBCS") if layout else "",
+            image=image,
+            image_hash=_sha256(octets) if image else "",
+            manufacturer_image=span,
+            manufacturer_image_hash=_sha256(data[slice(*span)]) if span and complete else "",
+            version=version_of(header) if header else "",
+            device_type=kind.name if kind else "",
+            problem=problem,
+            push_problem=self._push_problem(),
+            warnings=tuple(self.warnings),
+            notes=tuple(self.notes),
+        )
+
+    def _read(self, octets: bytes) -> tuple[OtaImage | None, str | None]:
+        try:
+            return OtaImage.from_bytes(octets, name=self.name), None
+        except UsageError as error:
+            return None, str(error)
+
+    def _push_problem(self) -> str | None:
+        try:
+            check_size(len(self.data))
+        except ImageError as error:
+            return str(error)
+        return self._read(self.data)[1]
+
+    def _region(self, start: int, end: int, kind: str, name: str, note: str = "") -> None:
+        """Add the octets start to end, as far as the file has them."""
+        end = min(end, len(self.data))
+        if end > start:
+            self.regions.append(Region(start, end - start, kind, name, note))
+
+    def _around(self, span: Span, container: Container | None, side: str) -> None:
+        octets = self.data[slice(*span)]
+        seems = looks_like(octets[:16])
+        if container:
+            note = f"{container.name}: {container.before if side == 'before' else container.after}"
+        elif len(set(octets)) == 1:
+            note = f"padding, all {octets[0]:02X}"
+        elif (magic := octets.find(ota.MAGIC)) >= 0:
+            note = f"has another OTA magic at {span.start + magic:,}"
+        elif seems:
+            note = f"like {seems}"
+        else:
+            note = f"begins {octets[:8].hex(' ').upper()}"
+        self._region(*span, "around", f"{side} the OTA image", note)
+
+    # -- the OTA header
+
+    def _payload_start(self, start: int, control: int) -> int:
+        """Where the header ends: where it says, unless that cannot be."""
+        said = int.from_bytes(self.data[start + 6 : start + 8], "little")
+        expected = ota.length_for(control)
+        if said != expected:
+            self.warnings.append(
+                f"the header length says {said} octets; with field control 0x{control:04X} "
+                f"a header has {expected}"
+            )
+        plausible = expected <= said and start + said <= len(self.data)
+        return start + (said if plausible else expected)
+
+    def _header(self, start: int) -> OtaHeader | None:
+        try:
+            header = OtaHeader.from_bytes(self.data[start:])
+        except ImageError:
+            return None  # `problem` says it
+        said = said_in(header.string)
+        if said is None:
+            self.notes.append(
+                "the header string names no device type and version: a device that runs this image "
+                f"reports its file version, {version_of(header)}"
+            )
+        else:
+            self._check_image_type(said[0], header.image_type)
+        low, high = header.hardware or HardwareRange(0, 0)
+        if low > high:
+            self.warnings.append(
+                f"the lowest hardware version, 0x{low:04X}, is above the highest, 0x{high:04X}: no "
+                "hardware may run this image"
+            )
+        return header
+
+    def _check_image_type(self, name: str, image_type: int) -> None:
+        expected = next(kind.image_type for kind in DEVICE_TYPES if kind.name == name)
+        if image_type != expected:
+            self.warnings.append(
+                f"the header string says {name}, whose image type is 0x{expected:04X}; the image "
+                f"type here is 0x{image_type:04X}"
+            )
+
+    # -- what follows the header
+
+    def _payload(self, span: Span, layout: Layout) -> None:
+        if layout.elements:
+            self._elements(layout)
+            return
+        self._broken_elements(span)
+        self._manufacturer_image(layout.image)
+        if layout.trailer:
+            self._trailer(layout.image, layout.trailer)
+        elif self.trailer:
+            self.warnings.append(
+                f"--trailer: the {span.size} octets after the header are too few to end with a "
+                f"trailer of {TRAILER_LENGTH}"
+            )
+        if self.trailer not in (None, looks_trailed(self.data, *span)):
+            self.warnings.append(
+                f"you said that there is {'a' if self.trailer else 'no'} trailer; a device decides "
+                "otherwise, and its hash differs from the one shown here"
+            )
+
+    def _elements(self, layout: Layout) -> None:
+        for tag, head, data in layout.elements:
+            name, meaning = f"sub-element 0x{tag:04X}", tag_meaning(tag)
+            if data == layout.image:
+                self._region(head, data.start, "element", name, f"{meaning}: tag and length")
+                self._manufacturer_image(data)
+            else:
+                self._region(head, data.end, "element", name, meaning)
+        upgrade_images = sum(element.tag == UPGRADE_IMAGE for element in layout.elements)
+        self.notes.append(
+            "in ZCL sub-elements the Manufacturer Image is the data of the first with tag 0x0000"
+            + (f" (there are {upgrade_images})" if upgrade_images > 1 else "")
+        )
+
+    def _broken_elements(self, span: Span) -> None:
+        """Say where the sub-elements break off that a raw image seems to begin with."""
+        walked = walk_elements(self.data, *span)
+        if not walked or not is_known_tag(walked[0].tag):
+            return
+        left = span.end - walked[-1].data.end
+        why = (
+            f"they break off {left:,} octets before the image's end"
+            if left
+            else "none is an upgrade image (tag 0x0000)"
+        )
+        self.notes.append(
+            f"it begins like ZCL sub-elements (tag 0x{walked[0].tag:04X}, "
+            f"{walked[0].data.size:,} octets), but {why}: all octets after the header count as the "
+            "Manufacturer Image"
+        )
+
+    def _manufacturer_image(self, image: Span) -> None:
+        start = image.start
+        if has_metadata(self.data[start : min(start + METADATA_LENGTH, image.end)]):
+            self._metadata(start)
+            lock_end = min(start + METADATA_LENGTH, image.end)
+            self._region(start, lock_end, "metadata", "metadata block", "illustrative format")
+            start = lock_end
+        seems = looks_like(self.data[start : min(start + 16, image.end)])
+        note = f"like {seems}" if seems else ""
+        self._region(start, image.end, "firmware", "firmware body", note)
+
+    def _metadata(self, start: int) -> None:
+        block = self.data[start : start + METADATA_LENGTH]
+        try:
+            lock = MetadataBlock.from_bytes(block)
+        except ImageError as error:
+            self.warnings.append(f"damaged metadata block: {error.what}")
+            return
+        code, name = lock.ch_manufacturer_code, lock.ch_manufacturer
+        self.fields += (
+            Field(start, 4, "metadata magic", "S1MD", "illustrative format"),
+            number_field(start + 4, 1, "metadata format", block[4], "", hexadecimal=False),
+            number_field(start + 5, 1, "metadata length", block[5], "octets", hexadecimal=False),
+            number_field(start + 6, 2, "CH manufacturer code", code, "" if code else "unknown"),
+            Field(
+                start + 8, 24, "CH manufacturer", text(name.encode()), "their CHs take the image"
+            ),
+        )
+        self.notes.append(
+            f"locked to CHs made by {name}: the hash covers the metadata too, so the same firmware "
+            "has another hash for another manufacturer's CH (the format of the block is "
+            "illustrative; the real one is not public)"
+        )
+
+    def _trailer(self, image: Span, trailer: Span) -> None:
+        octets = self.data[slice(*trailer)]
+        if is_illustrative_trailer(octets, self.data[slice(*image)]):
+            note = "made by hanlab, illustrative: signed by nobody"
+        elif self.trailer:
+            note = "because of --trailer"
+        else:
+            note = "looks like one: begins 00 40"
+            self.notes.append(
+                "the last 66 octets look like an authorisation trailer (00 40 and a 64-octet "
+                "signature); 1 raw image in 65,536 ends like that by chance, and --no-trailer "
+                "counts them as firmware"
+            )
+        self._region(*trailer, "trailer", "authorisation trailer", note)
+
+
+def _sha256(octets: bytes) -> str:
+    return hashlib.sha256(octets).hexdigest()

@@ -1,0 +1,132 @@
+"""Building images: firmware (or made-up octets) wrapped as an OTA file in GBCS's layout."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hanlab.errors import UsageError
+from hanlab.images.device_types import (
+    ANY_FILE_VERSION,
+    check_version,
+    device_type_named,
+    file_version_for,
+)
+from hanlab.images.errors import ImageError
+from hanlab.images.header import (
+    ANY_HARDWARE,
+    HAS_HARDWARE,
+    STRING_LENGTH,
+    HardwareRange,
+    OtaHeader,
+    length_for,
+)
+from hanlab.images.layout import TRAILER_LEAD, TRAILER_LENGTH, find_layout, looks_trailed
+from hanlab.images.metadata import MetadataBlock, has_metadata
+from hanlab.images.ota import OtaImage, check_size
+
+GFI_MANUFACTURER = 0x121D
+"""The manufacturer code in the published GFI sample images; the default for built images."""
+
+
+def made_body(size: int, seed: int = 0) -> bytes:
+    """`size` octets of made-up firmware that look random: the same for the same seed, always.
+
+    They never end like a body with a trailer, which `build` would refuse.
+    """
+    body = hashlib.shake_128(f"hanlab made-up firmware {seed}".encode()).digest(size)
+    if looks_trailed(body, 0, size):
+        cut = size - TRAILER_LENGTH
+        body = body[:cut] + b"\xff" + body[cut + 1 :]
+    return body
+
+
+def build(
+    body: bytes,
+    *,
+    device_type: str,
+    version: str,
+    hardware: tuple[int, int] = ANY_HARDWARE,
+    manufacturer: int = GFI_MANUFACTURER,
+    for_ch: str | MetadataBlock | None = None,
+    file_version: int | None = None,
+    trailer: bool = False,
+) -> OtaImage:
+    """An OTA image around the firmware `body`, in GBCS's layout.
+
+    `device_type` is a name of `DEVICE_TYPES`, `version` the 1 to 8 characters that the device will
+    report, `hardware` the lowest and highest hardware version that may run it. `for_ch` locks it to
+    the hubs of one CH manufacturer (rules 28 to 31). `file_version` is the header's u32 (default:
+    `file_version_for(version)`). `trailer` adds a 66-octet trailer, which is illustrative: its
+    "signature" is the SHA-512 of the Manufacturer Image, signed by nobody.
+
+    Raises UsageError for a value that does not fit, ImageError for a body that makes no image:
+    empty, too long for DUIS, or read as something else by the rule of `hanlab.images.layout`.
+    """
+    kind = device_type_named(device_type)
+    check_version(version)
+    if hardware[0] > hardware[1]:
+        raise UsageError(
+            f"hardware versions 0x{hardware[0]:04X} to 0x{hardware[1]:04X} are the wrong way round",
+            next_step=f"give 0x{hardware[1]:04X}:0x{hardware[0]:04X}",
+        )
+    number = file_version_for(version) if file_version is None else file_version
+    if number == ANY_FILE_VERSION:
+        raise UsageError(
+            f"file version 0x{ANY_FILE_VERSION:X} means 'any version' in the OTA Upgrade cluster",
+            next_step="give another with --file-version, for example 0x00000001",
+        )
+    if not body:
+        raise ImageError(
+            "the firmware body is empty (0 octets)", next_step="give a file with at least 1 octet"
+        )
+    lock = MetadataBlock(for_ch) if isinstance(for_ch, str) else for_ch
+    block = lock.to_bytes() if lock else b""
+    tail = _illustrative_trailer(block + body) if trailer else b""
+    total = length_for(HAS_HARDWARE) + len(block) + len(body) + len(tail)
+    check_size(total, "the image")
+    _refuse_misread(block, body, tail)
+    header = OtaHeader(
+        manufacturer=manufacturer,
+        image_type=kind.image_type,
+        file_version=number,
+        string=f"{kind.name} {version}".encode("ascii").ljust(STRING_LENGTH, b"\x00"),
+        total_size=total,
+        hardware=HardwareRange(*hardware),
+    )
+    return OtaImage(header=header, body=body, metadata=lock, trailer=tail or None)
+
+
+def _illustrative_trailer(image: bytes) -> bytes:
+    return TRAILER_LEAD + hashlib.sha512(image).digest()
+
+
+def is_illustrative_trailer(trailer: bytes, image: bytes) -> bool:
+    """Whether `trailer` is one that `build` made for the Manufacturer Image `image`."""
+    return trailer == _illustrative_trailer(image)
+
+
+def _refuse_misread(block: bytes, body: bytes, tail: bytes) -> None:
+    """ImageError if everybody else would cut the Manufacturer Image out at other places."""
+    if has_metadata(body):
+        raise ImageError(
+            "the firmware body begins with a metadata block already, so it is locked to a CH "
+            "manufacturer",
+            next_step="give the plain firmware, and the manufacturer with --for-ch",
+        )
+    payload = block + body + tail
+    size = len(payload)
+    read = find_layout(payload, 0, size)
+    if read.elements:
+        raise ImageError(
+            f"the firmware body reads as {len(read.elements)} ZCL sub-elements with an upgrade "
+            f"image of {read.image.size:,} octets, so devices would hash those, not all of its "
+            f"{len(body):,}",
+            next_step="give the data of the upgrade image alone, or add an octet at the end",
+        )
+    if read.image.end != len(block) + len(body):
+        raise ImageError(
+            "the firmware body has 00 40 at 66 octets before its end, so its last 66 octets read "
+            f"as an authorisation trailer and devices would hash {read.image.end:,} octets, not "
+            f"{size:,} (chance: 1 in 65,536)",
+            next_step="add --trailer, so that one follows it, or add an octet at its end",
+        )
