@@ -1,0 +1,284 @@
+"""An emulated board: a real MicroPython VM in lockstep with the bench.
+
+The VM (boards/ports/unix.py) runs until no task is ready, sends what it has to send and when it wants
+to wake, and blocks. The bench answers when that time has come or something has arrived, and says what
+time it is. So a board costs no time on the bench's clock except what its chip is known to take: flash
+work takes the chip's milliseconds, and where that holds the interrupts, UART octets are lost meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hanlab.bench.flash import NorFlash
+from hanlab.bench.kernel import BenchError, Kernel
+from hanlab.boards.data import Board
+from hanlab.boards.vm import Vm
+from hanlab.resources import boards_dir, firmware_dir
+
+WAN: Final = 0
+HAN: Final = 1
+_LINKS: Final = 2
+
+_HEAD: Final = struct.Struct("<BII")
+_REPLY: Final = struct.Struct("<QI")
+_ARRIVAL: Final = struct.Struct("<BH")
+
+_HUNG_S: Final = 30.0
+"""Wall time after which a VM that computes without ever waiting counts as hung."""
+
+Transmit = Callable[[int, bytes], None]
+"""Takes what a board sent: the time (µs) and the octets."""
+
+
+class BoardError(BenchError):
+    """A board died or hung; shows its last output."""
+
+
+@dataclass(frozen=True)
+class Provision:
+    """What makes a board this board: its configuration (board.json on its flash) and its id."""
+
+    config: dict[str, Any]
+    unique_id: bytes
+
+
+class EmulatedBoard:
+    """One board on the bench. `power_on` starts it, `power_off` ends it; its flash file stays."""
+
+    def __init__(
+        self, kernel: Kernel, name: str, facts: Board, vm: Vm, folder: Path, provision: Provision
+    ) -> None:
+        self.kernel = kernel
+        self.name = name
+        self.facts = facts
+        self.flash = NorFlash(folder / f"{name}.flash", facts.flash)
+        self.lost = 0
+        """UART octets lost because flash work held the interrupts (the hardware FIFO was full)."""
+        self.steps = 0
+        self._vm = vm
+        self._provision = provision
+        self._log = folder / f"{name}.log"
+        self._random = kernel.random(f"board {name}")
+        self._wires: dict[int, Transmit] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._local = 0  # how far this board has come (µs); never before kernel.now while it runs
+        self._step_at: int | None = None
+        self._inbox: list[bytes] = []
+        self._deaf: deque[tuple[int, int]] = deque()  # flash work with the interrupts off: from, to
+        self._held: dict[int, bytearray] = {}  # what the UARTs' hardware FIFOs hold meanwhile
+        kernel.explain_with(self.last_output)
+
+    def connect(self, link: int, transmit: Transmit) -> None:
+        """Plug a wire into one of the board's links; `transmit` takes what the board sends."""
+        self._wires[link] = transmit
+
+    # -- power
+
+    def power_on(self) -> None:
+        """Start the VM; it boots for as long as the board does."""
+        self._start_at(self.kernel.now + self.facts.boot.time_us)
+
+    def power_off(self) -> None:
+        """Cut the power: the VM ends at once, wherever it is."""
+        self._stop()
+        self.flash.close()
+
+    def _stop(self) -> None:
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self._inbox.clear()
+        self._held.clear()
+        self._deaf.clear()
+        self._step_at = None
+
+    def _start_at(self, when: int) -> None:
+        self._local = when
+        self._step_at = when
+        self.kernel.at(when, lambda: self._boot(when))
+
+    def _boot(self, when: int) -> None:
+        if self._step_at != when:
+            return  # switched off meanwhile
+        ours, theirs = socket.socketpair()
+        ours.settimeout(_HUNG_S)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *self._vm.command,
+                    "-X",
+                    f"heapsize={self._vm.heap_argument(self._heap())}",
+                    str(boards_dir() / "ports" / "unix.py"),
+                    str(theirs.fileno()),
+                    str(firmware_dir()),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        theirs.close()
+        self._socket = ours
+        hello = json.dumps(
+            {
+                "seed": self._random.getrandbits(30),
+                "id": self._provision.unique_id.hex(),
+                "rxbuf": self.facts.uart.rxbuf,
+                "smp": [self.facts.smp.buf_size, self.facts.smp.buf_count],
+                "flash": {
+                    "path": str(self.flash.path),
+                    "size": self.flash.facts.filesystem,
+                    "sector": self.flash.facts.sector,
+                },
+                "config": self._provision.config,
+            },
+            sort_keys=True,
+        ).encode()
+        self._run(hello)
+
+    def _heap(self) -> int:
+        """The VM's heap (octets): the board's, and the rings where the chip has them elsewhere."""
+        rings = 0 if self.facts.uart.rxbuf_in_heap else _LINKS * self.facts.uart.rxbuf
+        return self.facts.memory.heap + rings
+
+    # -- what arrives
+
+    def arrive(self, link: int, octets: bytes) -> None:
+        """UART octets reach the board now: an interrupt takes them, or flash work is in the way."""
+        if self._process is None:
+            return
+        now = self.kernel.now
+        while self._deaf and self._deaf[0][1] <= now:
+            self._deaf.popleft()
+        if self._deaf and self._deaf[0][0] <= now:
+            held = self._held.get(link)
+            if held is None:
+                held = self._held[link] = bytearray()
+                self.kernel.at(self._deaf[0][1], lambda: self._hear_again(link))
+            room = self.facts.uart.fifo - len(held)
+            held += octets[:room]
+            self.lost += max(0, len(octets) - room)
+        else:
+            self.deliver(link, octets)
+
+    def _hear_again(self, link: int) -> None:
+        held = self._held.pop(link, None)
+        if held:
+            self.arrive(link, bytes(held))  # the next flash operation may have begun already
+
+    def deliver(self, link: int, octets: bytes) -> None:
+        """Hand octets to the firmware as soon as it runs again."""
+        if self._process is None:
+            return
+        self._inbox.append(_ARRIVAL.pack(link, len(octets)) + octets)
+        self._wake_at(max(self.kernel.now, self._local))
+
+    def _wake_at(self, when: int) -> None:
+        if self._step_at is not None and self._step_at <= when:
+            return
+        self._step_at = when
+        self.kernel.at(when, lambda: self._step(when))
+
+    def _step(self, when: int) -> None:
+        if self._step_at != when or self._process is None:
+            return  # an earlier step took over
+        self._local = when
+        body = b"".join(self._inbox)
+        self._inbox.clear()
+        self._run(body)
+
+    # -- lockstep
+
+    def _run(self, body: bytes) -> None:
+        """Let the VM run from now until it waits again."""
+        self.steps += 1
+        self._step_at = None
+        link = self._socket
+        assert link is not None
+        self._send(_REPLY.pack(self._local, len(body)) + body)
+        received = b""
+        at = 0
+        while True:
+            while len(received) - at < _HEAD.size:
+                received, at = received[at:] + self._receive(), 0
+            kind, argument, length = _HEAD.unpack_from(received, at)
+            while len(received) - at < _HEAD.size + length:
+                received, at = received[at:] + self._receive(), 0
+            octets = received[at + _HEAD.size : at + _HEAD.size + length]
+            at += _HEAD.size + length
+            match kind:
+                case 0x57:  # W
+                    if argument:
+                        self._wake_at((self._local // 1000 + argument - 1) * 1000)
+                    return
+                case 0x54:  # T
+                    if argument in self._wires:
+                        self._wires[argument](self._local, octets)
+                case 0x45:  # E
+                    self._busy(self.flash.erase(argument))
+                case 0x50:  # P
+                    self._busy(self.flash.program(argument, octets))
+                case 0x58:  # X
+                    self._stop()
+                    self._start_at(self._local + self.facts.boot.time_us)
+                    return
+                case _:
+                    raise BoardError(f"board {self.name} sent an unknown message {kind:#x}")
+
+    def _busy(self, duration: int) -> None:
+        if self.facts.flash.stops_uart:
+            self._deaf.append((self._local, self._local + duration))
+        self._local += duration
+        self._send(_REPLY.pack(self._local, 0))
+
+    def _send(self, octets: bytes) -> None:
+        assert self._socket is not None
+        try:
+            self._socket.sendall(octets)
+        except OSError:
+            raise self._died() from None
+
+    def _receive(self) -> bytes:
+        assert self._socket is not None
+        try:
+            got = self._socket.recv(65536)
+        except TimeoutError:
+            raise BoardError(
+                f"board {self.name} has computed for {_HUNG_S:.0f} s without waiting: hung\n"
+                + self.last_output()
+            ) from None
+        except OSError:
+            got = b""
+        if not got:
+            raise self._died()
+        return got
+
+    def _died(self) -> BoardError:
+        code: int | str = "?"
+        if self._process:
+            code = self._process.wait(timeout=_HUNG_S)
+        self._process = None
+        return BoardError(
+            f"board {self.name} ({self.facts.name}) died at {self._local / 1e6:.6f} s of bench time, "
+            f"exit code {code}\n{self.last_output()}"
+        )
+
+    def last_output(self) -> str:
+        """The board's name and the last lines that its firmware printed."""
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        shown = "\n".join(f"    {line}" for line in lines[-12:]) or "    (it printed nothing)"
+        return f"  board {self.name} printed last:\n{shown}"

@@ -1,0 +1,40 @@
+"""A capture of the HAN that Wireshark opens: classic pcap, microseconds of bench time."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+LINKTYPE_IEEE802_15_4_WITHFCS: Final = 195
+
+
+class PcapWriter:
+    """Writes frames as they come, so that a capture is whole up to the moment of a crash."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self.frames = 0
+        self._file.write(
+            struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, LINKTYPE_IEEE802_15_4_WITHFCS)
+        )
+
+    def __call__(self, when_us: int, psdu: bytes) -> None:
+        seconds, micros = divmod(when_us, 1_000_000)
+        self._file.write(struct.pack("<IIII", seconds, micros, len(psdu), len(psdu)) + psdu)
+        self.frames += 1
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()

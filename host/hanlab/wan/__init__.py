@@ -1,0 +1,1 @@
+"""The host's side of the WAN: an SMP client that talks to a Communications Hub over any octet link."""

@@ -1,0 +1,207 @@
+"""SMP group 0x5331: what a Communications Hub offers beyond the standard groups.
+
+The firmware's half is firmware/smets1/wan/han_group.py; firmware/README.md describes the messages.
+EUI-64s are 8 octets, most significant first; hashes are 32 octets; sizes and offsets are octets.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+from smp import error, message
+
+GROUP: Final = 0x5331
+""""S1": a group id from the range that SMP leaves to users."""
+
+
+@unique
+class HanError(IntEnum):
+    """The group's error codes."""
+
+    UNKNOWN = 1
+    NO_DEVICE = 2
+    """No device on this HAN has that EUI-64."""
+    NO_IMAGE = 3
+    """The store holds no image with that hash for that device."""
+    BUSY = 4
+    """A transfer or an activation is in progress on this HAN."""
+    NO_ANSWER = 5
+    """The device did not answer over the HAN."""
+    REFUSED = 6
+    """The device answered that it will not."""
+    BAD_REQUEST = 7
+    """A field is missing or has another type or length."""
+
+
+class HanErrorV1(error.ErrorV1):
+    _GROUP_ID = GROUP
+
+
+class HanErrorV2(error.ErrorV2[HanError]):
+    _GROUP_ID = GROUP
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class StoredImage(_Part):
+    """One image in a store."""
+
+    id: int
+    size: int
+    state: str
+    """"stored" or "running"."""
+    sha: bytes
+    """SHA-256 of the whole file."""
+    hash: bytes
+    """SHA-256 of the Manufacturer Image: the one that 11.3 carries."""
+    type: str
+    """The device type it is for, e.g. "PPMID"."""
+    version: str
+
+
+class StoreReadResponse(message.ReadResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 0
+
+    capacity: int | None = None
+    """Octets; None: the Device Model publishes no limit (rule 9)."""
+    used: int
+    reserved: int
+    free: int
+    behaviour: str
+    images: list[StoredImage]
+    more: bool = False
+    recovered: str = ""
+    """What the last start of the store had to mend; empty: nothing."""
+
+
+class HanDevice(_Part):
+    """A device on the HAN, as the Communications Hub knows it."""
+
+    eui: bytes
+    type: str
+    address: int
+    seen: bool
+    """It has announced itself or answered since the hub started."""
+
+
+class DevicesReadResponse(message.ReadResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 1
+
+    devices: list[HanDevice]
+
+
+class JobStarted(message.WriteResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 2
+
+    job: int
+
+
+class ActivateStarted(message.WriteResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 4
+
+    job: int
+
+
+class ProgressReadResponse(message.ReadResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 3
+
+    job: int
+    op: str = ""
+    """"distribute" or "activate"."""
+    eui: bytes = b""
+    state: str
+    """"idle", "running", "done" or "failed"."""
+    off: int = 0
+    len: int = 0
+    status: int = 0
+    """distribute: the ZCL status of the transfer; activate: the 11.3 response code."""
+    reason: str = ""
+
+
+class VersionReadResponse(message.ReadResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 5
+
+    firmware: str
+    """The version as the device writes it, e.g. "IHDAE05"."""
+    file_version: int
+    model: str
+
+
+class EventsReadResponse(message.ReadResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 6
+
+    events: list[dict[str, int | str | bytes]]
+    lost: int = 0
+
+
+class _Errors:
+    _ErrorV1 = HanErrorV1
+    _ErrorV2 = HanErrorV2
+
+
+class StoreRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 0
+    _Response = StoreReadResponse
+
+
+class DevicesRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 1
+    _Response = DevicesReadResponse
+
+
+class Distribute(message.WriteRequest, _Errors):
+    """Hand the image with that Manufacturer Image hash to a device."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 2
+    _Response = JobStarted
+
+    eui: bytes
+    hash: bytes
+
+
+class ProgressRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 3
+    _Response = ProgressReadResponse
+
+
+class Activate(message.WriteRequest, _Errors):
+    """Activate the image with that hash on a device; `counter` is the originator counter."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 4
+    _Response = ActivateStarted
+
+    eui: bytes
+    hash: bytes
+    counter: int
+
+
+class VersionRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 5
+    _Response = VersionReadResponse
+
+    eui: bytes
+
+
+class EventsRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 6
+    _Response = EventsReadResponse
+
+    since: int
