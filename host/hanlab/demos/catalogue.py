@@ -1,0 +1,272 @@
+"""The demos. Each is data with an expected outcome; `hanlab demo` shows them, the tests run them all.
+
+The images are made to size; their contents do not matter to a CH or a PPMID of this lab. Capacities
+are illustrative: no public document gives a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hanlab.lab_config import DEFAULT
+from hanlab.s1sp.outcome import Outcome
+
+KIB: Final = 1024
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """An image to make: `body` octets of firmware, for the CH of manufacturer `for_ch`."""
+
+    body: int = 128 * KIB
+    version: str = "IHDAE06"
+    for_ch: str | None = "Secure"
+    hardware: tuple[int, int] = (0x0000, 0xFFFF)
+
+
+@dataclass(frozen=True)
+class Push:
+    """11.1 Update Firmware."""
+
+    image: ImageSpec
+    expect: Outcome
+
+
+@dataclass(frozen=True)
+class Activate:
+    """11.3 Activate Firmware with the hash of `image`."""
+
+    image: ImageSpec
+    expect: Outcome
+
+
+@dataclass(frozen=True)
+class Version:
+    """11.2 Read Firmware Version."""
+
+    expect: str
+
+
+Step = Push | Activate | Version
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One lab, fresh from the box, and what is sent to its PPMID."""
+
+    steps: tuple[Step, ...]
+    hub: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to the default lab's [comms_hub]."""
+    device: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to the default lab's PPMID."""
+    about: str = ""
+
+    def lab(self) -> dict[str, Any]:
+        """The lab.toml of this scene."""
+        return {
+            **DEFAULT,
+            "comms_hub": {**DEFAULT["comms_hub"], **self.hub},
+            "device": [{**DEFAULT["device"][0], **self.device}],
+        }
+
+
+@dataclass(frozen=True)
+class Demo:
+    name: str
+    title: str
+    why: str
+    scenes: tuple[Scene, ...]
+    tour: bool = False
+    """Part of `hanlab demo` without a name."""
+
+
+ELSTER: Final = {"model": "am110r"}
+ELSTER_PPMID: Final = {"model": "sed-v3"}
+SMALL: Final = 96 * KIB
+"""A store that is too small for the default image."""
+
+UPDATE: Final = ImageSpec()
+OTHER: Final = ImageSpec(version="IHDAE07")
+FOR_ELSTER: Final = ImageSpec(for_ch="Elster")
+FACTORY: Final = "IHDAE05"
+"""What a Pipit 500 runs before any update (rule 126)."""
+METADATA: Final = 32
+HEADER: Final = 60
+
+
+def _too_small(behaviour: str, expect: Outcome) -> tuple[Scene, ...]:
+    return (
+        Scene(
+            (Push(UPDATE, expect), Version(FACTORY)),
+            hub={"store": SMALL, "size_behaviour": behaviour},
+            about=f"a CH with room for {SMALL:,} octets",
+        ),
+    )
+
+
+CATALOGUE: Final[tuple[Demo, ...]] = (
+    Demo(
+        "update",
+        "An update that works",
+        "two-step: 11.1 distributes, 11.3 activates, the PPMID restarts with it (rules 1 and 97)",
+        (
+            Scene(
+                (
+                    Version(FACTORY),
+                    Push(UPDATE, Outcome.DISTRIBUTED),
+                    Version(FACTORY),
+                    Activate(UPDATE, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+            ),
+        ),
+        tour=True,
+    ),
+    Demo(
+        "one-step",
+        "An update in one step",
+        "11.1 leaves the image in the CH; 11.3 transfers and activates it (rule 96)",
+        (
+            Scene(
+                (
+                    Push(FOR_ELSTER, Outcome.STORED),
+                    Version("2.08.01"),
+                    Activate(FOR_ELSTER, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+                hub=ELSTER,
+                device=ELSTER_PPMID,
+                about="an Elster CH with its PPMID",
+            ),
+        ),
+    ),
+    Demo(
+        "size-refuse",
+        "Too large: the CH refuses at once",
+        "the CH compares the size with its free room before the first octet (rules 2 to 4)",
+        _too_small("refuse", Outcome.TOO_LARGE),
+        tour=True,
+    ),
+    Demo(
+        "size-overflow",
+        "Too large: the CH fails in mid-transfer",
+        "the CH does not look at the size; its store is full before the image is complete",
+        _too_small("overflow", Outcome.OVERFLOW),
+        tour=True,
+    ),
+    Demo(
+        "size-truncate",
+        "Too large: the CH keeps what fits",
+        "every octet is taken, the rest is thrown away; only the hash finds out",
+        _too_small("truncate", Outcome.TRUNCATED),
+        tour=True,
+    ),
+    Demo(
+        "size-silent",
+        "Too large: the CH stops answering",
+        "the worst kind: no error at all, only a time-out",
+        _too_small("silent", Outcome.SILENT),
+        tour=True,
+    ),
+    Demo(
+        "size-limit",
+        "Exactly at the limit",
+        "an image of exactly the store's size fits, one octet more does not (rule 5)",
+        (
+            Scene(
+                (Push(ImageSpec(body=64 * KIB - METADATA - HEADER), Outcome.DISTRIBUTED),),
+                hub={"store": 64 * KIB},
+                about="an image as large as the store",
+            ),
+            Scene(
+                (Push(ImageSpec(body=64 * KIB - METADATA - HEADER + 1), Outcome.TOO_LARGE),),
+                hub={"store": 64 * KIB},
+                about="one octet larger",
+            ),
+        ),
+    ),
+    Demo(
+        "size-two-hubs",
+        "The same image, two CH models",
+        "the limit is the CH's: the same PPMID and image fit one CH and not another (rules 3 and 11)",
+        (
+            Scene((Push(ImageSpec(body=224 * KIB), Outcome.DISTRIBUTED),), about="Skyline i-510"),
+            Scene(
+                (Push(ImageSpec(body=224 * KIB, for_ch="Elster"), Outcome.TOO_LARGE),),
+                hub=ELSTER,
+                about="AM110R",
+            ),
+        ),
+    ),
+    Demo(
+        "size-ppmid",
+        "It fits the CH, but not the PPMID",
+        "the device refuses at the query, before the first block",
+        (
+            Scene(
+                (Push(UPDATE, Outcome.DEVICE_REFUSED), Version(FACTORY)),
+                device={"store": SMALL},
+                about=f"a PPMID with room for {SMALL:,} octets",
+            ),
+        ),
+    ),
+    Demo(
+        "hash-mismatch",
+        "11.3 with the hash of another image",
+        "the device compares the command's hash with that of the image it holds",
+        (
+            Scene(
+                (
+                    Push(UPDATE, Outcome.DISTRIBUTED),
+                    Activate(OTHER, Outcome.HASH_MISMATCH),
+                    Version(FACTORY),
+                ),
+            ),
+        ),
+        tour=True,
+    ),
+    Demo(
+        "no-image",
+        "11.3 before 11.1",
+        "there is nothing to activate: noImageHeld",
+        (Scene((Activate(UPDATE, Outcome.NO_IMAGE_HELD), Version(FACTORY))),),
+    ),
+    Demo(
+        "metadata-lock",
+        "The same firmware on another manufacturer's CH",
+        "the hash covers the CH manufacturer's metadata, so one image fits one make (rules 28 to 30)",
+        (
+            Scene((Push(UPDATE, Outcome.DISTRIBUTED),), about="made for Secure, on a Secure CH"),
+            Scene((Push(FOR_ELSTER, Outcome.METADATA),), about="made for Elster, on a Secure CH"),
+            Scene(
+                (Push(UPDATE, Outcome.METADATA),),
+                hub=ELSTER,
+                about="made for Secure, on an Elster CH",
+            ),
+            Scene(
+                (Push(ImageSpec(for_ch=None), Outcome.METADATA),),
+                about="made for no CH in particular",
+            ),
+        ),
+        tour=True,
+    ),
+    Demo(
+        "wrong-hardware",
+        "An image for other hardware",
+        "the OTA header names the hardware versions it is for; the CH offers it to no other device",
+        (
+            Scene(
+                (
+                    Push(ImageSpec(hardware=(0x7000, 0x7FFF)), Outcome.DEVICE_REFUSED),
+                    Version(FACTORY),
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def find_demo(name: str) -> Demo | None:
+    return next((demo for demo in CATALOGUE if demo.name == name), None)

@@ -1,0 +1,31 @@
+"""The failure catalogue ends as it says (rules 1 to 6, 11, 28 to 30, 34, 96, 97)."""
+
+from __future__ import annotations
+
+import pytest
+
+from hanlab.demos.catalogue import CATALOGUE, Demo, Scene
+from hanlab.demos.runner import run_demo
+from hanlab.lab import Lab
+from hanlab.s1sp.service import Progress
+
+
+class _Unwatched:
+    def scene(self, demo: Demo, scene: Scene, lab: Lab) -> None: ...
+    def step(self, request: str, tried: str) -> None: ...
+    def progress(self, progress: Progress, clock_us: int) -> None: ...
+
+
+@pytest.mark.parametrize("demo", CATALOGUE, ids=lambda demo: demo.name)
+def test_demo_ends_as_it_says(demo: Demo) -> None:
+    results = list(run_demo(demo, _Unwatched()))
+    assert len(results) == sum(len(scene.steps) for scene in demo.scenes)
+    for result in results:
+        assert result.happened == result.expected, f"{result.tried}: {result.why}"
+        assert result.why
+
+
+def test_names_are_one_word_each_and_unique() -> None:
+    names = [demo.name for demo in CATALOGUE]
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if " " in name]
