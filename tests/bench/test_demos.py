@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hanlab.demos.catalogue import CATALOGUE, Demo, Scene
-from hanlab.demos.runner import run_demo
+from hanlab.boards.data import load_model, model_names
+from hanlab.demos.catalogue import CATALOGUE, Demo, ImageSpec, Scene
+from hanlab.demos.runner import make_image, run_demo
 from hanlab.lab import Lab
 from hanlab.s1sp.service import Progress
 
@@ -29,3 +30,11 @@ def test_names_are_one_word_each_and_unique() -> None:
     names = [demo.name for demo in CATALOGUE]
     assert len(set(names)) == len(names)
     assert not [name for name in names if " " in name]
+
+
+def test_default_images_fit_the_default_stores() -> None:
+    """Rule 10: manufacturers keep images small enough for the CH that they expect."""
+    octets = len(make_image(ImageSpec()).to_bytes())
+    for name in model_names():
+        capacity = load_model(name).store.capacity
+        assert capacity is None or octets <= capacity, name

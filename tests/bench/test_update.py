@@ -162,9 +162,11 @@ def test_image_for_another_device_type_is_not_offered(open_lab: OpenLab) -> None
     assert lab.run(lab.wait_until_back(lab.device("PPMID"))).firmware == "IHDAE05"
 
 
-def test_model_without_a_limit_takes_what_the_flash_takes(open_lab: OpenLab) -> None:
-    """Rule 9: a limit that nobody published is not made up."""
-    lab = open_lab()
-    config = lab.config
-    assert config.hub.model.store.capacity is not None
-    assert config.hub.model.store.illustrative
+def test_no_size_failure_without_the_size_clauses(open_lab: OpenLab) -> None:
+    """Rules 6 and 9: the failure belongs to the clauses; without them only the flash limits."""
+    lab = open_lab({"store": 8192, "s1sr_clauses": ["18.62"]})
+    image = make_image(body=20_000)
+    assert lab.run(lab.update_firmware(image, lab.device("PPMID"))) is Outcome.DISTRIBUTED
+    store = lab.run(lab.store())
+    assert store.capacity is None
+    assert store.used == len(image.to_bytes())

@@ -14,7 +14,7 @@ from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.ota_server import Offer, OtaServer
 from smets1.han.zcl import NoAnswer
 from smets1.roles.common import describe, network
-from smets1.store import STORED, ImageStore, StoreError
+from smets1.store import FLASH, STORED, ImageStore, StoreError
 from smets1.wan import han_group, image_group
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
@@ -25,6 +25,7 @@ _EVENTS = const(24)  # the newest ones are kept
 _NOTIFY_TRIES = const(4)
 _NOTIFY_MS = const(2000)  # for the device to ask, after each notification
 _SILENCE_MS = const(30_000)  # a device that asks for nothing so long has gone
+_MISREADS = const(5)  # blocks that flash did not give, in one transfer
 _SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
 _REASONS = {
@@ -47,6 +48,7 @@ class Job:
         self.len = 0
         self.status = SUCCESS
         self.reason = ""
+        self.misreads = 0
         self.moved = asyncio.Event()  # the device asked for something, or ended
 
 
@@ -250,7 +252,7 @@ class CommsHub:
             info["image_type"],
             info["file_version"],
             image.size,
-            lambda offset, buf: self._read(image, offset, buf),
+            lambda offset, buf: self._read(job, image, offset, buf),
             low,
             high,
         )
@@ -260,11 +262,13 @@ class CommsHub:
         finally:
             self.ota.withdraw(job.eui)
 
-    def _read(self, image, offset, buf):
+    def _read(self, job, image, offset, buf):
+        """Flash that cannot be read may do so later (the device is told WAIT_FOR_DATA), but not for ever (ABORT)."""
         try:
             return self.store.read(image, offset, buf)
-        except StoreError:
-            return 0  # gone or unreadable: the device is told ABORT
+        except StoreError as e:
+            job.misreads += 1
+            return None if e.kind == FLASH and job.misreads < _MISREADS else 0
 
     async def _served(self, job, offer):
         for _ in range(_NOTIFY_TRIES):

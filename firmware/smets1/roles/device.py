@@ -3,6 +3,8 @@
 import asyncio
 import binascii
 
+from micropython import const
+
 from smets1.han import tunnel, zdo
 from smets1.han.basic import BasicServer, Identity
 from smets1.han.ota_client import OtaClient, Refused
@@ -13,7 +15,8 @@ from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
 from smets1.wan.server import Server
 
-_RESTART_MS = 20  # after the answer to 11.3 is on its way
+_RESTART_MS = const(20)  # after the answer to 11.3 is on its way
+_SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
 
 class HanDevice:
@@ -119,6 +122,8 @@ class _Sink:
             self._upload.write(octets)
         except StoreError:
             raise Refused
+        if self._upload.offset % _SAMPLE < len(octets):
+            self._device.heap.sample()
 
     def end(self):
         """The image is whole, for this device and this hardware."""

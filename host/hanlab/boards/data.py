@@ -183,6 +183,11 @@ class DeviceModel:
     update: UpdateRules | None = None
     ota: OtaIdentity | None = None
 
+    @property
+    def size_limited(self) -> bool:
+        """Whether the S1SR clauses on image size are among those that apply to it (rule 6)."""
+        return not {"18.63(d)", "18.65(e)"}.isdisjoint(self.s1sr_clauses)
+
     def illustrative_keys(self) -> tuple[str, ...]:
         """Every key that is hanlab's choice and no document's: `duis_version`, `store.capacity`…"""
         keys = list(self.illustrative)
