@@ -181,7 +181,7 @@ def mount(flash, root):
     if flash.blank():
         vfs.VfsLfs2.mkfs(flash, progsize=256)
     try:
-        vfs.mount(vfs.VfsLfs2(flash, progsize=256), root)
+        vfs.mount(vfs.VfsLfs2(flash, progsize=256, mtime=False), root)
     except OSError as e:
         print("flash: no littlefs filesystem can be mounted from it (OSError %s)" % e)
         sys.exit(3)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from labs import OpenDesk, OpenLab, config
 
-from hanlab.images import OtaImage, build, made_body
+from hanlab.bench.desk import Desk
+from hanlab.boards.vm import Vm
 from hanlab.lab import Lab
-from hanlab.lab_config import DEFAULT, make_lab
-
-OpenLab = Callable[..., Lab]
 
 
 @pytest.fixture
@@ -31,15 +30,7 @@ def open_lab(tmp_path: Path) -> Iterator[OpenLab]:
         folder: str = "lab",
         pcap: Path | None = None,
     ) -> Lab:
-        config = make_lab(
-            "test",
-            {
-                "seed": seed,
-                "comms_hub": {**DEFAULT["comms_hub"], **(hub or {})},
-                "device": [{**DEFAULT["device"][0], **(device or {})}],
-            },
-        )
-        labs.append(Lab(config, tmp_path / folder, pcap=pcap))
+        labs.append(Lab(config(hub, device, seed=seed), tmp_path / folder, pcap=pcap))
         return labs[-1]
 
     yield open_
@@ -47,11 +38,25 @@ def open_lab(tmp_path: Path) -> Iterator[OpenLab]:
         lab.close()
 
 
-def make_image(body: int = 8192, version: str = "IHDAE06", **fields: Any) -> OtaImage:
-    """An image for the default lab's PPMID, whatever is not given."""
-    return build(
-        made_body(body, seed=len(version)),
-        device_type="PPMID",
-        version=version,
-        **{"for_ch": "Secure", **fields},
-    )
+@pytest.fixture
+def open_desk(tmp_path: Path) -> Iterator[OpenDesk]:
+    """Open only the boards of a lab, as `open_lab` does; they are switched on."""
+    desks: list[Desk] = []
+
+    def open_(
+        hub: dict[str, Any] | None = None,
+        *,
+        seed: int = 1,
+        wan_open: bool = False,
+        folder: str = "lab",
+        vm: Vm | None = None,
+        pcap: Path | None = None,
+    ) -> Desk:
+        made = config(hub, seed=seed, wan_open=wan_open)
+        desks.append(Desk(made, tmp_path / folder, vm=vm, pcap=pcap))
+        desks[-1].power_on()
+        return desks[-1]
+
+    yield open_
+    for desk in desks:
+        desk.close()

@@ -7,7 +7,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from conftest import make_image
+from labs import make_image
 
 from hanlab.boards.vm import find_vm
 from hanlab.images import OtaImage, SubElement, made_body

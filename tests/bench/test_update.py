@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import OpenLab, make_image
+from labs import OpenLab, make_image
 
 from hanlab.lab import Outcome, Progress
 from hanlab.lab_config import Eui

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 LINKTYPE_IEEE802_15_4_WITHFCS: Final = 195
 
@@ -14,7 +15,7 @@ class PcapWriter:
     """Writes frames as they come, so that a capture is whole up to the moment of a crash."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb")
+        self._file: FileIO = path.open("wb", buffering=0)
         self.frames = 0
         self._file.write(
             struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, LINKTYPE_IEEE802_15_4_WITHFCS)
@@ -38,3 +39,18 @@ class PcapWriter:
         tb: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def wireshark_folder(pcap: Path) -> Path:
+    """The folder beside a capture that makes Wireshark read it: `WIRESHARK_CONFIG_DIR=` takes it."""
+    return pcap.with_name(f"{pcap.name}.wireshark")
+
+
+def write_key(pcap: Path, network_key: bytes) -> None:
+    """Put the HAN's key beside its capture, for Wireshark and for nobody else (mode 0600)."""
+    folder = wireshark_folder(pcap)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = folder / "zigbee_pc_keys"
+    file.touch(mode=0o600)
+    file.chmod(0o600)  # it may have been there before
+    file.write_text(f'"{network_key.hex(":")}","Normal","hanlab HAN"\n')

@@ -1,0 +1,92 @@
+"""Same seed, same run: the same octets at the same microseconds, whatever VM the boards run in."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from labs import OpenDesk, make_image
+
+from hanlab.bench.desk import Desk
+from hanlab.boards.vm import Vm
+from hanlab.lab import s1sp_on, wan_client
+from hanlab.resources import checkout
+from hanlab.s1sp.outcome import Outcome
+from hanlab.s1sp.service import Progress, Target
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that can be seen of an update, activation and restart."""
+
+    capture: bytes
+    """Every frame on the HAN, with its time."""
+    seen: list[tuple[str, int, int]]
+    """The S1SP's progress: stage, octets, time (µs)."""
+    ended: int
+    """When (µs)."""
+    wan_octets: int
+    steps: dict[str, int]
+    flash_operations: dict[str, int]
+    flash: dict[str, bytes]
+
+
+def run(desk: Desk, pcap: Path) -> Run:
+    """11.1, 11.3 and 11.2 on a desk of boards that are new."""
+    node = desk.config.devices[0]
+    target = Target(node.name, node.eui.octets, node.model)
+    image = make_image(12_000)
+    wan = wan_client(desk, desk.config.hub.name)
+    s1sp = s1sp_on(desk, wan, desk.boards[node.name].flash.path.parent)
+    seen: list[tuple[str, int, int]] = []
+
+    def report(progress: Progress) -> None:
+        seen.append((progress.stage, progress.done, desk.kernel.now))
+
+    async def update() -> None:
+        await s1sp.wait_until_back(target)
+        await s1sp.update_firmware(image, target, report)
+        done = await s1sp.activate_firmware(image.manufacturer_image_hash, target, report)
+        assert done is Outcome.ACTIVATED
+        assert (await s1sp.wait_until_back(target)).firmware == image.version
+
+    desk.run(update())
+    boards = desk.boards
+    return Run(
+        capture=pcap.read_bytes(),
+        seen=seen,
+        ended=desk.kernel.now,
+        wan_octets=wan.octets_sent,
+        steps={name: board.steps for name, board in boards.items()},
+        flash_operations={name: board.flash.operations for name, board in boards.items()},
+        flash={name: board.flash.path.read_bytes() for name, board in boards.items()},
+    )
+
+
+def test_same_seed_same_run(open_desk: OpenDesk, tmp_path: Path) -> None:
+    runs = []
+    for name, seed in (("first", 1), ("second", 1), ("other", 2)):
+        pcap = tmp_path / f"{name}.pcap"
+        runs.append(run(open_desk(folder=name, seed=seed, pcap=pcap), pcap))
+    first, second, other = runs
+    assert len(first.capture) > 20_000
+    assert second == first
+    assert other.capture != first.capture
+    assert other.ended != first.ended, "the air's back-off is another one"
+
+
+def test_32_and_64_bit_vm_run_alike(open_desk: OpenDesk, tmp_path: Path) -> None:
+    """What they differ in, the heap, is no part of what a board does."""
+    root = checkout()
+    assert root is not None
+    places = {32: root / ".vm" / "micropython", 64: Path(sys.executable).parent / "micropython"}
+    if missing := [f"{place}" for place in places.values() if not place.exists()]:
+        pytest.skip(f"there is no {missing[0]}")
+    runs = []
+    for bits, place in places.items():
+        pcap = tmp_path / f"{bits}.pcap"
+        vm = Vm((str(place),), bits, "of this test")
+        runs.append(run(open_desk(folder=str(bits), vm=vm, pcap=pcap), pcap))
+    assert runs[0] == runs[1]
