@@ -3,9 +3,10 @@ import asyncio
 import gc
 import json
 
-# Modules by role, leaves first. Compiling one takes several times the heap that stays of it, so each is
-# compiled with as little as possible open around it, and the heap stays in large pieces. (In a build
-# that has the firmware frozen this costs nothing.)
+# Modules that both roles need, leaves first. Compiling one takes several times the heap that stays of it, so
+# each is compiled with as little as possible open around it, and the heap stays in large pieces. The role is
+# the largest: what only it imports comes after it, when that heap is free again. (In a build that has the
+# firmware frozen this costs nothing.)
 _SHARED = (
     "octets",
     "ota_file",
@@ -18,14 +19,11 @@ _SHARED = (
     "han.basic",
     "wan.cbor",
     "wan.framing",
+    "wan.auth",
     "wan.server",
     "wan.os_group",
-    "roles.common",
 )
-_ROLES = {
-    "comms_hub": ("CommsHub", ("han.ota_server", "wan.image_group", "wan.han_group")),
-    "device": ("HanDevice", ("han.ota_client",)),
-}
+_ROLES = {"comms_hub": "CommsHub", "device": "HanDevice"}
 
 
 def run(port):
@@ -36,8 +34,8 @@ def run(port):
 
 def make_role(port, config):
     role = config["role"]
-    name, modules = _ROLES[role]
-    for module in _SHARED + modules:
+    name = _ROLES[role]
+    for module in _SHARED:
         __import__("smets1." + module)
         gc.collect()
     module = __import__("smets1.roles." + role, None, None, (name,))

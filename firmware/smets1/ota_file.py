@@ -16,6 +16,10 @@ _HARDWARE = const(4)  # field control bit: hardware versions present
 # illustrative, except ESME and PPMID: those are what published sample images carry
 IMAGE_TYPES = {"ESME": 0x0000, "GSME": 0x0001, "CHF": 0x0002, "PPMID": 0x0084}
 
+# A Manufacturer Image whose firmware begins so never confirms that it works: what hanlab builds to show an
+# activation that fails (illustrative: real firmware fails in its own way).
+NO_BOOT = b"hanlab: does not boot\x00"
+
 _ELEMENT = const(6)  # octets of a sub-element's head: tag u16, length u32
 _ELEMENTS_MAX = const(256)
 

@@ -14,6 +14,7 @@ from smets1.store import (
     MISMATCH,
     NO_IMAGE,
     OVERFLOW,
+    PREVIOUS,
     RUNNING,
     SILENT,
     STORED,
@@ -195,6 +196,11 @@ def check(store):
     elif store.upload and store.upload.offset:
         known.append("{}.img".format(store.upload.id))
     assert image_files() == sorted(known), (image_files(), known)
+
+
+def run(store, image):
+    store.run(image)
+    store.confirm()
 
 
 # -- an image comes in ---------------------------------------------------------------
@@ -420,7 +426,7 @@ def test_flash_can_be_filled_to_the_octet():
     image = upload.seal()
     assert store.report()["free"] == 0
     refused(TOO_LARGE, store.reserve, 1, None)
-    store.run(image)  # the journal still has room
+    run(store, image)  # the journal still has room
     assert again(None).running().size == free
 
 
@@ -604,14 +610,14 @@ def test_run_swaps_the_running_image():
     store = fresh()
     assert store.running() is None
     first = put(store, 15000, 1, {"v": 1})
-    store.run(first)
+    run(store, first)
     assert store.running() is first and first.state == RUNNING
     assert store.report()["used"] == 0 and store.report()["free"] == LIMIT  # program memory
     refused(IN_USE, store.evict, first)
     second = put(store, 15000, 2, {"v": 2})
     assert store.report()["used"] == 15000
-    store.run(second)
-    store.run(second)
+    run(store, second)
+    run(store, second)
     assert store.images() == [second] and len(image_files()) == 1
     assert store.report()["free"] == LIMIT
     store = again()
@@ -619,10 +625,67 @@ def test_run_swaps_the_running_image():
     check(store)
 
 
+def on_trial():
+    """A store whose first image runs, and whose second one is to start."""
+    store = fresh()
+    run(store, put(store, 15000, 1, {"v": 1}))
+    store.run(put(store, 15000, 2, {"v": 2}))
+    check(store)
+    return again()
+
+
+def test_an_image_that_confirms_stays():
+    store = on_trial()
+    assert store.boot() is None and store.running().info == {"v": 2}
+    assert [i.state for i in store.images()] == [PREVIOUS, RUNNING]
+    refused(IN_USE, store.evict, store.images()[0])
+    assert store.report()["free"] == LIMIT  # neither counts in the budget
+    store.confirm()
+    for store in (store, again()):
+        assert [i.info for i in store.images()] == [{"v": 2}] and not store.trial
+        assert store.boot() is None
+        check(store)
+
+
+def test_an_image_that_never_confirms_is_given_up():
+    assert on_trial().boot() is None
+    failed = again().boot()  # it has started before
+    assert failed.info == {"v": 2}
+    store = again()
+    assert [(i.info, i.state) for i in store.images()] == [({"v": 1}, RUNNING)] and not store.trial
+    assert store.boot() is None
+    check(store)
+
+
+def test_the_first_image_ever_can_be_given_up():
+    store = fresh()
+    store.run(put(store, 5000))
+    again().boot()
+    assert again().boot().size == 5000
+    assert again().images() == [] and again().running() is None
+    check(again())
+
+
+def test_an_image_on_trial_that_is_lost_gives_way_to_the_one_before():
+    store = on_trial()
+    os.remove(store.path(store.running().id))
+    store = again()
+    assert store.running().info == {"v": 1} and not store.trial and "lost" in store.recovered
+    check(again())
+
+
+def test_a_second_update_before_the_first_confirms_keeps_one_image_before_it():
+    store = on_trial()
+    store.boot()
+    store.run(put(store, 9000, 3, {"v": 3}))
+    assert [i.info["v"] for i in store.images() if i.state == PREVIOUS] == [2]
+    check(again())
+
+
 def test_images_of_the_store_before_a_reboot_are_known():
     image = put(fresh(), 5000)
     store = again()
-    store.run(image)
+    run(store, image)
     assert store.running().sha == image.sha
 
 
@@ -666,7 +729,7 @@ def test_one_failing_operation_leaves_ram_and_flash_of_one_mind():
     n, failed = 0, True
     while failed:
         store = fresh(CAPACITY)
-        store.run(put(store, OLD, 1))
+        run(store, put(store, OLD, 1))
         put(store, 2000, 2)
         power_off()
         power_on(n)
@@ -677,7 +740,7 @@ def test_one_failing_operation_leaves_ram_and_flash_of_one_mind():
         except StoreError as e:
             assert e.kind == FLASH
             failed = True
-        said = what(stores[0])
+        said = what(stores[-1])
         store = again(CAPACITY)
         assert what(store) == said, (n, what(store), said)
         check(store)
@@ -728,7 +791,7 @@ def spoil(name, content=None):
 def test_corrupt_journal_falls_back_one_step():
     store = fresh()
     first, second = put(store, 5000, 1, {"v": 1}), put(store, 6000, 2)
-    store.run(first)
+    run(store, first)
     spoil("journal")
     store = again()
     assert store.recovered == "journal bad, journal.old used"
@@ -743,7 +806,7 @@ def test_fallback_proves_the_images():
     store = fresh()
     first = put(store, 5000, 1)
     put(store, 6000, 2)
-    store.run(first)
+    run(store, first)
     spoil("journal")
     with open(FOLDER + "/2.img", "r+b") as f:
         f.write(b"??")
@@ -829,8 +892,10 @@ DONE = []  # how far the sequence came
 
 
 def update():
-    """reserve, write (over a checkpoint), seal, run; resumes what is there."""
+    """reserve, write (over a checkpoint), seal, run, restart, confirm; resumes what is there."""
     store = start(CAPACITY)
+    store.boot()
+    store.confirm()
     upload = store.reserve(NEW, sha_new)
     DONE.append("reserved")
     send(upload, chunk=2500)
@@ -838,6 +903,9 @@ def update():
     image = upload.seal({"v": 2})
     DONE.append("sealed")
     store.run(image)
+    store = start(CAPACITY)
+    store.boot()
+    store.confirm()
     DONE.append("running")
 
 
@@ -866,7 +934,7 @@ def cut_at(n, torn, sequence, after_cut, finished):
     False when the sequence has no operation n.
     """
     store = fresh(CAPACITY)
-    store.run(put(store, OLD, 1, {"v": 1}))
+    run(store, put(store, OLD, 1, {"v": 1}))
     put(store, 2000, 2)
     DONE.clear()
     power_off()

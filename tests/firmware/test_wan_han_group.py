@@ -5,10 +5,14 @@ from smets1.wan.smp import SmpError
 
 EUI = bytes.fromhex("00db1234567890a2")
 HASH = bytes(range(32))
-# activate {"eui", "hash", "counter": 70000} as smp 4.2 encodes it
+MAC = bytes(range(32, 64))
+DCO_MAC = bytes(range(64, 96))
+# activate {"eui", "hash", "counter": 70000, "mac", "dco_mac"} as smp 4.2 encodes it
 ACTIVATE = (
-    "0a00004253310f04a3636575694800db1234567890a26468617368582000010203040506070809"
-    "0a0b0c0d0e0f101112131415161718191a1b1c1d1e1f67636f756e7465721a00011170"
+    "0a00009253310f04a5636575694800db1234567890a2636d61635820202122232425262728292a2b2c2d2e2f30313233"
+    "3435363738393a3b3c3d3e3f64686173685820000102030405060708090a0b0c0d0e0f10111213141516171819"
+    "1a1b1c1d1e1f67636f756e7465721a000111706764636f5f6d61635820404142434445464748494a4b4c4d4e4f"
+    "505152535455565758595a5b5c5d5e5f"
 )
 
 
@@ -29,7 +33,8 @@ class Hub:
             for n in range(images)
         ]
 
-    def store_report(self):
+    def store_report(self, verify):
+        self.asked.append(verify)
         return {"capacity": 196608, "used": 0, "reserved": 0, "free": 196608, "images": self.held}
 
     async def devices(self):
@@ -49,8 +54,14 @@ class Hub:
             "status": 0,
         }
 
-    async def activate(self, eui, hash, counter):
-        self.asked.append((eui, hash, counter))
+    def limits(self):
+        return {"reply_ms": 500}
+
+    def counters(self):
+        return {"han": {"mic": 1}}
+
+    async def activate(self, eui, hash, counter, mac, dco_mac):
+        self.asked.append((eui, hash, counter, mac, dco_mac))
         raise SmpError(BUSY, GROUP)
 
     async def read_version(self, eui):
@@ -71,6 +82,11 @@ async def han(hub, op, command, payload=None, version=1):
 async def test_each_command_is_one_method():
     hub = Hub()
     assert (await han(hub, READ, 0))["free"] == 196608
+    assert (await han(hub, READ, 0, {"verify": True}))["free"] == 196608
+    assert hub.asked == [False, True]
+    hub.asked.clear()
+    assert (await han(hub, READ, 7)) == {"reply_ms": 500}
+    assert (await han(hub, READ, 8)) == {"han": {"mic": 1}}
     assert (await han(hub, READ, 1)) == {"devices": [{"eui": EUI, "type": "PPMID"}]}
     assert (await han(hub, READ, 3))["off"] == 65
     assert (await han(hub, READ, 5, {"eui": EUI})) == {"version": "IHDAE06"}
@@ -82,8 +98,18 @@ async def test_each_command_is_one_method():
 async def test_activate_of_a_real_client_and_its_refusal():
     hub = Hub()
     head, payload = await ask(bytes.fromhex(ACTIVATE), {GROUP: HanGroup(hub)})
-    assert hub.asked == [(EUI, HASH, 70000)]
+    assert hub.asked == [(EUI, HASH, 70000, MAC, DCO_MAC)]
     assert head == (3, 1, GROUP, 15, 4) and payload == {"err": {"group": GROUP, "rc": BUSY}}
+
+
+async def test_a_missing_mac_is_for_the_hub_to_refuse():
+    hub = Hub()
+    fields = {"eui": EUI, "hash": HASH, "counter": 1, "mac": MAC, "dco_mac": DCO_MAC}
+    for missing in (("mac",), ("dco_mac",), ("mac", "dco_mac")):
+        payload = {key: value for key, value in fields.items() if key not in missing}
+        await han(hub, WRITE, 4, payload)
+        wanted = (EUI, HASH, 1, payload.get("mac"), payload.get("dco_mac"))
+        assert hub.asked.pop() == wanted
 
 
 async def test_refusals_for_a_version_1_client():
@@ -102,6 +128,9 @@ async def test_bad_fields_never_reach_the_role():
         (2, {"eui": "00-DB-12-34-56-78-90-A2", "hash": HASH}),
         (4, {"eui": EUI, "hash": HASH, "counter": -1}),
         (4, {"eui": EUI, "hash": HASH, "counter": "1"}),
+        (4, {"eui": EUI, "hash": HASH, "counter": 2**63}),
+        (4, {"eui": EUI, "hash": HASH, "counter": 1, "mac": MAC[:31]}),
+        (4, {"eui": EUI, "hash": HASH, "counter": 1, "dco_mac": "x" * 32}),
     ):
         assert await han(hub, WRITE, command, payload) == bad, payload
     assert await han(hub, READ, 5, {}) == bad

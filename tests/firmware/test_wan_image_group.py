@@ -5,7 +5,7 @@ import hashlib
 
 import vfs
 from test_wan_framing import Link, cobs, console, unframe
-from test_wan_server import READ, V1, V2, WRITE, parse, request, serve
+from test_wan_server import READ, V1, V2, WRITE, open_session, parse, request, serve
 
 from smets1.store import (
     BAD_OFFSET,
@@ -160,7 +160,7 @@ class Client:
             self.sequence += 1
         link = Link(b"".join(messages), 1000)
         messages = None
-        sent = await serve(Server(link, self.groups, 4096, 4), link)
+        sent = await serve(Server(link, self.groups, 4096, 4, open_session()), link)
         answers = {head[3]: payload for head, payload in [parse(m) for m in unframe(sent, COBS)]}
         return [answers.get(n & 255) for n in range(first, self.sequence)]
 
@@ -515,7 +515,7 @@ async def test_500_chunks_leave_the_heap_as_it_was():
     for frame in (console, cobs):
         store = Stub()
         link = Uploader(frame)
-        server = Server(link, {GROUP: ImageGroup(store, Hub())}, 512, 1)
+        server = Server(link, {GROUP: ImageGroup(store, Hub())}, 512, 1, open_session())
         await serve(server, link)
         assert store.upload.offset == 100000 and server.failures == 0
         assert server.reader.dropped == 0
@@ -533,7 +533,7 @@ async def test_the_octets_of_a_chunk_are_never_copied():
     seen = []
     store = Stub()
     store.upload = Peek(len(IMAGE), SHA)
-    server = Server(None, {GROUP: ImageGroup(store, Hub())}, 4096, 1)
+    server = Server(None, {GROUP: ImageGroup(store, Hub())}, 4096, 1, open_session())
     server.reader._link = Link(cobs(request(WRITE, GROUP, 1, chunk(0))))
     message = await server.reader.read()
     await server._answer(message)

@@ -1,10 +1,13 @@
 import asyncio
 import gc
+import os
 import struct
 
 from test_wan_framing import ECHO, ECHO_V1, PARAMS, Link, cobs, console, noise, unframe
 
 from smets1.wan import cbor
+from smets1.wan import server as server_module
+from smets1.wan.auth import Session
 from smets1.wan.framing import COBS, CONSOLE
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
@@ -18,6 +21,9 @@ V1, V2 = 0, 1
 class Port:
     def __init__(self):
         self.resets = 0
+
+    def random(self, n):
+        return os.urandom(n)
 
     def unique_id(self):
         return b"\x00\xdb\x12\x34"
@@ -62,6 +68,10 @@ class Awkward:
         raise SmpError(request.get("rc", 7), 70)
 
 
+def open_session():
+    return Session(Port(), {"eui": "00db1234567890a2", "wan": {"open": True}})
+
+
 def groups():
     return {0: OsGroup(Port(), "comms-hub", "0.1.0", HeapWatch()), 70: Awkward()}
 
@@ -88,10 +98,11 @@ async def serve(server, link):
         return link.sent
 
 
-async def ask(message, handlers=None, frame=console):
+async def ask(message, handlers=None, frame=console, session=None):
     """The answer's header and payload, None if there is no answer."""
     link = Link(frame(message))
-    sent = await serve(Server(link, handlers or groups(), 4096, 2), link)
+    server = Server(link, handlers or groups(), 4096, 2, session or open_session())
+    sent = await serve(server, link)
     answers = unframe(sent, CONSOLE if frame is console else COBS)
     assert len(answers) < 2
     return parse(answers[0]) if answers else None
@@ -111,7 +122,8 @@ async def test_echo_answers_octet_for_octet():
         (bytes.fromhex(ECHO[2]), bytes.fromhex("00020b0102090102070ca161726548656c6c6f05ca00")),
     ):
         link = Link(frame)
-        assert await serve(Server(link, groups(), 512, 1), link) == answer, link.sent
+        server = Server(link, groups(), 512, 1, open_session())
+        assert await serve(server, link) == answer, link.sent
 
 
 async def test_parameters_are_the_servers_own():
@@ -123,7 +135,7 @@ async def test_every_request_has_one_answer_in_its_framing_and_order():
     requests = [request(WRITE, 0, 0, {"d": str(n)}, n) for n in range(60)]
     frames = [(cobs if n % 3 else console)(requests[n]) for n in range(60)]
     link = Link(b"".join(frames), 100)
-    await serve(Server(link, groups(), 512, 4), link)
+    await serve(Server(link, groups(), 512, 4, open_session()), link)
     assert len(link.writes) == 60
     for n in range(60):
         answer = unframe(link.writes[n], COBS if n % 3 else CONSOLE)
@@ -139,7 +151,7 @@ async def test_handlers_may_be_sync_or_async_and_answer_nothing_much():
 
 async def test_silence_is_no_answer_and_the_next_request_has_one():
     link = Link(cobs(request(READ, 70, 3)) + cobs(request(READ, 70, 0)))
-    answers = unframe(await serve(Server(link, groups(), 512, 1), link), COBS)
+    answers = unframe(await serve(Server(link, groups(), 512, 1, open_session()), link), COBS)
     assert [parse(m)[1] for m in answers] == [{"sync": True}]
 
 
@@ -190,7 +202,7 @@ async def test_bad_payloads_are_refused():
 async def test_a_failing_handler_does_not_stop_the_server():
     for command, rc in ((5, 1), (6, 1), (8, 1), (7, 7), (9, 7)):
         link = Link(console(request(READ, 70, command)) + console(request(READ, 70, 0)))
-        server = Server(link, groups(), 512, 1)
+        server = Server(link, groups(), 512, 1, open_session())
         answers = [parse(m)[1] for m in unframe(await serve(server, link), CONSOLE)]
         assert answers == [{"rc": rc}, {"sync": True}], command
         assert server.failures == (1 if rc == 1 else 0)
@@ -200,18 +212,109 @@ async def test_random_octets_between_requests():
     for frame, framing in ((console, CONSOLE), (cobs, COBS)):
         hello = frame(request(WRITE, 0, 0, {"d": "still here"}))
         link = Link(b"".join([noise(n, 1000) + hello for n in range(5)]), 77)
-        answers = unframe(await serve(Server(link, groups(), 512, 1), link), framing)
+        server = Server(link, groups(), 512, 1, open_session())
+        answers = unframe(await serve(server, link), framing)
         assert [parse(m)[1] for m in answers] == [{"r": "still here"}] * 5
 
 
 async def test_reset_answers_first():
     port = Port()
     link = Link(cobs(request(WRITE, 0, 5)))
-    sent = await serve(Server(link, {0: OsGroup(port, "x", "1", HeapWatch())}, 512, 1), link)
+    handlers = {0: OsGroup(port, "x", "1", HeapWatch())}
+    sent = await serve(Server(link, handlers, 512, 1, open_session()), link)
     assert parse(unframe(sent, COBS)[0])[1] == {}
     assert port.resets == 0
     await asyncio.sleep_ms(80)
     assert port.resets == 1
+
+
+class Counting:
+    """A group that changes something: how often it was asked to."""
+
+    def __init__(self):
+        self.asked = 0
+        self.reads = {0: lambda request: {}}
+        self.writes = {0: self.add, 1: self.silent}
+        self.v1_codes = {}
+
+    def add(self, request):
+        self.asked += 1
+        if "refuse" in request:
+            raise SmpError(10)
+        return {"asked": self.asked}
+
+    def silent(self, request):
+        self.asked += 1
+        raise Silent
+
+
+async def count(*frames, framing=COBS):
+    """What a Counting answers to these frames, and how often it was asked."""
+    group = Counting()
+    link = Link(b"".join(frames))
+    server = Server(link, {70: group}, 512, 1, open_session())
+    answers = [parse(m)[1] for m in unframe(await serve(server, link), framing)]
+    return answers, group.asked, server.repeats
+
+
+async def test_a_write_that_comes_again_is_answered_again_and_not_carried_out():
+    write = request(WRITE, 70, 0, {"a": 1}, 5)
+    for frame, framing in ((cobs, COBS), (console, CONSOLE)):
+        answers = await count(*[frame(write)] * 4, framing=framing)
+        assert answers == ([{"asked": 1}] * 4, 1, 3)
+    refused = request(WRITE, 70, 0, {"refuse": 1}, 5)
+    assert await count(cobs(refused), cobs(refused)) == ([{"rc": 10}] * 2, 1, 1)
+
+
+async def test_another_write_is_another_one():
+    write = request(WRITE, 70, 0, {"a": 1}, 5)
+    for other in (
+        request(WRITE, 70, 0, {"a": 1}, 6),
+        request(WRITE, 70, 0, {"a": 2}, 5),
+        request(WRITE, 70, 0, {"a": 1}, 5, V1),
+    ):
+        assert await count(cobs(write), cobs(other)) == ([{"asked": 1}, {"asked": 2}], 2, 0)
+        # the first again, but not with nothing between
+        assert (await count(cobs(write), cobs(other), cobs(write)))[1:] == (3, 0)
+    link = Link(cobs(write) + console(write))
+    group = Counting()
+    await serve(Server(link, {70: group}, 512, 1, open_session()), link)
+    assert group.asked == 2
+
+
+async def test_after_a_read_or_a_silent_write_nothing_is_answered_from_memory():
+    write = request(WRITE, 70, 0, {"a": 1}, 5)
+    between = cobs(request(READ, 70, 0, None, 6))
+    assert (await count(cobs(write), between, cobs(write)))[1:] == (2, 0)
+    silent = cobs(request(WRITE, 70, 1, None, 6))
+    assert await count(cobs(write), silent, cobs(write)) == ([{"asked": 1}, {"asked": 3}], 3, 0)
+    assert await count(silent, silent) == ([], 2, 0)
+
+
+async def test_the_same_write_much_later_is_a_new_one():
+    real = server_module.core
+    try:
+        server_module.core = Clock()
+        write = cobs(request(WRITE, 70, 0, {"a": 1}, 5))
+        for later, asked in ((29_999, 1), (30_000, 2), (2**29 + 5, 2)):
+            Clock.step = later
+            assert (await count(write, write))[1] == asked, later
+    finally:
+        server_module.core = real
+
+
+class Clock:
+    """asyncio.core's, `step` ms later each time that it is read."""
+
+    now = 0
+    step = 0
+
+    def ticks(self):
+        Clock.now = (Clock.now + Clock.step) & (2**30 - 1)
+        return Clock.now
+
+    def ticks_diff(self, end, start):
+        return ((end - start + 2**29) & (2**30 - 1)) - 2**29
 
 
 async def test_application_info():

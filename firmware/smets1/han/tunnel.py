@@ -2,6 +2,10 @@
 # it what GBCS use case CS06 has as payload (DER), the device answers in the same way.
 #   request  30 26  04 20 <SHA-256 of the Manufacturer Image>  02 02 <originator counter>
 #   answer   30 09  02 01 <code>  04 04 <file version, big endian>
+# Before a transfer the CH says through the same tunnel which file comes, so that the device can go on with a part that
+# it already has, and both can prove that part by its hash. This is hanlab's own, in the same notation:
+#   request  A1 26  04 20 <SHA-256 of the OTA file>  02 02 <its size>      A2 the same: forget what you have of it
+#   answer   A1 28  02 04 <offset, big endian>  04 20 <SHA-256 of the octets before the offset>
 # A request that comes again, because its answer was lost, is not carried out again: the device answers what it
 # answered before, also after the reset that the activation brings.
 import struct
@@ -38,29 +42,29 @@ _NO_SUCH_TUNNEL = const(0)  # of TransferDataError
 _HASH = const(32)
 
 
-def request_der(hash, counter):
-    """counter: 0 to 2 ** 63 - 1."""
+# the first octet of a request
+ACTIVATE = const(0x30)
+FILE = const(0xA1)
+FORGET = const(0xA2)
+
+
+def request_der(hash, value, tag=ACTIVATE):
+    """value: 0 to 2 ** 63 - 1, the originator counter or the file's size."""
     number = b""
-    while (
-        counter or not number or number[0] & 0x80
-    ):  # a first octet of 0x80 or more would be a negative number
-        number = bytes((counter & 0xFF,)) + number
-        counter >>= 8
-    return (
-        bytes((0x30, 4 + _HASH + len(number), 0x04, _HASH))
-        + hash
-        + bytes((0x02, len(number)))
-        + number
-    )
+    while value or not number or number[0] & 0x80:  # a first octet from 0x80 on would be a negative number
+        number = bytes((value & 0xFF,)) + number
+        value >>= 8
+    head = bytes((tag, 4 + _HASH + len(number), 0x04, _HASH))
+    return head + hash + bytes((0x02, len(number))) + number
 
 
-def parse_request(der):
-    """(hash, counter), or None if it is no request."""
+def parse_request(der, tag=ACTIVATE):
+    """(hash, counter or size), or None if it is no request with this tag."""
     n = len(der)
     if (
         n < 7 + _HASH
         or n > 14 + _HASH
-        or der[0] != 0x30
+        or der[0] != tag
         or der[1] != n - 2
         or der[2] != 0x04
         or der[3] != _HASH
@@ -83,6 +87,21 @@ def answer_der(code, file_version):
     return struct.pack(">BBBBBBBI", 0x30, 9, 0x02, 1, code, 0x04, 4, file_version)
 
 
+def file_answer_der(offset, digest):
+    return struct.pack(">BBBBIBB", FILE, 8 + _HASH, 0x02, 4, offset, 0x04, _HASH) + digest
+
+
+def parse_file_answer(der):
+    """(offset, digest), or None if it is no answer."""
+    if (
+        len(der) != 10 + _HASH
+        or bytes(der[:4]) != b"\xa1\x28\x02\x04"
+        or bytes(der[8:10]) != b"\x04\x20"
+    ):
+        return None
+    return struct.unpack_from(">I", der, 4)[0], bytes(der[10:])
+
+
 def parse_answer(der):
     """(code, file version), or None if it is no answer."""
     if len(der) != 11 or bytes(der[:4]) != b"\x30\x09\x02\x01" or bytes(der[5:7]) != b"\x04\x04":
@@ -95,9 +114,10 @@ class TunnelServer(Cluster):
 
     on_activate(hash, counter) -> (code, file version that runs after it). after(code): called when the answer has been
     written; the place for the reset. record_path: a file that keeps the last answer over that reset.
+    on_file(sha, size, forget) -> (offset, SHA-256 of the octets before it): which file comes, and what is here of it.
     """
 
-    def __init__(self, network, on_activate, after, record_path):
+    def __init__(self, network, on_activate, after, record_path, on_file=None):
         super().__init__(network, CLUSTER_TUNNELING, True)
         self.attributes = {0x0000: (TYPE_U16, 0xFFFF)}  # CloseTunnelTimeout, seconds
         self.commands = {
@@ -106,6 +126,7 @@ class TunnelServer(Cluster):
             _DATA_TO_SERVER: (2, self._data),
         }
         self._on_activate = on_activate
+        self._on_file = on_file
         self._after = after
         self._path = record_path
         self._tunnel = 0
@@ -143,19 +164,32 @@ class TunnelServer(Cluster):
             reply[3:5] = frame[3:5]
             reply[5] = _NO_SUCH_TUNNEL
             return 6
-        der = bytes(frame[5:])
-        request = parse_request(der)
-        if request is None:
+        answer = self._carry_out(bytes(frame[5:]))
+        if answer is None:
             return -1
+        self.header(reply, frame[1], _DATA_TO_CLIENT)
+        reply[3:5] = frame[3:5]
+        reply[5 : 5 + len(answer)] = answer
+        return 5 + len(answer)
+
+    def _carry_out(self, der):
+        """The answer's DER, or None if it is no request."""
+        request = parse_request(der)
+        if request:
+            return self._activate(request, der)
+        for tag in (FILE, FORGET):
+            request = self._on_file and parse_request(der, tag)
+            if request:
+                return file_answer_der(*self._on_file(request[0], request[1], tag == FORGET))
+        return None
+
+    def _activate(self, request, der):
         if self._record is None or self._record[11:] != der:
             code, file_version = self._on_activate(*request)
             self._record = answer_der(code, file_version) + der
             saved.save(self._path, self._record)
             self.network.after_reply = lambda: self._after(code)
-        self.header(reply, frame[1], _DATA_TO_CLIENT)
-        reply[3:5] = frame[3:5]
-        reply[5:16] = self._record[:11]
-        return 16
+        return self._record[:11]
 
 
 class TunnelClient(Cluster):
@@ -171,11 +205,17 @@ class TunnelClient(Cluster):
         self._exchange = Exchange()
 
     async def activate(self, short, hash, counter, timeout_ms=2000, tries=5):
-        """Have the device activate the image with this SHA-256: (code, file version).
+        """Have the device activate the image with this SHA-256: (code, file version). NoAnswer."""
+        return await self._ask(short, request_der(hash, counter), timeout_ms, tries)
 
-        A try is a request and, if the device does not know the tunnel (any more), opening one. NoAnswer.
-        """
-        der = request_der(hash, counter)
+    async def announce(self, short, sha, size, forget=False, timeout_ms=2000, tries=5):
+        """Say which file comes: (offset, SHA-256 of the octets before it) of what the device has. NoAnswer."""
+        return await self._ask(
+            short, request_der(sha, size, FORGET if forget else FILE), timeout_ms, tries
+        )
+
+    async def _ask(self, short, der, timeout_ms, tries):
+        """A try is a request and, if the device does not know the tunnel (any more), opening one."""
         for _ in range(tries):
             tunnel = await self._open_tunnel(short, timeout_ms, tries)
             if tunnel is None:
@@ -222,7 +262,7 @@ class TunnelClient(Cluster):
         return 0
 
     def _data(self, peer, frame, reply):
-        answer = parse_answer(frame[5:])
+        answer = parse_answer(frame[5:]) or parse_file_answer(frame[5:])
         if answer is None:
             return -1
         self._exchange.answer(peer.short, (_DATA_TO_SERVER, frame[3] | frame[4] << 8), answer)

@@ -4,6 +4,7 @@ import binascii
 from smets1 import ota_file
 from smets1.han.counters import Counters
 from smets1.han.network import Network, NetworkConfig
+from smets1.store import StoreError
 
 
 def network(port, config):
@@ -43,6 +44,9 @@ def describe(upload):
     start, end = header.manufacturer_image(upload.read)
     block = bytearray(ota_file.METADATA)
     n = upload.read(start, block)
+    maker = ota_file.metadata_manufacturer(memoryview(block)[:n])
+    mark = bytearray(len(ota_file.NO_BOOT))
+    upload.read(start if maker is None else start + ota_file.METADATA, mark)
     return {
         "type": header.device_type(),
         "version": header.version(),
@@ -50,6 +54,57 @@ def describe(upload):
         "manufacturer": header.manufacturer,
         "image_type": header.image_type,
         "hardware": list(header.hardware),
-        "metadata": ota_file.metadata_manufacturer(memoryview(block)[:n]) or "",
+        "metadata": maker or "",
+        "boots": mark != ota_file.NO_BOOT,
         "hash": binascii.hexlify(upload.digest(start, end)).decode(),
+    }
+
+
+def store_report(store, verify):
+    """What a store holds; verify: each image's SHA-256 is computed afresh from flash, and that of the octets
+    which an unfinished upload has so far."""
+    report = store.report()
+    report["recovered"] = store.recovered
+    report["images"] = [_image_report(store, image, verify) for image in store.images()]
+    upload = store.upload
+    if upload and upload.sha:
+        report["partial"] = {
+            "id": upload.id,
+            "sha": upload.sha,
+            "size": upload.size,
+            "off": upload.offset,
+        }
+        if verify:
+            report["partial"]["digest"] = upload.digest(0, upload.offset)
+    return report
+
+
+def _image_report(store, image, verify):
+    report = {
+        "id": image.id,
+        "size": image.size,
+        "state": image.state,
+        "sha": image.sha,
+        "hash": binascii.unhexlify(image.info.get("hash", "")),
+        "type": image.info.get("type", ""),
+        "version": image.info.get("version", ""),
+    }
+    if verify:
+        report["ok"] = is_sound(store, image)
+    return report
+
+
+def is_sound(store, image):
+    """Whether flash still holds what was stored."""
+    try:
+        return store.digest(image) == image.sha
+    except StoreError:
+        return False
+
+
+def counters(network, server):
+    """What did not belong, by layer."""
+    return {
+        "han": network.stats,
+        "wan": {"dropped": server.reader.dropped, "failures": server.failures, "repeats": server.repeats},
     }

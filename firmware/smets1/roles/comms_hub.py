@@ -9,22 +9,32 @@ from micropython import const
 from smets1 import ota_file
 from smets1.han import tunnel, zdo
 from smets1.han.basic import MODEL_IDENTIFIER, SW_BUILD_ID, BasicClient
-from smets1.han.ids import ABORT, INVALID_IMAGE, NO_IMAGE_AVAILABLE, SUCCESS, TIMEOUT
-from smets1.han.ota import CURRENT_FILE_VERSION
+from smets1.han.ids import (
+    ABORT,
+    INVALID_IMAGE,
+    MALFORMED_COMMAND,
+    NO_IMAGE_AVAILABLE,
+    SUCCESS,
+    TIMEOUT,
+)
+from smets1.han.ota import COUNT_DOWN, CURRENT_FILE_VERSION, IMAGE_UPGRADE_STATUS
 from smets1.han.ota_server import Offer, OtaServer
 from smets1.han.zcl import NoAnswer
-from smets1.roles.common import describe, network
+from smets1.roles.common import counters, describe, is_sound, network, store_report
 from smets1.store import FLASH, STORED, ImageStore, StoreError
 from smets1.wan import han_group, image_group
+from smets1.wan.auth import Session
+from smets1.wan.dual_control import DualControl
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
 from smets1.wan.server import Server
 from smets1.wan.smp import EBUSY, SmpError
 
 _EVENTS = const(24)  # the newest ones are kept
-_NOTIFY_TRIES = const(4)
-_NOTIFY_MS = const(2000)  # for the device to ask, after each notification
-_SILENCE_MS = const(30_000)  # a device that asks for nothing so long has gone
+# How long a device may ask for nothing until it is notified again. One whose download came to a stand, because
+# nothing got through any more, takes it up again then. After the last of them it counts as gone.
+_NOTIFY_MS = (2000, 2000, 4000, 8000, 15_000, 15_000, 15_000, 15_000)
+_RESTART_MS = (300,) + (1000,) * 30  # between two looks at a device that restarts
 _MISREADS = const(5)  # blocks that flash did not give, in one transfer
 _SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
@@ -33,6 +43,7 @@ _REASONS = {
     INVALID_IMAGE: "the image is damaged or not for it (INVALID_IMAGE)",
     NO_IMAGE_AVAILABLE: "it is for other hardware, or runs already (NO_IMAGE_AVAILABLE)",
     TIMEOUT: "no answer",
+    MALFORMED_COMMAND: "damaged in the CH's flash: its SHA-256 is not what was stored",
 }
 
 
@@ -48,6 +59,7 @@ class Job:
         self.len = 0
         self.status = SUCCESS
         self.reason = ""
+        self.note = ""  # how it began: afresh, or where an earlier transfer stopped
         self.misreads = 0
         self.moved = asyncio.Event()  # the device asked for something, or ended
 
@@ -57,6 +69,7 @@ class CommsHub:
         model = config["model"]
         self._port = port
         self._steps = model["steps"]
+        self._limits = config["limits"]
         self._metadata = model["metadata"]  # the manufacturer whose block it needs; "" for none
         self.heap = HeapWatch()
         self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
@@ -68,8 +81,10 @@ class CommsHub:
         self._tunnel = tunnel.TunnelClient(self.network)
         self._basic = BasicClient(self.network)
         zdo.on_announce(self.network, self._announced)
+        self._dual_control = DualControl(config, port.root + "/authorised")
         self._job = None
         self._jobs = 0
+        self._announces = 0  # devices that have started since the last activation
         self._events = []
         self._event = 0
         size, count = port.smp_buffers
@@ -78,7 +93,7 @@ class CommsHub:
             image_group.GROUP: image_group.ImageGroup(self.store, self),
             han_group.GROUP: han_group.HanGroup(self),
         }
-        self.server = Server(port.wan, groups, size, count)
+        self.server = Server(port.wan, groups, size, count, Session(port, config))
 
     async def run(self):
         asyncio.create_task(self.network.run())
@@ -124,27 +139,26 @@ class CommsHub:
 
     # -- WAN: group 0x5331
 
-    def store_report(self):
-        report = self.store.report()
-        report["recovered"] = self.store.recovered
-        report["images"] = [
-            {
-                "id": i.id,
-                "size": i.size,
-                "state": i.state,
-                "sha": i.sha,
-                "hash": binascii.unhexlify(i.info.get("hash", "")),
-                "type": i.info.get("type", ""),
-                "version": i.info.get("version", ""),
-            }
-            for i in self.store.images()
-        ]
-        return report
+    def store_report(self, verify):
+        return store_report(self.store, verify)
+
+    def counters(self):
+        return counters(self.network, self.server)
+
+    def limits(self):
+        """Deadlines that a client can count on; see firmware/README.md."""
+        return self._limits
 
     def devices(self):
         return {
             "devices": [
-                {"eui": eui, "type": d[0], "address": d[1], "seen": d[2]}
+                {
+                    "eui": eui,
+                    "type": d[0],
+                    "address": d[1],
+                    "seen": d[2],
+                    "counter": self._dual_control.last(eui),
+                }
                 for eui, d in self._devices.items()
             ]
         }
@@ -162,6 +176,7 @@ class CommsHub:
             "len": job.len,
             "status": job.status,
             "reason": job.reason,
+            "note": job.note,
         }
 
     def distribute(self, eui, hash):
@@ -174,9 +189,13 @@ class CommsHub:
                 return {"job": job.number}
         raise SmpError(han_group.NO_IMAGE, han_group.GROUP)
 
-    def activate(self, eui, hash, counter):
-        """11.3: have a device run the image with this hash."""
+    def activate(self, eui, hash, counter, mac, dco_mac):
+        """11.3: have a device run the image with this hash, if the S1SP and the DCO both want it."""
         device = self._device(eui)
+        refusal = self._dual_control.refusal(eui, hash, counter, mac, dco_mac)
+        if refusal:
+            self._log("11.3 refused", refusal)
+            raise SmpError(han_group.REFUSED, han_group.GROUP)
         job = self._begin("activate", eui)
         asyncio.create_task(self._run(job, self._activate(job, device, hash, counter)))
         return {"job": job.number}
@@ -185,8 +204,9 @@ class CommsHub:
         """11.2: what the device itself answers."""
         device = self._device(eui)
         try:
-            basic = await self._basic.read(device[1], (SW_BUILD_ID, MODEL_IDENTIFIER), 500, 3)
-            ota = await self.ota.read(device[1], (CURRENT_FILE_VERSION,), 500, 3)
+            # all tries together take less than the board's limits say (han_ms)
+            basic = await self._basic.read(device[1], (SW_BUILD_ID, MODEL_IDENTIFIER), 300, 3)
+            ota = await self.ota.read(device[1], (CURRENT_FILE_VERSION,), 300, 3)
         except NoAnswer:
             raise SmpError(han_group.NO_ANSWER, han_group.GROUP)
         device[2] = True
@@ -247,6 +267,11 @@ class CommsHub:
         info = image.info
         low, high = info["hardware"]
         job.len = image.size
+        if not is_sound(self.store, image):
+            self.store.evict(image)
+            self._fail(job, MALFORMED_COMMAND)
+            return
+        await self._agree(job, image)
         offer = Offer(
             info["manufacturer"],
             info["image_type"],
@@ -262,6 +287,19 @@ class CommsHub:
         finally:
             self.ota.withdraw(job.eui)
 
+    async def _agree(self, job, image):
+        """Tell the device which file comes. What it has of it already is proved by a hash, not trusted."""
+        short = self._devices[job.eui][1]
+        offset, digest = await self._tunnel.announce(short, image.sha, image.size)
+        if offset and (offset > image.size or self.store.digest(image, 0, offset) != digest):
+            job.note = "starts again: the device's first %d octets are not this file's" % offset
+            offset, _ = await self._tunnel.announce(short, image.sha, image.size, True)
+        elif offset:
+            job.note = "goes on at %d: the octets before have the right SHA-256" % offset
+        job.off = offset
+        if job.note:
+            self._log("transfer", job.note)
+
     def _read(self, job, image, offset, buf):
         """Flash that cannot be read may do so later (the device is told WAIT_FOR_DATA), but not for ever (ABORT)."""
         try:
@@ -271,13 +309,17 @@ class CommsHub:
             return None if e.kind == FLASH and job.misreads < _MISREADS else 0
 
     async def _served(self, job, offer):
-        for _ in range(_NOTIFY_TRIES):
-            await self.ota.notify(job.eui)
-            if await self._moves(job, _NOTIFY_MS):
-                break
+        silent = 0  # notifications that nothing came of
+        await self.ota.notify(job.eui)
         while job.state == "running" and offer.ended is None:
-            if not await self._moves(job, _SILENCE_MS):
+            if await self._moves(job, _NOTIFY_MS[silent]):
+                silent = 0
+                continue
+            silent += 1
+            if silent == len(_NOTIFY_MS):
                 self._fail(job, TIMEOUT)
+            else:
+                await self.ota.notify(job.eui)
         if job.state == "running" and offer.ended != SUCCESS:
             self._fail(job, offer.ended)
         if job.state == "running":
@@ -298,11 +340,35 @@ class CommsHub:
             if code != tunnel.ACTIVATED:
                 job.status = code
                 return
-        job.status, _ = await self._tunnel.activate(device[1], hash, counter)
+        self._announces = 0
+        job.status, version = await self._tunnel.activate(device[1], hash, counter)
+        if job.status == tunnel.ACTIVATED and not await self._runs(device, version):
+            job.status = tunnel.ACTIVATION_FAILURE
+            job.reason = "it came back with the firmware that it had before"
         if job.status == tunnel.ACTIVATED:
             for image in self._stored_for(device):
                 if binascii.unhexlify(image.info["hash"]) == hash:
                     self.store.evict(image)  # it has done its work; the next one needs the room
+
+    async def _runs(self, device, version):
+        """Wait for the device to restart and confirm: whether it runs the file version that it answered.
+
+        One that still runs another version may not have restarted yet, so it is believed only once it has
+        announced itself, or has been given the time to."""
+        for wait_ms in _RESTART_MS:
+            await asyncio.sleep_ms(wait_ms)
+            try:
+                is_ = await self.ota.read(
+                    device[1], (CURRENT_FILE_VERSION, IMAGE_UPGRADE_STATUS), 500, 1
+                )
+            except NoAnswer:
+                continue
+            if is_.get(CURRENT_FILE_VERSION) == version:
+                if is_.get(IMAGE_UPGRADE_STATUS) != COUNT_DOWN:  # its trial is over
+                    return True
+            elif self._announces:
+                return False
+        return False
 
     async def _fetch_first(self, job, device, hash):
         """One-step models: the transfer is part of 11.3 (rule 96). The code that 11.3 answers so far."""
@@ -322,6 +388,7 @@ class CommsHub:
 
     def _announced(self, eui, short):
         if eui in self._devices:
+            self._announces += 1
             self._devices[eui][2] = True
             self._log("announced", self._devices[eui][0])
 
@@ -329,7 +396,7 @@ class CommsHub:
         self._devices[eui][2] = True
         job = self._job
         if self._busy() and job.eui == eui:
-            if status != SUCCESS:
+            if status != SUCCESS and eui in self.ota.offers:
                 self._fail(job, status)
             job.moved.set()
 

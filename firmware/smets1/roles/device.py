@@ -2,19 +2,25 @@
 # its own store, holds one until 11.3 names its hash, and then restarts with it.
 import asyncio
 import binascii
+import hashlib
 
 from micropython import const
 
 from smets1.han import tunnel, zdo
 from smets1.han.basic import BasicServer, Identity
+from smets1.han.ota import COUNT_DOWN, NORMAL
 from smets1.han.ota_client import OtaClient, Refused
 from smets1.ota_file import NotOta
-from smets1.roles.common import describe, file_version, network
+from smets1.roles.common import counters, describe, file_version, is_sound, network, store_report
 from smets1.store import STORED, ImageStore, StoreError
+from smets1.wan import han_group
+from smets1.wan.auth import Session
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
 from smets1.wan.server import Server
 
+_CONFIRM_MS = const(1000)  # a start that comes so far has worked
+_WATCHDOG_MS = const(5000)
 _RESTART_MS = const(20)  # after the answer to 11.3 is on its way
 _SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
@@ -25,7 +31,11 @@ class HanDevice:
         self._port = port
         self.heap = HeapWatch()
         self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
+        failed = self.store.boot()
+        if failed:
+            print("firmware", failed.info["version"], "never confirmed: back to the one before")
         running = self.store.running()
+        self._boots = running is None or running.info["boots"]
         self.version = running.info["version"] if running else model["version"]
         self.identity = Identity(
             model["manufacturer_code"],
@@ -39,27 +49,56 @@ class HanDevice:
         self.network = network(port, config)
         BasicServer(self.network, self.identity)
         self.ota = OtaClient(self.network, self.identity, _Sink(self), port.ticks_ms)
-        tunnel.TunnelServer(self.network, self._activate, self._after, port.root + "/activated")
-        size, count = port.smp_buffers
-        self._service = Server(
-            port.wan,
-            {0: OsGroup(port, model["type"].lower(), self.version, self.heap)},
-            size,
-            count,
+        self.coming = None  # (SHA-256, size) of the file that the CH has announced
+        tunnel.TunnelServer(
+            self.network, self._activate, self._after, port.root + "/activated", self._file_comes
         )
+        size, count = port.smp_buffers
+        groups = {
+            0: OsGroup(port, model["type"].lower(), self.version, self.heap),
+            han_group.GROUP: _ServiceGroup(self),
+        }
+        self.service = Server(port.wan, groups, size, count, Session(port, config))
+        self._restarts = False  # the answer to 11.3 that is being made brings a restart
 
     async def run(self):
+        if not self._boots:
+            await asyncio.sleep_ms(_WATCHDOG_MS)  # the new firmware hangs, and the watchdog bites
+            self._port.reset()
         asyncio.create_task(self.network.run())
-        asyncio.create_task(self._service.run())
+        asyncio.create_task(self.service.run())
         asyncio.create_task(self.ota.run(self._fetched))
+        if self.store.trial:
+            self.ota.image_upgrade_status = COUNT_DOWN
         await zdo.announce(self.network)
         self.heap.sample()
+        await asyncio.sleep_ms(_CONFIRM_MS)
+        self.store.confirm()
+        self.ota.image_upgrade_status = NORMAL
         self.ota.ask()  # an image may be on offer since before this restart
         while True:
             await asyncio.sleep(3600)
 
     def _fetched(self, status, upgrade_time):
         self.heap.sample()
+
+    # -- a file comes
+
+    def _file_comes(self, sha, size, forget):
+        """How much of the file is here, and the SHA-256 of that."""
+        upload = self.store.upload
+        image = self.store.find(sha=sha)
+        self.coming = sha, size
+        try:
+            if upload and upload.sha == sha and upload.size == size:
+                if not forget:
+                    return upload.offset, upload.digest(0, upload.offset)
+                upload.drop()
+            elif image and image.size == size and not forget:
+                return size, self.store.digest(image)
+        except StoreError:
+            pass  # it cannot be read: it is as good as not there
+        return 0, hashlib.sha256(b"").digest()
 
     # -- 11.3
 
@@ -82,21 +121,35 @@ class HanDevice:
 
     def _start(self, image):
         try:
-            if self.store.digest(image) == image.sha:  # the flash still holds what was sealed
+            if is_sound(self.store, image):
                 self.store.run(image)
+                self._restarts = True
                 return tunnel.ACTIVATED, image.info["file_version"]
+            self.store.evict(image)
         except StoreError:
             pass
         return tunnel.ACTIVATION_FAILURE, self.identity.file_version
 
     def _after(self, code):
-        running = self.store.running()
-        if code == tunnel.ACTIVATED and running and running.info["version"] != self.version:
+        if self._restarts:
             asyncio.create_task(self._restart())
 
     async def _restart(self):
         await asyncio.sleep_ms(_RESTART_MS)
+        self.network.counters.save()  # what was received so far cannot be played again
         self._port.reset()
+
+
+class _ServiceGroup:
+    """What a device answers on its own UART, of group 0x5331: its store and its counters."""
+
+    def __init__(self, device):
+        self.reads = {
+            0: lambda request: store_report(device.store, request.get("verify") is True),
+            8: lambda request: counters(device.network, device.service),
+        }
+        self.writes = {}
+        self.v1_codes = {}
 
 
 class _Sink:
@@ -108,11 +161,14 @@ class _Sink:
 
     def begin(self, size, version, manufacturer, image_type):
         store = self._device.store
+        sha = None
+        if self._device.coming and self._device.coming[1] == size:
+            sha = self._device.coming[0]
         try:
             for image in store.images():
-                if image.state == STORED:
+                if image.state == STORED and image.sha != sha:
                     store.evict(image)
-            self._upload = store.reserve(size)
+            self._upload = store.reserve(size, sha)
         except StoreError:
             raise Refused
         return self._upload.offset
@@ -128,6 +184,8 @@ class _Sink:
     def end(self):
         """The image is whole, for this device and this hardware."""
         identity = self._device.identity
+        if self._upload.image:
+            return True  # it was here already, whole
         try:
             info = describe(self._upload)
             low, high = info["hardware"]

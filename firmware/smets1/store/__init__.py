@@ -32,6 +32,7 @@ __all__ = (
     "MISMATCH",
     "NO_IMAGE",
     "OVERFLOW",
+    "PREVIOUS",
     "RUNNING",
     "SILENT",
     "STORED",
@@ -51,10 +52,16 @@ BEHAVIOURS = (
 )
 STORED = "stored"
 RUNNING = "running"
+PREVIOUS = "previous"  # ran before the running one, which is still on trial
+
+# An image on trial: it is to start for the first time; it has started, and has not confirmed yet.
+_UNTRIED = 1
+_STARTED = 2
 
 
 class Image:
-    """A sealed image. size: octets; sha: its SHA-256; state: STORED or RUNNING; info: dict."""
+    """A sealed image. size: octets; sha: its SHA-256; state: STORED, RUNNING or PREVIOUS;
+    info: dict."""
 
     def __init__(self, id, size, sha, state, info):
         self.id = id
@@ -78,6 +85,7 @@ class ImageStore:
         self.block = 4096  # octets; littlefs tells the true figure
         self._blocks = 0  # see _free_blocks
         self._usable = False  # what is in flash could be read; else nothing there may be touched
+        self.trial = 0  # of the running image; 0: it has confirmed
         self.recovered = ""  # what was put right at the start, in words; empty: all was well
         self._images = []
         self._next = 1
@@ -99,10 +107,7 @@ class ImageStore:
         return None
 
     def running(self):
-        for image in self._images:
-            if image.state == RUNNING:
-                return image
-        return None
+        return self._in_state(RUNNING)
 
     def report(self):
         """Octets. A running image is program memory, not store."""
@@ -189,27 +194,37 @@ class ImageStore:
     # -- changes ----------------------------------------------------------------------
 
     def evict(self, image):
-        """Give a stored image's room back. IN_USE for the running one."""
+        """Give a stored image's room back. IN_USE for the running one and the one before it."""
         image = self._own(image)
-        if image.state == RUNNING:
+        if image.state != STORED:
             raise StoreError(IN_USE)
         self._commit([i for i in self._images if i is not image], self.upload)
         self._remove(image)
 
     def run(self, image):
-        """Activation: the image becomes the running one and the one before it goes, in one step."""
+        """Activation, in one step: the image becomes the running one, on trial; the one before it is kept."""
         image = self._own(image)
         if image.state == RUNNING:
             return
-        before = self.running()
-        image.state = RUNNING
-        try:
-            self._commit([i for i in self._images if i is not before], self.upload)
-        except StoreError:
-            image.state = STORED
-            raise
-        if before:
-            self._remove(before)
+        self._change(
+            {image: RUNNING, self.running(): PREVIOUS, self._in_state(PREVIOUS): None}, _UNTRIED
+        )
+
+    def boot(self):
+        """Called once when the board starts. A new image that has started before and never confirmed is
+        given up: the one before it runs again. The image given up, or None."""
+        if self.trial == _UNTRIED:
+            self._change({}, _STARTED)
+        elif self.trial:
+            failed = self.running()
+            self._change({failed: None, self._in_state(PREVIOUS): RUNNING}, 0)
+            return failed
+        return None
+
+    def confirm(self):
+        """The running image works: its trial is over, and the one before it goes."""
+        if self.trial:
+            self._change({self._in_state(PREVIOUS): None}, 0)
 
     # -- for Upload -------------------------------------------------------------------
 
@@ -239,6 +254,30 @@ class ImageStore:
             self._discard(upload)
 
     # -- inside -----------------------------------------------------------------------
+
+    def _in_state(self, state):
+        for image in self._images:
+            if image.state == state:
+                return image
+        return None
+
+    def _change(self, states, trial):
+        """Give images new states (None: it goes), all in one journal step."""
+        before = [(image, image.state) for image in self._images]
+        was, self.trial = self.trial, trial
+        for image in states:
+            if image:
+                image.state = states[image]
+        try:
+            self._commit([i for i in self._images if i.state], self.upload)
+        except StoreError:
+            self.trial = was
+            for image, state in before:
+                image.state = state
+            raise
+        for image, _ in before:
+            if not image.state:
+                self._remove(image)
 
     def _own(self, image):
         own = self.find(id=image.id)
@@ -315,19 +354,19 @@ class ImageStore:
         if upload:
             row = [upload.id, upload.size, upload.sha and _hex(upload.sha)]
             next_id = max(next_id, upload.id + 1)
-        return {"next": next_id, "images": rows, "upload": row}
+        return {"next": next_id, "images": rows, "upload": row, "trial": self.trial}
 
     def _parse(self, state):
         images = []
         for id, size, sha, kept_state, info in state["images"]:
-            if kept_state not in (STORED, RUNNING):
+            if kept_state not in (STORED, RUNNING, PREVIOUS):
                 raise ValueError
             images.append(Image(int(id), int(size), _sha(sha), kept_state, dict(info)))
         row = state["upload"]
         if row:
             id, size, sha = row
             row = int(id), int(size), sha and _sha(sha)
-        return int(state["next"]), images, row
+        return int(state["next"]), images, row, int(state.get("trial", 0))
 
     # -- start ------------------------------------------------------------------------
 
@@ -346,7 +385,7 @@ class ImageStore:
         self.block = block_size(self.folder)
         state = self._journal.load(self._parse)
         self._note(self._journal.problem)
-        self._next, known, row = state or (1, [], None)
+        self._next, known, row, self.trial = state or (1, [], None, 0)
         changed = self._journal.fallback or (state is None and self._journal.problem)
 
         images = []
@@ -366,6 +405,12 @@ class ImageStore:
                 changed = True  # power went before its first checkpoint
         self._images = images
         self.upload = upload
+        if self.trial and not self.running():  # the new image is lost: the one before it runs again
+            changed = True
+            self.trial = 0
+            before = self._in_state(PREVIOUS)
+            if before:
+                before.state = RUNNING
         self._count_room()
         self._usable = True
         self._sweep([i.id for i in images] + ([upload.id] if upload else []))

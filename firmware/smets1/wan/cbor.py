@@ -66,7 +66,7 @@ class _Reader:
         if major == _BYTES:
             return self._string(count)
         if major == _TEXT:
-            return str(self._string(count), "utf-8")
+            return _text(self._string(count))
         if not depth:
             raise CborError("too deep")
         if major == _ARRAY:
@@ -125,6 +125,21 @@ class _Reader:
             if left is not None:
                 left -= 1
         return values
+
+
+def _text(octets):
+    """MicroPython itself also takes overlong forms, surrogates, and numbers that Unicode has not."""
+    text = str(octets, "utf-8")
+    n = len(octets)
+    if len(text) != n:  # not ASCII
+        for c in text:
+            c = ord(c)
+            if 0xD800 <= c < 0xE000 or c > 0x10FFFF:
+                raise UnicodeError
+            n -= 1 if c < 0x80 else 2 if c < 0x800 else 3 if c < 0x10000 else 4
+        if n:
+            raise UnicodeError
+    return text
 
 
 def encode(value, buf, at=0):

@@ -4,10 +4,9 @@
 # answers' fields are the role's: see firmware/README.md.
 from micropython import const
 
+from .auth import GROUP, MAC
 from .cbor import size
 from .smp import EACCESSDENIED, EBUSY, EINVAL, ENOENT, ETIMEOUT, HEADER, REPLY_MAX, SmpError
-
-GROUP = const(0x5331)
 
 # The group's own error codes
 UNKNOWN = const(1)  # none of the others
@@ -15,7 +14,7 @@ NO_DEVICE = const(2)  # no device with this EUI on the HAN
 NO_IMAGE = const(3)  # no image with this hash in the store
 BUSY = const(4)  # another job is under way on this HAN (rule 35)
 NO_ANSWER = const(5)  # the device does not answer
-REFUSED = const(6)  # the Device Model does not do this
+REFUSED = const(6)  # the Device Model does not do this, or the authorisation does not count
 BAD_REQUEST = const(7)  # a field is missing or is not what it should be
 
 _V1_CODES = {
@@ -29,11 +28,13 @@ _V1_CODES = {
 
 _EUI = const(8)  # octets
 _HASH = const(32)  # octets: SHA-256 of the Manufacturer Image
+_COUNTER_BITS = const(63)  # the HAN carries it as a signed number
 _IMAGES = const(8)  # in one store report
 
 
 class HanGroup:
-    """hub: store_report(), devices(), distribute(eui, hash), progress(), activate(eui, hash, counter),
+    """hub: store_report(verify), limits(), counters(),
+    devices(), distribute(eui, hash), progress(), activate(eui, hash, counter),
     read_version(eui), events(since). Each returns a dict or an awaitable of one, or raises SmpError
     with this GROUP. store_report has a list "images", devices "devices", events "events": what does
     not fit into one answer is cut off their ends, and the answer then has "more": True."""
@@ -46,12 +47,15 @@ class HanGroup:
             3: self._progress,
             5: self._version,
             6: self._events,
+            7: self._limits,
+            8: self._counters,
         }
         self.writes = {2: self._distribute, 4: self._activate}
         self.v1_codes = _V1_CODES
 
     async def _store(self, request):
-        return _fit(await _settled(self._hub.store_report()), "images", _IMAGES)
+        report = self._hub.store_report(request.get("verify") is True)
+        return _fit(await _settled(report), "images", _IMAGES)
 
     async def _devices(self, request):
         return _fit(await _settled(self._hub.devices()), "devices")
@@ -63,14 +67,26 @@ class HanGroup:
         return self._hub.progress()
 
     def _activate(self, request):
+        counter = _count(request, "counter")
+        if counter >> _COUNTER_BITS:
+            raise SmpError(BAD_REQUEST, GROUP)
         return self._hub.activate(
             _octets(request, "eui", _EUI),
             _octets(request, "hash", _HASH),
-            _count(request, "counter"),
+            counter,
+            # the hub refuses it without them, and logs that
+            _octets(request, "mac", MAC) if "mac" in request else None,
+            _octets(request, "dco_mac", MAC) if "dco_mac" in request else None,
         )
 
     def _version(self, request):
         return self._hub.read_version(_octets(request, "eui", _EUI))
+
+    def _limits(self, request):
+        return self._hub.limits()
+
+    def _counters(self, request):
+        return self._hub.counters()
 
     async def _events(self, request):
         return _fit(await _settled(self._hub.events(_count(request, "since"))), "events")

@@ -81,10 +81,15 @@ class ImageGroup:
             raise SmpError(INVALID_SLOT, GROUP)
         self._hub.may_upload()
         image = self._store.find(id=slot)
-        if image is None:
-            raise SmpError(NO_IMAGE, GROUP)
+        upload = self._store.upload
         try:
-            self._store.evict(image)
+            if image:
+                self._store.evict(image)
+            elif upload and upload.id == slot:
+                self._upload = None
+                upload.drop()
+            else:
+                raise SmpError(NO_IMAGE, GROUP)
         except store_errors.StoreError as e:
             raise _refusal(e)
 

@@ -4,13 +4,19 @@
 # code -> general one). A handler takes the request's map and returns the answer's, or an awaitable of
 # it; it refuses by SmpError, and by Silent it leaves the client without an answer. Byte strings in the
 # request are memoryviews into the receive buffer: good until the handler is done, copy what must last.
+#
+# A client that has missed an answer sends its request again. A write that comes again, octet for octet and with
+# nothing between, is not carried out twice: it gets the answer that it got.
+import asyncio.core as core
 import gc
+from binascii import crc32
 
 from micropython import const
 
 from . import cbor
 from .framing import FrameReader, FrameWriter
 from .smp import (
+    EACCESSDENIED,
     EINVAL,
     EMSGSIZE,
     ENOTSUP,
@@ -26,26 +32,51 @@ from .smp import (
 )
 
 _OS = const(0)
+_REPEAT_MS = const(120_000)  # a later one is a new request that looks the same; clients try for a minute
 
 
 class Server:
     """link: the port's; groups: group id -> group; buf_size: octets of the longest request, header
-    included; buf_count: requests that may be under way at once (both are told to the client)."""
+    included; buf_count: requests that may be under way at once (both are told to the client); session: an
+    auth.Session, which says what writes it permits."""
 
-    def __init__(self, link, groups, buf_size, buf_count):
+    def __init__(self, link, groups, buf_size, buf_count, session):
         self.reader = FrameReader(link, buf_size)
         self.failures = 0  # handlers that raised what no handler should
+        self.repeats = 0  # writes that were not carried out twice
         self._writer = FrameWriter(link, REPLY_MAX)
         self._groups = groups
+        self.session = session
+        self._last = None  # the write that was answered last, if nothing came after it
+        self._last_ms = 0  # when
+        session.join(groups)
         if _OS in groups:
             groups[_OS].buffers = (buf_size, buf_count)
 
     async def run(self):
         while True:
             message = await self.reader.read()
+            mark = self._mark(message)
+            if (
+                mark
+                and mark == self._last
+                and 0 <= core.ticks_diff(core.ticks(), self._last_ms) < _REPEAT_MS
+            ):
+                self.repeats += 1
+                await self._writer.again()
+                continue
+            self._last = None
             n = await self._answer(message)
             if n:
+                self._last = mark
+                self._last_ms = core.ticks()
                 await self._writer.write(n, self.reader.framing)
+
+    def _mark(self, message):
+        """What a write has in common with its repetition and with nothing else; None for a read."""
+        if message[0] & 7 != WRITE:
+            return None
+        return self.reader.framing, bytes(message[:HEADER]), len(message), crc32(message[HEADER:])
 
     async def _answer(self, message):
         """Octets of the answer in the writer's body; 0: there is none."""
@@ -72,15 +103,18 @@ class Server:
             reply = {"rc": EUNKNOWN}
         return self._encode(message, version, reply)
 
-    def _dispatch(self, message, op, version, group):
+    def _dispatch(self, message, op, version, number):
         if version > VERSION_2:
             raise SmpError(ETOONEW)
-        group = self._groups.get(group)
+        group = self._groups.get(number)
         if group is None:
             raise SmpError(ENOTSUP)
-        handler = (group.reads if op == READ else group.writes).get(message[7])
+        command = message[7]
+        handler = (group.reads if op == READ else group.writes).get(command)
         if handler is None:
             raise SmpError(ENOTSUP)
+        if op == WRITE and not self.session.permits(number, command):
+            raise SmpError(EACCESSDENIED)
         end = HEADER + (message[2] << 8 | message[3])
         if end > len(message):
             raise SmpError(EINVAL)

@@ -38,6 +38,8 @@ class Outcome(StrEnum):
     """The device ended the transfer: its store is too small, or the image is not for it."""
     NO_ANSWER = "no-answer"
     """The device does not answer on the HAN."""
+    NOT_AUTHORISED = "not-authorised"
+    """The CH refused 11.3: not both MACs, or an old counter (dual control, rule 121)."""
     BUSY = "busy"
     """An update is in progress on this HAN (rule 35)."""
 

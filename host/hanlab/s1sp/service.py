@@ -8,6 +8,7 @@ it in the CH, and 11.3 does all the rest.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ from smpclient.requests.image_management import ImageErase
 from hanlab.boards.data import DeviceModel
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
+from hanlab.s1sp.authority import Authority
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.wan.client import NoAnswer, Refused, WanClient
 from hanlab.wan.messages import (
@@ -24,6 +26,7 @@ from hanlab.wan.messages import (
     Activate,
     DevicesRead,
     Distribute,
+    EventsRead,
     HanDevice,
     HanError,
     ProgressRead,
@@ -46,6 +49,24 @@ _NO_ROOM: Final = {30: Outcome.TOO_LARGE, 31: Outcome.OVERFLOW}
 _BAD_HASH: Final = 24
 _BAD_HEADER: Final = 22
 _BUSY: Final = 10
+_DAMAGED: Final = 0x80
+"""ZCL MALFORMED_COMMAND as a job's status: flash does not hold what was stored."""
+
+_NO_IMAGE_AVAILABLE: Final = 0x98
+"""ZCL status: the CH has nothing that the device would take."""
+
+_AFTER_REFUSAL: Final = {
+    HanError.NO_IMAGE: "hanlab push FILE --to the device; hanlab store shows what the CH holds",
+    HanError.BUSY: "wait until it has ended",
+    HanError.NO_ANSWER: "check that it is switched on, and send the Service Request again",
+}
+_AFTER_ACTIVATION: Final = {
+    ActivateCode.NO_IMAGE_HELD: "hanlab push FILE --to {device}",
+    ActivateCode.HASH_MISMATCH: "hanlab activate {device} --image with the FILE that was pushed; "
+    "hanlab store shows the hashes of what the CH holds",
+    ActivateCode.ACTIVATION_FAILURE: "hanlab push FILE --to {device} once more, then activate it",
+}
+"""The next step after each answer to 11.3 that is no success."""
 
 _HAN_OUTCOMES: Final = {
     HanError.NO_DEVICE: Outcome.NO_DEVICE,
@@ -63,6 +84,8 @@ class Progress:
     stage: str
     done: int
     total: int
+    note: str = ""
+    """How the stage began, if not afresh: where it goes on, or why it starts again."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +101,15 @@ Report = Callable[[Progress], None]
 
 
 class S1sp:
-    """One CH's S1SP: `hub` is the CH's Device Model, `wan` the client that reaches it."""
+    """One CH's S1SP: `hub` is the CH's Device Model, `wan` the client that reaches it.
 
-    def __init__(self, wan: WanClient, hub: DeviceModel) -> None:
+    `authority` makes the authorisations that 11.3 needs (rule 121).
+    """
+
+    def __init__(self, wan: WanClient, hub: DeviceModel, authority: Authority) -> None:
         self._wan = wan
         self._hub = hub
-        self._counter = 0
+        self._authority = authority
 
     @property
     def two_step(self) -> bool:
@@ -116,6 +142,9 @@ class S1sp:
         """
         await self._known(target)
         octets = image.to_bytes()
+        off, note = await self._earlier_upload(octets)
+        if note:
+            report(Progress("upload", off, len(octets), note))
         try:
             async for done in self._wan.upload(octets):
                 report(Progress("upload", done, len(octets)))
@@ -128,16 +157,18 @@ class S1sp:
                 Distribute, eui=target.eui, hash=image.manufacturer_image_hash
             )
         except Refused as e:
-            raise _refused(e, target) from None
+            raise _not_offered(e, image, target) from None
         end = await self._follow(started.job, target, "distribute", report)
         if end.state == "failed":
+            if end.status == _NO_IMAGE_AVAILABLE:
+                await self._runs_already(image, target)
             raise _distribution_failed(end, target, len(octets))
         return Outcome.DISTRIBUTED
 
     async def read_firmware_version(self, target: Target) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device itself answers over the HAN."""
         try:
-            return await self._wan.read(VersionRead, eui=target.eui)
+            return await self._wan.read(VersionRead, work_s=self._wan.limits.han_s, eui=target.eui)
         except Refused as e:
             raise _refused(e, target) from None
 
@@ -149,12 +180,17 @@ class S1sp:
         Raises:
             ServiceRequestFailed: `noImageHeld`, `hashMismatch`, `activationFailure`, or no answer.
         """
-        self._counter += 1
+        device = await self._known(target)
         try:
             started = await self._wan.write(
-                Activate, eui=target.eui, hash=hash_, counter=self._counter
+                Activate,
+                eui=target.eui,
+                hash=hash_,
+                **vars(self._authority.authorise(target.eui, hash_, device.counter)),
             )
         except Refused as e:
+            if e.group == GROUP and e.rc == HanError.REFUSED:
+                raise await self._not_authorised() from None
             raise _refused(e, target) from None
         end = await self._follow(started.job, target, "activate", report)
         if end.state == "failed":
@@ -162,7 +198,9 @@ class S1sp:
         code = ActivateCode(end.status)
         if code is not ActivateCode.SUCCESS:
             raise ServiceRequestFailed(
-                ACTIVATE_OUTCOME[code], *_why_not_activated(code, target, hash_, self.two_step)
+                ACTIVATE_OUTCOME[code],
+                _why_not_activated(code, target, hash_, end.reason, self.two_step),
+                next_step=_AFTER_ACTIVATION[code].format(device=target.name),
             )
         return Outcome.ACTIVATED
 
@@ -178,30 +216,65 @@ class S1sp:
                     raise
             await asyncio.sleep(POLL_S)
 
+    async def _earlier_upload(self, image: bytes) -> tuple[int, str]:
+        """Where to go on with an upload that did not come to its end, and why so; (0, "") without one.
+
+        The CH goes on with one of the same file. That it has the right octets is proved by their
+        hash before the next one is sent.
+        """
+        store = await self.store()
+        if store.partial is None:
+            return 0, ""
+        to_hash = self._wan.limits.hash_s(store.used + store.partial.off)
+        earlier = (await self._wan.read(StoreRead, work_s=to_hash, verify=True)).partial
+        if earlier is None:
+            return 0, ""
+        has = f"{earlier.off:,} of {earlier.size:,} octets"
+        if earlier.sha != hashlib.sha256(image).digest():
+            return 0, f"starts again: the CH has {has} of another image"
+        if earlier.digest != hashlib.sha256(image[: earlier.off]).digest():
+            await self._wan.write(ImageErase, slot=earlier.id)
+            return 0, f"starts again: the CH has {has}, but damaged: their SHA-256 is another"
+        return earlier.off, f"goes on at {earlier.off:,}: the octets before have the right SHA-256"
+
     # -- how it can go wrong
 
-    async def _known(self, target: Target) -> None:
-        if not any(device.eui == target.eui for device in await self.devices()):
-            raise ServiceRequestFailed(
-                Outcome.NO_DEVICE,
-                f"the CH knows no device {target.eui.hex('-').upper()} on its HAN",
-            )
+    async def _known(self, target: Target) -> HanDevice:
+        for device in await self.devices():
+            if device.eui == target.eui:
+                return device
+        raise ServiceRequestFailed(
+            Outcome.NO_DEVICE,
+            f"the CH knows no device {target.eui.hex('-').upper()} on its HAN",
+            next_step="hanlab devices shows who is on it",
+        )
+
+    async def _not_authorised(self) -> ServiceRequestFailed:
+        """Which check of the authorisation failed: the CH says that in its event log only."""
+        why = "its event log does not say why"
+        since, more = 0, True
+        while more:
+            answer = await self._wan.read(EventsRead, since=since)
+            for event in answer.events:
+                since = int(event["n"])
+                if event["name"] == "11.3 refused":
+                    why = str(event["text"])
+            more = answer.more and bool(answer.events)
+        return ServiceRequestFailed(
+            Outcome.NOT_AUTHORISED,
+            f"the CH refused the authorisation of 11.3 (dual control, rule 121): {why}",
+            next_step="the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's",
+        )
 
     async def _why_not_stored(self, error: Refused | NoAnswer, size: int) -> ServiceRequestFailed:
         store = await self.store()
-        stored = ", ".join(
-            f"{i.version} ({i.size:,} B)" for i in store.images if i.state == "stored"
-        )
         capacity = "no published limit" if store.capacity is None else f"{store.capacity:,} B"
+        short = size - store.free
         numbers = (
             f"image {size:,} B; store of the {self._hub.model} {capacity}, {store.free:,} B free; "
-            f"short by {max(0, size - store.free):,} B"
+            + (f"short by {short:,} B" if short > 0 else "but its flash has no room for it")
         )
-        make_room = (
-            f"it holds {stored}: `hanlab store --evict ID` makes room; or "
-            if stored
-            else "no device on this HAN can be updated with it (rule 4); "
-        ) + "use a smaller image or a CH with a larger store"
+        make_room = _make_room(store, size)
         if isinstance(error, NoAnswer):
             if size > store.free:
                 return ServiceRequestFailed(
@@ -239,8 +312,21 @@ class S1sp:
                 next_step="wait for it",
             )
         return ServiceRequestFailed(
-            Outcome.DEVICE_REFUSED, f"the CH refused the image: {error.what}"
+            Outcome.DEVICE_REFUSED,
+            f"the CH refused the image: {error.what}",
+            next_step="hanlab image inspect FILE shows what is in it",
         )
+
+    async def _runs_already(self, image: OtaImage, target: Target) -> None:
+        """Raises if the device runs that very version: it asks for no image of it."""
+        running = await self.read_firmware_version(target)
+        if running.file_version == image.header.file_version:
+            raise ServiceRequestFailed(
+                Outcome.DEVICE_REFUSED,
+                f"{target.name} runs {running.firmware} already, and takes no other image of that version",
+                next_step="give the image another version; `hanlab store --evict ID` takes this one "
+                "out of the CH",
+            )
 
     def _wrong_header(self) -> ServiceRequestFailed:
         update = self._hub.update
@@ -263,7 +349,7 @@ class S1sp:
     ) -> ProgressReadResponse:
         loop = asyncio.get_running_loop()
         moved = loop.time()
-        off = -1
+        off, note = -1, ""
         while True:
             now = await self._wan.read(ProgressRead)
             if now.job != job:
@@ -272,9 +358,9 @@ class S1sp:
                     f"the CH restarted and forgot the {stage} job for {target.name}",
                     next_step="send the Service Request again",
                 )
-            if now.off != off:
-                off, moved = now.off, loop.time()
-                report(Progress(stage, now.off, now.len))
+            if (now.off, now.note) != (off, note):
+                report(Progress(stage, now.off, now.len, now.note if now.note != note else ""))
+                off, note, moved = now.off, now.note, loop.time()
             if now.state in ("done", "failed"):
                 return now
             if loop.time() - moved > STALLED_S:
@@ -282,13 +368,16 @@ class S1sp:
                     Outcome.NO_ANSWER,
                     f"{stage} to {target.name} stalled at {now.off:,} of {now.len:,} B "
                     f"for {STALLED_S:.0f} s",
+                    next_step="send the Service Request again: it goes on where it stopped",
                 )
             await asyncio.sleep(POLL_S)
 
 
 def _refused(error: Refused, target: Target) -> ServiceRequestFailed:
     if error.group != GROUP or error.rc not in list(HanError):
-        return ServiceRequestFailed(Outcome.DEVICE_REFUSED, error.what)
+        return ServiceRequestFailed(
+            Outcome.DEVICE_REFUSED, error.what, next_step="send the Service Request again"
+        )
     code = HanError(error.rc)
     name = f"{target.name} ({target.eui.hex('-').upper()})"
     what = {
@@ -297,7 +386,37 @@ def _refused(error: Refused, target: Target) -> ServiceRequestFailed:
         HanError.BUSY: "an update is in progress on this HAN (rule 35)",
         HanError.NO_ANSWER: f"{name} does not answer on the HAN",
     }.get(code, f"{name}: {error.what}")
-    return ServiceRequestFailed(_HAN_OUTCOMES.get(code, Outcome.DEVICE_REFUSED), what)
+    return ServiceRequestFailed(
+        _HAN_OUTCOMES.get(code, Outcome.DEVICE_REFUSED),
+        what,
+        next_step=_AFTER_REFUSAL.get(code, "hanlab devices shows who is on the HAN"),
+    )
+
+
+def _not_offered(error: Refused, image: OtaImage, target: Target) -> ServiceRequestFailed:
+    """Why the CH did not begin to distribute an image that it has just stored."""
+    kind = target.model.device_type
+    if error.group == GROUP and error.rc == HanError.NO_IMAGE and image.device_type != kind:
+        return ServiceRequestFailed(
+            Outcome.NO_IMAGE_HELD,
+            f"the image is for device type {image.device_type or 'unknown'}, {target.name} is a "
+            f"{kind}: the CH does not offer it",
+            next_step=f"hanlab image build … --type {kind}; `hanlab store --evict ID` takes this one "
+            "out of the CH",
+        )
+    return _refused(error, target)
+
+
+def _make_room(store: StoreReadResponse, size: int) -> str:
+    held = ", ".join(
+        f"{i.id} is {i.version} ({i.size:,} B)" for i in store.images if i.state == "stored"
+    )
+    if held and (store.capacity is None or size <= store.capacity):
+        return f"`hanlab store --evict ID` makes room: image {held}"
+    return (
+        "no device on this HAN can be updated with it (rule 4); "
+        "use a smaller image or a CH with a larger store"
+    )
 
 
 def _distribution_failed(
@@ -309,6 +428,12 @@ def _distribution_failed(
             Outcome.NO_ANSWER,
             f"{target.name} stopped answering on the HAN {at}",
             next_step="push again: the device goes on where it stopped",
+        )
+    if end.status == _DAMAGED:
+        return ServiceRequestFailed(
+            Outcome.CORRUPT,
+            f"the image is {end.reason}; it is gone from the store",
+            next_step="push again",
         )
     capacity = target.model.store.capacity
     hint = ""
@@ -322,12 +447,12 @@ def _distribution_failed(
 
 
 def _why_not_activated(
-    code: ActivateCode, target: Target, hash_: bytes, two_step: bool
-) -> tuple[str]:
+    code: ActivateCode, target: Target, hash_: bytes, reason: str, two_step: bool
+) -> str:
     holder = target.name if two_step else "the CH"
     why = {
-        ActivateCode.NO_IMAGE_HELD: f"{holder} holds no image for it: 11.1 Update Firmware comes first",
-        ActivateCode.HASH_MISMATCH: f"{holder} holds an image with another hash than {hash_.hex()[:16]}…",
-        ActivateCode.ACTIVATION_FAILURE: f"{target.name} could not activate it",
+        ActivateCode.NO_IMAGE_HELD: f"{holder} holds no image for it, 11.1 comes first",
+        ActivateCode.HASH_MISMATCH: f"{holder} holds an image, but not with hash {hash_.hex()[:16]}…",
+        ActivateCode.ACTIVATION_FAILURE: reason or f"{target.name} could not activate it",
     }
-    return (f"11.3 answered {code.duis} ({code.value}): {why[code]}",)
+    return f"11.3 answered {code.duis} ({code.value}): {why[code]}"

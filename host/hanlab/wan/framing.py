@@ -5,6 +5,8 @@ COBS with CRC-16 costs about 0.5 %, the console framing (base64 lines) about 37 
 
 from __future__ import annotations
 
+import logging
+import struct
 from collections.abc import Generator, Iterator
 from typing import Final, Protocol
 
@@ -13,12 +15,19 @@ from smp.exceptions import SMPDecodeError
 from smpclient.transport.serial.framing import SerialFraming
 from smpclient.transport.serial.framing.cobs import Cobs
 
+# Without a handler of anybody's, each damaged frame would be a line on standard error.
+logging.getLogger("smpclient").addHandler(logging.NullHandler())
+
 _MAX_NOISE: Final = 1 << 16
 """Octets without a line end after which what came is noise."""
 
 
 class Link(Protocol):
     """An octet stream to a board: a bench wire, a serial port."""
+
+    @property
+    def octets_s(self) -> float:
+        """How fast it is, each way (octet/s); deadlines count on it."""
 
     def write(self, octets: bytes) -> None:
         """Queue octets for sending."""
@@ -57,7 +66,7 @@ class Console:
             except StopIteration as done:
                 self._decoder = None
                 return bytes(done.value)
-            except (SMPDecodeError, ValueError):
+            except (SMPDecodeError, ValueError, struct.error):  # struct: no room for a CRC
                 self._decoder = None
         return None
 

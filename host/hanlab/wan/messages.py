@@ -61,6 +61,19 @@ class StoredImage(_Part):
     type: str
     """The device type it is for, e.g. "PPMID"."""
     version: str
+    ok: bool | None = None
+    """Whether flash still has that SHA-256; None: `verify` was not asked for."""
+
+
+class PartialImage(_Part):
+    """An upload that has not come to its end."""
+
+    id: int
+    sha: bytes
+    size: int
+    off: int
+    digest: bytes = b""
+    """SHA-256 of the octets before `off`, computed from flash; empty: `verify` was not asked for."""
 
 
 class StoreReadResponse(message.ReadResponse):
@@ -74,6 +87,7 @@ class StoreReadResponse(message.ReadResponse):
     free: int
     behaviour: str
     images: list[StoredImage]
+    partial: PartialImage | None = None
     more: bool = False
     recovered: str = ""
     """What the last start of the store had to mend; empty: nothing."""
@@ -87,6 +101,8 @@ class HanDevice(_Part):
     address: int
     seen: bool
     """It has announced itself or answered since the hub started."""
+    counter: int = 0
+    """Of the last authorisation to activate that the CH accepted for it."""
 
 
 class DevicesReadResponse(message.ReadResponse):
@@ -125,6 +141,8 @@ class ProgressReadResponse(message.ReadResponse):
     status: int = 0
     """distribute: the ZCL status of the transfer; activate: the 11.3 response code."""
     reason: str = ""
+    note: str = ""
+    """How the transfer began, if not afresh."""
 
 
 class VersionReadResponse(message.ReadResponse):
@@ -143,6 +161,54 @@ class EventsReadResponse(message.ReadResponse):
 
     events: list[dict[str, int | str | bytes]]
     lost: int = 0
+    more: bool = False
+    """The rest did not fit: read on, since the last one's number."""
+
+
+class LimitsReadResponse(message.ReadResponse):
+    """Deadlines that the board advertises."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 7
+
+    reply_ms: int
+    """To answer what needs no flash work and no HAN."""
+    boot_ms: int
+    """From reset to the first answer."""
+    write_octets_s: int
+    """At least so fast are octets stored."""
+    hash_octets_s: int
+    """At least so fast is flash read back and hashed."""
+    han_ms: int
+    """To answer what a device on the HAN has to be asked for."""
+
+
+class CountersReadResponse(message.ReadResponse):
+    """What did not belong and was dropped, by layer and reason."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 8
+
+    han: dict[str, int]
+    wan: dict[str, int]
+
+
+class ChallengeReadResponse(message.ReadResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 10
+
+    nonce: bytes
+    """16 octets, good for one login."""
+    open: bool
+    """The board lets anybody do everything."""
+
+
+class LoginResponse(message.WriteResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 11
+
+    mac: bytes
+    """By which the board proves that it has the key, too."""
 
 
 class _Errors:
@@ -154,6 +220,9 @@ class StoreRead(message.ReadRequest, _Errors):
     _GROUP_ID = GROUP
     _COMMAND_ID = 0
     _Response = StoreReadResponse
+
+    verify: bool | None = None
+    """Have every image hashed afresh."""
 
 
 class DevicesRead(message.ReadRequest, _Errors):
@@ -180,7 +249,10 @@ class ProgressRead(message.ReadRequest, _Errors):
 
 
 class Activate(message.WriteRequest, _Errors):
-    """Activate the image with that hash on a device; `counter` is the originator counter."""
+    """Activate the image with that hash on a device; `counter` is the originator counter.
+
+    Dual control (rule 121): `mac` is the S1SP's over device, hash and counter, `dco_mac` the DCO's.
+    """
 
     _GROUP_ID = GROUP
     _COMMAND_ID = 4
@@ -189,6 +261,8 @@ class Activate(message.WriteRequest, _Errors):
     eui: bytes
     hash: bytes
     counter: int
+    mac: bytes
+    dco_mac: bytes
 
 
 class VersionRead(message.ReadRequest, _Errors):
@@ -205,3 +279,34 @@ class EventsRead(message.ReadRequest, _Errors):
     _Response = EventsReadResponse
 
     since: int
+
+
+class LimitsRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 7
+    _Response = LimitsReadResponse
+
+
+class CountersRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 8
+    _Response = CountersReadResponse
+
+
+class Challenge(message.ReadRequest, _Errors):
+    """Ask for what a login has to answer."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 10
+    _Response = ChallengeReadResponse
+
+
+class Login(message.WriteRequest, _Errors):
+    """Prove to have the board's key; `nonce` (16 octets) is the board's challenge."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 11
+    _Response = LoginResponse
+
+    nonce: bytes
+    mac: bytes
