@@ -14,22 +14,32 @@ lab's state folder, as a real board's does.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from hanlab.bench.desk import Desk, network_key
+from smp.os_management import MemoryPoolStatisticsReadResponse
+from smpclient.requests.os_management import MemoryPoolStatisticsRead
+
+from hanlab.bench.board import OFF_US, EmulatedBoard
+from hanlab.bench.desk import Desk
 from hanlab.boards.data import DeviceModel
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
+from hanlab.s1sp.authority import Authority, OriginatorCounter
+from hanlab.s1sp.dco import Dco
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress, Report, S1sp, Target
+from hanlab.wan.auth import Credentials
 from hanlab.wan.client import WanClient
-from hanlab.wan.messages import HanDevice, StoreReadResponse, VersionReadResponse
+from hanlab.wan.messages import HanDevice, StoreRead, StoreReadResponse, VersionReadResponse
 
 __all__ = ["Device", "Lab", "Outcome", "Progress"]
 
@@ -41,6 +51,15 @@ T = TypeVar("T")
 
 def _no_report(progress: Progress) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class Heap:
+    """Octets of a board's heap: all of it, free now, and the least that was ever free."""
+
+    total: int
+    free: int
+    lowest: int
 
 
 class Device:
@@ -60,20 +79,31 @@ class Device:
 class Lab:
     """Open one with `Lab.open`; use it as a context manager."""
 
-    def __init__(self, config: LabConfig, folder: Path, *, pcap: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: LabConfig,
+        folder: Path,
+        *,
+        pcap: Path | None = None,
+        firmware: Path | None = None,
+    ) -> None:
         self.config = config
         self.folder = folder
+        self.pcap = pcap
         self.hub = Device(config.hub)
         self.devices = tuple(Device(node) for node in config.devices)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(folder)
         try:
-            self._desk = Desk(config, folder, pcap=pcap)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self._wan = WanClient(self._desk.ports[config.hub.name])
-        self.s1sp = S1sp(self._wan, config.hub.model)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
+            try:
+                self._desk = Desk(config, folder, pcap=pcap, firmware=firmware)
+            except BaseException:
+                os.close(self._lock)
+                raise
+        except OSError as e:
+            raise _not_writable(e, folder) from None
+        self._wan = wan_client(self._desk, config.hub.name)
+        self.s1sp = s1sp_on(self._desk, self._wan, folder)
         self._desk.power_on()
 
     @classmethod
@@ -83,16 +113,20 @@ class Lab:
         *,
         state: Path | None = None,
         pcap: Path | None = None,
+        open_wan: bool = False,
     ) -> Self:
         """Open the lab that `path` (a lab.toml) describes; None: one emulated CH with one PPMID.
 
-        `state` is the folder for the boards' flash files, `pcap` captures the HAN.
+        `state` is the folder for the boards' flash files, `pcap` captures the HAN, `open_wan` lets any
+        SMP client do everything, as `wan_open = true` in the file does.
 
         Raises:
             UsageError: the file is wrong, or another command has the lab.
         """
         file = Path(path) if path is not None else None
         config = read_lab(file)
+        if open_wan:
+            config = dataclasses.replace(config, wan_open=True)
         beside = file.parent if file else Path()
         return cls(config, state or beside / STATE / config.name, pcap=pcap)
 
@@ -101,10 +135,8 @@ class Lab:
         if self._lock < 0:
             return
         try:
-            if not self._desk.loop.is_closed():
-                self._desk.run(self._wan.close())
-        finally:
             self._desk.close()
+        finally:
             os.close(self._lock)
             self._lock = -1
 
@@ -123,6 +155,18 @@ class Lab:
         """Run one of the lab's coroutines to its end, on the lab's clock."""
         return self._desk.run(request)
 
+    def serve(self, ready: Callable[[dict[str, str]], None]) -> None:
+        """Keep the boards up on the wall clock until Ctrl-C, each one's WAN UART on a PTY for any tool.
+
+        `ready` is called as soon as every board answers, with the PTYs' paths by the boards' names.
+
+        Raises:
+            BenchError: a board died, or does not answer.
+        """
+        with suppress(KeyboardInterrupt):
+            self.run(self._everyone_answers())
+            self._desk.serve(ready)
+
     @property
     def frames_on_air(self) -> int:
         """How many frames the HAN has carried, acknowledgements not counted."""
@@ -134,17 +178,13 @@ class Lab:
         return self._desk.kernel.now
 
     def device(self, name: str) -> Device:
-        """The device with that name, EUI-64 or (if there is one only) device type."""
-        wanted = name.upper()
-        everyone = (self.hub, *self.devices)
-        for match in (
-            [d for d in everyone if d.name.upper() == wanted or str(d.eui) == wanted],
-            [d for d in everyone if d.model.device_type == wanted],
-        ):
-            if len(match) == 1:
-                return match[0]
-        known = ", ".join(f"{d.name} ({d.eui})" for d in self.devices)
-        raise UsageError(f"this lab has no device {name!r}", next_step=f"it has {known}")
+        """The board with that name, EUI-64 or (if there is one only) device type.
+
+        Raises:
+            UsageError: there is none, or there are several.
+        """
+        wanted = self.config.node(name).name
+        return next(d for d in (self.hub, *self.devices) if d.name == wanted)
 
     # -- Service Requests
 
@@ -182,12 +222,82 @@ class Lab:
         """The devices that the CH knows on its HAN."""
         return await self.s1sp.devices()
 
+    # -- the boards
+
+    def board(self, device: Device) -> EmulatedBoard:
+        """The emulated board itself: its flash, and the faults that it can have."""
+        return self._desk.boards[device.name]
+
+    def power_cycle(self, *devices: Device, off_s: float = OFF_US / 1e6) -> None:
+        """The power of these boards fails now, wherever they are, and is back after `off_s`."""
+        for device in devices:
+            self.board(device).cut_power(round(off_s * 1e6))
+
+    async def store_of(self, device: Device, *, verify: bool = False) -> StoreReadResponse:
+        """What a board's own image store holds, asked over that board's own UART.
+
+        `verify` has every image hashed afresh.
+        """
+        async with self._client(device) as client:
+            return await client.read(StoreRead, verify=verify or None)
+
+    async def heap(self, device: Device) -> Heap:
+        """What MicroPython's heap on a board holds, asked over that board's own UART."""
+        async with self._client(device) as client:
+            return _heap(await client.read(MemoryPoolStatisticsRead))
+
+    async def _everyone_answers(self) -> None:
+        for device in (self.hub, *self.devices):
+            # without a login, which would let in whoever attaches to the same link next
+            client = WanClient(self._desk.ports[device.name])
+            await client.connect()
+            await client.close()
+
+    @asynccontextmanager
+    async def _client(self, device: Device) -> AsyncIterator[WanClient]:
+        """A client on that board's own UART."""
+        if device is self.hub:
+            yield self._wan
+            return
+        client = wan_client(self._desk, device.name)
+        try:
+            yield client
+        finally:
+            await client.close()
+
     # -- for captures
 
     @property
     def network_key(self) -> bytes:
         """The HAN's network key, for a capture's key file."""
-        return network_key(self.config)
+        return self._desk.keys.network.octets
+
+
+def wan_client(desk: Desk, name: str) -> WanClient:
+    """A client on that board's own UART; where the lab's WAN is closed it has the board's key."""
+    credentials = None
+    if not desk.config.wan_open:
+        eui = desk.config.node(name).eui.octets
+        credentials = Credentials(eui, desk.keys.wan(eui), desk.entropy.randbytes)
+    return WanClient(desk.ports[name], credentials=credentials)
+
+
+def s1sp_on(desk: Desk, wan: WanClient, folder: Path) -> S1sp:
+    """The S1SP of the desk's CH, with the DCO; what they must not forget is in `folder`."""
+    hub = desk.config.hub
+    authority = Authority(
+        desk.keys.wan(hub.eui.octets),
+        Dco(desk.keys.dco, folder / "dco.log"),
+        OriginatorCounter(folder / "originator_counter"),
+    )
+    return S1sp(wan, hub.model, authority)
+
+
+def _heap(answer: MemoryPoolStatisticsReadResponse) -> Heap:
+    pools = answer.model_dump(exclude={"header", "version", "sequence", "smp_data"})
+    pool = pools["heap"]
+    octets = pool["blksize"]
+    return Heap(pool["nblks"] * octets, pool["nfree"] * octets, pool["min"] * octets)
 
 
 def _lock(folder: Path) -> int:
@@ -196,9 +306,21 @@ def _lock(folder: Path) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode("ascii", "replace")
         os.close(fd)
         raise UsageError(
-            f"another hanlab command is using the lab in {folder}",
+            f"another hanlab command (process {owner or 'unknown'}) uses the lab in {folder}",
             next_step="wait for it to end, or use another lab (--lab)",
         ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
     return fd
+
+
+def _not_writable(error: OSError, folder: Path) -> UsageError:
+    in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "a file is where a folder has to be" if in_the_way else error.strerror
+    return UsageError(
+        f"{error.filename or folder} cannot be written: {reason}",
+        next_step="check that its folder is there, may be written to and has room",
+    )

@@ -1,7 +1,11 @@
 """What a lab is made of: lab.toml, or the default (one emulated CH with one PPMID).
 
 ```toml
-seed = 1                        # same seed, same run
+seed = 1                        # same seed, same run (and the same keys)
+wan_open = true                 # optional: any SMP client may upload and reset; without it a key is needed
+
+[wan]                           # optional: what goes wrong on the boards' UARTs, [han]: on the air;
+loss = 0.2                      # hanlab/impairments.py says what there is
 
 [comms_hub]
 board = "esp32-devkitc"         # boards/*.toml
@@ -9,6 +13,7 @@ model = "skyline-i510"          # boards/models/*.toml
 eui = "00-DB-12-34-56-78-90-A2"
 store = 131072                  # optional: another store than the Device Model's (octets)
 size_behaviour = "overflow"     # optional: refuse, overflow, truncate or silent
+s1sr_clauses = ["18.63(d)"]     # optional: other S1SR clauses than the Device Model's (rule 6)
 
 [[device]]
 name = "PPMID"
@@ -22,14 +27,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hanlab.boards.data import SIZE_BEHAVIOURS, Board, DeviceModel, load_board, load_model
 from hanlab.errors import UsageError
+from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
+from hanlab.toml import parse_toml
+
+_T = TypeVar("_T")
+
+MIN_BAUD: Final = 19_200
+"""The slowest WAN UART: a full SMP buffer (4 KiB) has to cross it within the client's deadline."""
+FLASH_SLACK: Final = 16
+"""Sectors of a board's filesystem that hold no image: littlefs's own, journals, settings."""
 
 _EUI: Final = re.compile(r"[0-9A-Fa-f]{2}(-[0-9A-Fa-f]{2}){7}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -71,6 +84,41 @@ class LabConfig:
     seed: int
     hub: NodeConfig
     devices: tuple[NodeConfig, ...]
+    wan_open: bool = False
+    """Whoever reaches a board's WAN link may do everything: for standard SMP clients."""
+    wan: Impairments = PERFECT
+    """Of each board's UART."""
+    han: Impairments = PERFECT
+    """Of the air."""
+
+    def impaired(self, text: str) -> LabConfig:
+        """The same lab with what `--impair` says of its wires on top.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        wires = with_impairments({"wan": self.wan, "han": self.han}, text)
+        return dataclasses.replace(self, wan=wires["wan"], han=wires["han"])
+
+    def node(self, name: str) -> NodeConfig:
+        """The board with that name, EUI-64 or (if there is one only) device type.
+
+        Raises:
+            UsageError: there is none, or there are several; says which there are.
+        """
+        wanted = name.upper()
+        everyone = (self.hub, *self.devices)
+        named = [n for n in everyone if n.name.upper() == wanted or str(n.eui) == wanted]
+        of_type = [n for n in everyone if n.model.device_type == wanted]
+        if found := named or of_type[: len(of_type) == 1]:
+            return found[0]
+        known = ", ".join(f"{n.name} ({n.eui})" for n in of_type or self.devices)
+        raise UsageError(
+            f"this lab has {len(of_type)} devices of type {wanted}"
+            if of_type
+            else f"this lab has no device {name!r}",
+            next_step=f"it has {known}" if known else "its lab.toml needs a [[device]]",
+        )
 
 
 DEFAULT: Final[Mapping[str, Any]] = {
@@ -97,11 +145,18 @@ def read_lab(path: Path | None) -> LabConfig:
     if path is None:
         return make_lab("default", DEFAULT)
     try:
-        data = tomllib.loads(path.read_text())
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file", next_step="--lab takes a lab.toml")
+        data = parse_toml(path.read_text("utf-8"))
     except OSError as e:
-        raise UsageError(f"{path} cannot be read: {e.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise UsageError(f"{path} is no TOML: {e}") from None
+        raise UsageError(
+            f"{path} cannot be read: {e.strerror}",
+            next_step="check its name; without --lab there is one CH with one PPMID",
+        ) from None
+    except ValueError as e:  # no TOML, or no UTF-8
+        raise UsageError(
+            f"{path} is no TOML: {e}", next_step="put it right there; texts stand in quotes"
+        ) from None
     try:
         return make_lab(path.stem, data)
     except UsageError as e:
@@ -110,16 +165,19 @@ def read_lab(path: Path | None) -> LabConfig:
 
 def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
     """Check `data` (the contents of a lab.toml) and look its boards and models up."""
-    _only(data, "lab", {"seed", "comms_hub", "device"})
+    _only(data, "the file", {"seed", "wan_open", "comms_hub", "device", *WIRES})
     hub = _table(data, "comms_hub")
     devices = data.get("device", [])
     if not isinstance(devices, list) or not all(isinstance(d, Mapping) for d in devices):
         raise UsageError("device has to be an array of tables", next_step="write [[device]]")
     config = LabConfig(
         name=name,
-        seed=_number(data, "seed", 1),
+        seed=_number(data, "the file", "seed", 1),
         hub=_node({"name": "hub", **hub}, "CHF", "comms_hub"),
         devices=tuple(_node(d, None, f"device {i + 1}") for i, d in enumerate(devices)),
+        wan_open=_flag(data, "wan_open"),
+        wan=read_impairments(data.get("wan", {}), "wan"),
+        han=read_impairments(data.get("han", {}), "han"),
     )
     nodes = (config.hub, *config.devices)
     for what, values in (
@@ -128,26 +186,40 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
     ):
         twice = {v for v in values if values.count(v) > 1}
         if twice:
-            raise UsageError(f"two boards have the {what} {twice.pop()}")
+            raise UsageError(
+                f"two boards have the {what} {min(twice)}", next_step="give each its own"
+            )
     return config
 
 
 def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeConfig:
-    _only(data, where, {"name", "board", "model", "eui", "baud", "store", "size_behaviour"})
-    for key in ("name", "board", "model", "eui"):
+    _only(
+        data,
+        where,
+        {"name", "board", "model", "eui", "baud", "store", "size_behaviour", "s1sr_clauses"},
+    )
+    example = {"name": "hub", **(DEFAULT["comms_hub"] if device_type else DEFAULT["device"][0])}
+    for key, text in example.items():
         if not isinstance(data.get(key), str):
-            raise UsageError(f"{where}: {key} is missing or no text")
+            wrong = f"has to be a text, not {data[key]!r}" if key in data else "is missing"
+            raise UsageError(f"{where}: {key} {wrong}", next_step=f'{key} = "{text}"')
     if not _NAME.fullmatch(data["name"]):
-        raise UsageError(f"{where}: {data['name']!r} is no name: letters, digits, - and _")
-    model = load_model(data["model"])
+        raise UsageError(
+            f"{where}: {data['name']!r} is no name",
+            next_step="1 to 32 letters, digits, - and _, the first a letter or a digit",
+        )
+    eui = _at(where, Eui.parse, data["eui"])
+    model = _at(where, load_model, data["model"])
     if (model.device_type == "CHF") != (device_type == "CHF"):
         raise UsageError(
             f"{where}: {model.model} is a {model.device_type}, "
-            + ("a Communications Hub is wanted" if device_type else "its place is [comms_hub]")
+            + ("a Communications Hub is wanted" if device_type else "its place is [comms_hub]"),
+            next_step="hanlab boards shows the type of each Device Model",
         )
     store = model.store
     if "store" in data:
-        store = dataclasses.replace(store, capacity=_number(data, "store", 0), illustrative=True)
+        octets = _number(data, where, "store", 0)
+        store = dataclasses.replace(store, capacity=octets, illustrative=True)
     if "size_behaviour" in data:
         if data["size_behaviour"] not in SIZE_BEHAVIOURS:
             raise UsageError(
@@ -155,25 +227,45 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
                 next_step=f"one of {', '.join(SIZE_BEHAVIOURS)}",
             )
         store = dataclasses.replace(store, size_behaviour=data["size_behaviour"])
-    board = load_board(data["board"])
-    baud = _number(data, "baud", board.uart.baud)
-    if not 300 <= baud <= board.uart.max_baud:
+    clauses = data.get("s1sr_clauses", list(model.s1sr_clauses))
+    if not isinstance(clauses, list) or not all(isinstance(c, str) for c in clauses):
         raise UsageError(
-            f"{where}: {baud:,} baud; {board.name} takes 300 to {board.uart.max_baud:,}"
+            f"{where}: s1sr_clauses has to be a list of clauses",
+            next_step='s1sr_clauses = ["18.63(d)"]',
         )
-    if store.capacity is not None and store.capacity > board.flash.filesystem:
+    board = _at(where, load_board, data["board"])
+    baud = _number(data, where, "baud", board.uart.baud)
+    if not MIN_BAUD <= baud <= board.uart.max_baud:
         raise UsageError(
-            f"{where}: a store of {store.capacity:,} octets does not fit in "
-            f"the {board.flash.filesystem:,} octets of filesystem that {board.name} has",
+            f"{where}: {baud:,} baud; {board.name} takes {MIN_BAUD:,} to {board.uart.max_baud:,}",
+            next_step=f"baud = {board.uart.baud}, or none for the board's own",
+        )
+    # a device holds the image that runs besides the one that 11.3 is to activate
+    copies = 1 if device_type == "CHF" else 2
+    room = (board.flash.filesystem - FLASH_SLACK * board.flash.sector) // copies
+    if store.capacity is not None and store.capacity > room:
+        raise UsageError(
+            f"{where}: a store of {store.capacity:,} octets, but {board.name} has flash for one of "
+            f"{room:,} (short by {store.capacity - room:,})",
             next_step="a smaller store, or a board with more flash",
         )
     return NodeConfig(
         name=data["name"],
         board=board,
-        model=dataclasses.replace(model, store=store),
-        eui=Eui.parse(data["eui"]),
+        model=dataclasses.replace(model, store=store, s1sr_clauses=tuple(clauses)),
+        eui=eui,
         baud=baud,
     )
+
+
+def _at(where: str, look_up: Callable[[str], _T], name: str) -> _T:
+    """`look_up(name)`; its error says where in the file the name is, and what to do."""
+    try:
+        return look_up(name)
+    except UsageError as e:
+        raise UsageError(
+            f"{where}: {e.what}", next_step=e.next_step or "hanlab boards shows what there is"
+        ) from None
 
 
 def _only(data: Mapping[str, Any], where: str, known: set[str]) -> None:
@@ -188,12 +280,24 @@ def _only(data: Mapping[str, Any], where: str, known: set[str]) -> None:
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     table = data.get(key)
     if not isinstance(table, Mapping):
-        raise UsageError(f"[{key}] is missing")
+        raise UsageError(
+            f"the table [{key}] is missing", next_step=f"[{key}] with board, model and eui"
+        )
     return table
 
 
-def _number(data: Mapping[str, Any], key: str, default: int) -> int:
+def _flag(data: Mapping[str, Any], key: str) -> bool:
+    value = data.get(key, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{key} has to be true or false, not {value!r}", next_step=f"{key} = true")
+    return value
+
+
+def _number(data: Mapping[str, Any], where: str, key: str, default: int) -> int:
     value = data.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UsageError(f"{key} has to be a whole number, not {value!r}")
+        raise UsageError(
+            f"{where}: {key} has to be a whole number, 0 or more, not {value!r}",
+            next_step=f"{key} = {default}" if default else f"{key} = 131072",
+        )
     return value

@@ -8,17 +8,19 @@ work takes the chip's milliseconds, and where that holds the interrupts, UART oc
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import struct
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from hanlab.bench.flash import NorFlash
+from hanlab.bench.flash import FlashRefused, NorFlash, PowerCut
 from hanlab.bench.kernel import BenchError, Kernel
 from hanlab.boards.data import Board
 from hanlab.boards.vm import Vm
@@ -35,6 +37,12 @@ _ARRIVAL: Final = struct.Struct("<BH")
 _HUNG_S: Final = 30.0
 """Wall time after which a VM that computes without ever waiting counts as hung."""
 
+OFF_US: Final = 100_000
+"""How long a board is off when its power fails (µs)."""
+
+_NO_FILESYSTEM: Final = 3
+"""Exit code of boards/ports/unix.py where the flash holds something, but no littlefs."""
+
 Transmit = Callable[[int, bytes], None]
 """Takes what a board sent: the time (µs) and the octets."""
 
@@ -47,15 +55,22 @@ class BoardError(BenchError):
 class Provision:
     """What makes a board this board: its configuration (board.json on its flash) and its id."""
 
-    config: dict[str, Any]
+    config: dict[str, Any] = field(repr=False)  # it has keys in it
     unique_id: bytes
 
 
 class EmulatedBoard:
-    """One board on the bench. `power_on` starts it, `power_off` ends it; its flash file stays."""
+    """One board on the bench. `power_on` starts it, `close` ends it; its flash file stays."""
 
     def __init__(
-        self, kernel: Kernel, name: str, facts: Board, vm: Vm, folder: Path, provision: Provision
+        self,
+        kernel: Kernel,
+        name: str,
+        facts: Board,
+        vm: Vm,
+        folder: Path,
+        provision: Provision,
+        firmware: Path | None = None,
     ) -> None:
         self.kernel = kernel
         self.name = name
@@ -65,8 +80,10 @@ class EmulatedBoard:
         """UART octets lost because flash work held the interrupts (the hardware FIFO was full)."""
         self.steps = 0
         self._vm = vm
+        self._firmware = firmware or firmware_dir()
         self._provision = provision
         self._log = folder / f"{name}.log"
+        self._log.unlink(missing_ok=True)
         self._random = kernel.random(f"board {name}")
         self._wires: dict[int, Transmit] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,12 +101,31 @@ class EmulatedBoard:
 
     # -- power
 
+    @property
+    def running(self) -> bool:
+        """It is switched on and its firmware runs (it may be busy): not off, nor starting."""
+        return self._process is not None
+
+    @property
+    def lifeline(self) -> socket.socket | None:
+        """Readable between two steps only if the VM has ended: then `died` says how."""
+        return self._socket
+
     def power_on(self) -> None:
         """Start the VM; it boots for as long as the board does."""
         self._start_at(self.kernel.now + self.facts.boot.time_us)
 
     def power_off(self) -> None:
-        """Cut the power: the VM ends at once, wherever it is."""
+        """Cut the power: the VM ends at once, wherever it is. `power_on` starts it again."""
+        self._stop()
+
+    def cut_power(self, off_us: int = OFF_US) -> None:
+        """The power fails now, wherever the board is, and comes back after `off_us`."""
+        self._stop()
+        self._start_at(self.kernel.now + off_us + self.facts.boot.time_us)
+
+    def close(self) -> None:
+        """Power off for good; the flash file stays."""
         self._stop()
         self.flash.close()
 
@@ -116,23 +152,30 @@ class EmulatedBoard:
             return  # switched off meanwhile
         ours, theirs = socket.socketpair()
         ours.settimeout(_HUNG_S)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *self._vm.command,
-                    "-X",
-                    f"heapsize={self._vm.heap_argument(self._heap())}",
-                    str(boards_dir() / "ports" / "unix.py"),
-                    str(theirs.fileno()),
-                    str(firmware_dir()),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        theirs.close()
         self._socket = ours
+        try:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [
+                        *self._vm.command,
+                        "-X",
+                        f"heapsize={self._vm.heap_argument(self._heap())}",
+                        str(boards_dir() / "ports" / "unix.py"),
+                        str(theirs.fileno()),
+                        str(self._firmware),
+                    ],
+                    pass_fds=(theirs.fileno(),),
+                    process_group=0,  # a terminal's Ctrl-C is for hanlab, which then ends the board
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+        except OSError as e:
+            raise BoardError(
+                f"board {self.name}: {self._vm.command[0]} does not start: {e.strerror}"
+            ) from None
+        finally:
+            theirs.close()
         hello = json.dumps(
             {
                 "seed": self._random.getrandbits(30),
@@ -207,17 +250,16 @@ class EmulatedBoard:
         """Let the VM run from now until it waits again."""
         self.steps += 1
         self._step_at = None
-        link = self._socket
-        assert link is not None
+        deadline = time.monotonic() + _HUNG_S
         self._send(_REPLY.pack(self._local, len(body)) + body)
         received = b""
         at = 0
         while True:
             while len(received) - at < _HEAD.size:
-                received, at = received[at:] + self._receive(), 0
+                received, at = received[at:] + self._receive(deadline), 0
             kind, argument, length = _HEAD.unpack_from(received, at)
             while len(received) - at < _HEAD.size + length:
-                received, at = received[at:] + self._receive(), 0
+                received, at = received[at:] + self._receive(deadline), 0
             octets = received[at + _HEAD.size : at + _HEAD.size + length]
             at += _HEAD.size + length
             match kind:
@@ -228,10 +270,18 @@ class EmulatedBoard:
                 case 0x54:  # T
                     if argument in self._wires:
                         self._wires[argument](self._local, octets)
-                case 0x45:  # E
-                    self._busy(self.flash.erase(argument))
-                case 0x50:  # P
-                    self._busy(self.flash.program(argument, octets))
+                case 0x45 | 0x50:  # E, P
+                    try:
+                        if kind == 0x45:
+                            self._busy(self.flash.erase(argument))
+                        else:
+                            self._busy(self.flash.program(argument, octets))
+                    except FlashRefused as e:
+                        self._busy(e.took_us, errno.EIO)
+                    except PowerCut as e:
+                        self._stop()
+                        self._start_at(self._local + e.took_us + OFF_US + self.facts.boot.time_us)
+                        return
                 case 0x58:  # X
                     self._stop()
                     self._start_at(self._local + self.facts.boot.time_us)
@@ -239,23 +289,25 @@ class EmulatedBoard:
                 case _:
                     raise BoardError(f"board {self.name} sent an unknown message {kind:#x}")
 
-    def _busy(self, duration: int) -> None:
+    def _busy(self, duration: int, status: int = 0) -> None:
         if self.facts.flash.stops_uart:
             self._deaf.append((self._local, self._local + duration))
         self._local += duration
-        self._send(_REPLY.pack(self._local, 0))
+        self._send(_REPLY.pack(self._local, status))
 
     def _send(self, octets: bytes) -> None:
         assert self._socket is not None
         try:
             self._socket.sendall(octets)
         except OSError:
-            raise self._died() from None
+            raise self.died() from None
 
-    def _receive(self) -> bytes:
+    def _receive(self, deadline: float) -> bytes:
         assert self._socket is not None
         try:
             got = self._socket.recv(65536)
+            if time.monotonic() > deadline:  # it sends on and on, and never waits
+                raise TimeoutError
         except TimeoutError:
             raise BoardError(
                 f"board {self.name} has computed for {_HUNG_S:.0f} s without waiting: hung\n"
@@ -264,14 +316,25 @@ class EmulatedBoard:
         except OSError:
             got = b""
         if not got:
-            raise self._died()
+            raise self.died()
         return got
 
-    def _died(self) -> BoardError:
+    def died(self) -> BoardError:
+        """The error for a VM that ended by itself."""
         code: int | str = "?"
         if self._process:
-            code = self._process.wait(timeout=_HUNG_S)
+            try:
+                code = self._process.wait(timeout=_HUNG_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                code = f"none after {_HUNG_S:.0f} s"
         self._process = None
+        if code == _NO_FILESYSTEM:
+            return BoardError(
+                f"board {self.name} ({self.facts.name}): {self.flash.path} holds no filesystem that "
+                "can be read",
+                next_step=f"delete {self.flash.path} to begin with an empty board",
+            )
         return BoardError(
             f"board {self.name} ({self.facts.name}) died at {self._local / 1e6:.6f} s of bench time, "
             f"exit code {code}\n{self.last_output()}"

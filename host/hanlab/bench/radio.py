@@ -1,19 +1,23 @@
 """The HAN's air: an IEEE 802.15.4 channel at 2.4 GHz that several boards share.
 
 Each board's radio does what a transceiver does by itself: it waits for a clear channel (unslotted
-CSMA-CA), sends, and acknowledges a unicast frame for its own address. The firmware hands it COBS
+CSMA-CA), sends, acknowledges a unicast frame for its own address, drops what its FCS says is damaged, and
+sends again what is not acknowledged. The firmware hands it COBS
 frames with the FCS in place. Times are those of IEEE 802.15.4-2015 clause 10 (O-QPSK PHY, 250 kbit/s).
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from hanlab.bench.board import HAN, EmulatedBoard
+from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import Kernel
+from hanlab.impairments import PERFECT, Impairments
 
 SYMBOL_US: Final = 16
 OCTET_US: Final = 32
@@ -25,8 +29,14 @@ TURNAROUND_US: Final = 12 * SYMBOL_US
 LONG_INTERFRAME_US: Final = 40 * SYMBOL_US
 MIN_BE: Final = 3
 """macMinBE: the first back-off is 0 to 2**3 - 1 units."""
+MAX_BE: Final = 5
+MAX_RETRIES: Final = 3
+"""macMaxFrameRetries."""
 MAX_PSDU: Final = 127
 ACK_OCTETS: Final = 5
+ACK_US: Final = (PHY_OCTETS + ACK_OCTETS) * OCTET_US
+ACK_WAIT_US: Final = 54 * SYMBOL_US
+"""macAckWaitDuration: after that a frame counts as not acknowledged."""
 
 _ACK_REQUEST: Final = 0x20
 _BROADCAST: Final = 0xFFFF
@@ -36,56 +46,100 @@ Capture = Callable[[int, bytes], None]
 
 
 class Air:
-    """The shared channel; `attach` a board, `capture` to see every frame."""
+    """The shared channel; `attach` a board, `capture` to see every frame.
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    `impairments` are those of each way between two boards; a unit is a frame for the receiver.
+    """
+
+    def __init__(self, kernel: Kernel, impairments: Impairments = PERFECT) -> None:
+        self.kernel = kernel
+        self.lanes: dict[tuple[str, str], Lane] = {}
+        """What happened on the way from one board to another, by their names."""
+        self.frames = 0
+        self._impairments = impairments
         self._random = kernel.random("air")
         self._free_at = 0
         self._stations: list[_Station] = []
         self._captures: list[Capture] = []
-        self.frames = 0
 
-    def attach(self, board: EmulatedBoard) -> None:
-        self._stations.append(_Station(self, board))
+    def attach(self, board: EmulatedBoard, address: int | None = None) -> None:
+        """Give `board` a radio; without its short `address` the radio learns it from what it sends."""
+        self._stations.append(_Station(self, board, address))
 
     def capture(self, capture: Capture) -> None:
         self._captures.append(capture)
 
-    def send_at(self, when: int, station: _Station, psdu: bytes) -> None:
-        """Have `station` send a frame: on the air as soon after `when` (µs) as the channel is clear."""
-        self._kernel.at(when, partial(self._send, station, psdu))
-
-    def _send(self, station: _Station, psdu: bytes) -> None:
-        backoff = self._random.randrange(1 << MIN_BE) * UNIT_BACKOFF_US + CCA_US
-        begin = max(self._kernel.now, self._free_at) + backoff + TURNAROUND_US
+    def send(self, station: _Station, psdu: bytes, tries: int) -> None:
+        """Have `station` send a frame as soon as the channel is clear; `tries` were in vain."""
+        be = min(MIN_BE + tries, MAX_BE)
+        backoff = self._random.randrange(1 << be) * UNIT_BACKOFF_US + CCA_US
+        begin = max(self.kernel.now, self._free_at) + backoff + TURNAROUND_US
         end = begin + (PHY_OCTETS + len(psdu)) * OCTET_US
-        heard_by = [s for s in self._stations if s is not station]
         self._free_at = end + LONG_INTERFRAME_US
+        if _wants_ack(psdu):
+            self._free_at += TURNAROUND_US + ACK_US
         self.frames += 1
-        self._kernel.at(begin, partial(self._captured, psdu))
-        if any(_wants_ack_from(psdu, s.address) for s in heard_by):
-            ack_begin = end + TURNAROUND_US
-            self._free_at = ack_begin + (PHY_OCTETS + ACK_OCTETS) * OCTET_US + LONG_INTERFRAME_US
-            self._kernel.at(ack_begin, partial(self._captured, _ack(psdu[2])))
-        for receiver in heard_by:
-            self._kernel.at(end, partial(receiver.receive, psdu))
+        self.kernel.at(begin, partial(self._captured, psdu))
+        self.kernel.at(end, partial(self._landed, station, psdu, tries))
+
+    def _landed(self, station: _Station, psdu: bytes, tries: int) -> None:
+        """The frame is through the air: who has it, and does the sender know?"""
+        now = self.kernel.now
+        to = _destination(psdu)
+        acknowledged = not _wants_ack(psdu)
+        way: Lane | None = None
+        for receiver in self._stations:
+            if receiver is station:
+                continue
+            if to not in (receiver.address, _BROADCAST):
+                receiver.hear(now, psdu)  # it drops by itself what is not for it
+                continue
+            way = self._lane(station, receiver)
+            intact = way.take(now, psdu, again=tries > 0, heard=receiver.is_on)
+            if intact and not acknowledged:
+                self.kernel.at(now + TURNAROUND_US, partial(self._captured, _ack(psdu[2])))
+                acknowledged = not self._lane(receiver, station).loses(now)
+                way.counters.acks_lost += not acknowledged
+        if acknowledged:
+            station.done(now)
+        elif tries < MAX_RETRIES and station.is_on:
+            self.kernel.at(now + ACK_WAIT_US, partial(self.send, station, psdu, tries + 1))
+        else:
+            if way:
+                way.counters.given_up += 1
+            station.done(now + ACK_WAIT_US)
+
+    def _lane(self, source: _Station, sink: _Station) -> Lane:
+        key = source.name, sink.name
+        lane = self.lanes.get(key)
+        if lane is None:
+            hear = sink.hear_checked if self._impairments.any else sink.hear
+            lane = Lane(self.kernel, "han", *key, self._impairments, hear)
+            self.lanes[key] = lane
+        return lane
 
     def _captured(self, psdu: bytes) -> None:
         for capture in self._captures:
-            capture(self._kernel.now, psdu)
+            capture(self.kernel.now, psdu)
 
 
 class _Station:
-    """One board's radio."""
+    """One board's radio: it sends one frame after the other, each up to `MAX_RETRIES` times again."""
 
-    def __init__(self, air: Air, board: EmulatedBoard) -> None:
+    def __init__(self, air: Air, board: EmulatedBoard, address: int | None) -> None:
         self._air = air
         self._board = board
         self._coded = bytearray()
-        self.address: int | None = None  # learnt from the frames that the board sends
+        self._queue: deque[bytes] = deque()
+        self._sending = False
+        self.name = board.name
+        self.address = address
         self.rejected = 0  # what the board handed over that is no frame
         board.connect(HAN, self._from_board)
+
+    @property
+    def is_on(self) -> bool:
+        return self._board.running
 
     def _from_board(self, when: int, octets: bytes) -> None:
         self._coded += octets
@@ -97,20 +151,50 @@ class _Station:
                 continue
             if len(psdu) > 9:
                 self.address = struct.unpack_from("<H", psdu, 7)[0]
-            self._air.send_at(when, self, psdu)
+            self._air.kernel.at(when, partial(self._send, psdu))
         if len(self._coded) > 2 * MAX_PSDU:
             self._coded.clear()
             self.rejected += 1
 
-    def receive(self, psdu: bytes) -> None:
-        self._board.deliver(HAN, cobs_encode(psdu) + b"\0")
+    def _send(self, psdu: bytes) -> None:
+        self._queue.append(psdu)
+        if not self._sending:
+            self._next()
+
+    def _next(self) -> None:
+        self._sending = bool(self._queue)
+        if self._sending:
+            self._air.send(self, self._queue.popleft(), 0)
+
+    def done(self, when: int) -> None:
+        """The frame is acknowledged, or given up: the next one's turn, at `when` (µs)."""
+        if not self.is_on:
+            self._queue.clear()  # the radio has lost its power as well
+        if self._queue:
+            self._air.kernel.at(when, self._next)
+        else:
+            self._sending = False
+
+    def hear(self, when: int, psdu: bytes) -> None:
+        """Hand a frame to the board at `when` (µs), which is now or later."""
+        if when > self._air.kernel.now:
+            self._air.kernel.at(when, partial(self.hear, when, psdu))
+        else:
+            self._board.deliver(HAN, cobs_encode(psdu) + b"\0")
+
+    def hear_checked(self, when: int, psdu: bytes) -> None:
+        """As `hear`, for what may be damaged: the radio drops it by its FCS."""
+        if len(psdu) > 2 and fcs16(psdu[:-2]) == struct.unpack_from("<H", psdu, len(psdu) - 2)[0]:
+            self.hear(when, psdu)
 
 
-def _wants_ack_from(psdu: bytes, address: int | None) -> bool:
-    if address is None or len(psdu) < 9 or not psdu[0] & _ACK_REQUEST:
-        return False
-    destination = struct.unpack_from("<H", psdu, 5)[0]
-    return bool(destination == address and destination != _BROADCAST)
+def _wants_ack(psdu: bytes) -> bool:
+    return len(psdu) >= 9 and bool(psdu[0] & _ACK_REQUEST) and _destination(psdu) != _BROADCAST
+
+
+def _destination(psdu: bytes) -> int | None:
+    """The short address that a frame is for; None: it has none."""
+    return int(struct.unpack_from("<H", psdu, 5)[0]) if len(psdu) >= 9 else None
 
 
 def _ack(sequence: int) -> bytes:
@@ -122,10 +206,18 @@ def fcs16(octets: bytes) -> int:
     """The frame check sequence of IEEE 802.15.4: ITU-T CRC-16, reflected, initial value 0."""
     crc = 0
     for octet in octets:
-        crc ^= octet
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x8408 if crc & 1 else 0)
+        crc = crc >> 8 ^ _FCS[(crc ^ octet) & 0xFF]
     return crc
+
+
+def _fcs_of(octet: int) -> int:
+    crc = octet
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x8408 if crc & 1 else 0)
+    return crc
+
+
+_FCS: Final = tuple(_fcs_of(octet) for octet in range(256))
 
 
 def cobs_encode(octets: bytes) -> bytes:

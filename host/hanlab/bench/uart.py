@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from hanlab.bench.board import EmulatedBoard
+from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import Kernel
+from hanlab.impairments import PERFECT, Impairments
 
 BITS_PER_OCTET: Final = 10
 """8N1: start bit, eight data bits, stop bit."""
 
 ADAPTER_LATENCY_US: Final = 1000
 """One USB frame: a full-speed USB serial adapter hands octets over once a millisecond."""
+
+
+class HostEnd(Protocol):
+    """The host's end of a wire."""
+
+    def plug(self, wire: UartWire) -> None:
+        """Take `wire`: its `from_host` sends."""
+
+    def feed(self, octets: bytes) -> None:
+        """Take what has arrived from the board."""
 
 
 class HostPort:
@@ -27,6 +39,12 @@ class HostPort:
 
     def plug(self, wire: UartWire) -> None:
         self._wire = wire
+
+    @property
+    def octets_s(self) -> float:
+        """How fast the wire is, each way (octet/s)."""
+        assert self._wire is not None
+        return self._wire.octets_s
 
     def write(self, octets: bytes) -> None:
         """Queue octets for sending; the wire sends them one after the other."""
@@ -53,11 +71,18 @@ class UartWire:
     """`baud` bit/s each way, and the latency of the host's adapter.
 
     The board's UART raises an interrupt each `irq_level` octets, or when the line has been idle for
-    `irq_idle_bits`: that is how finely octets reach the firmware.
+    `irq_idle_bits`: that is how finely octets reach the firmware. A unit, for `impairments`, is what is
+    written at once: an SMP frame, or (console framing) a line of one.
     """
 
     def __init__(
-        self, kernel: Kernel, host: HostPort, board: EmulatedBoard, link: int, baud: int
+        self,
+        kernel: Kernel,
+        host: HostEnd,
+        board: EmulatedBoard,
+        link: int,
+        baud: int,
+        impairments: Impairments = PERFECT,
     ) -> None:
         self._kernel = kernel
         self._host = host
@@ -67,11 +92,26 @@ class UartWire:
         self._idle_us = board.facts.uart.irq_idle_bits * 1e6 / baud
         self._to_board_free = 0.0  # when the line has sent all that it was given (µs)
         self._to_host_free = 0.0
+        self.to_board = Lane(kernel, "wan", "host", board.name, impairments, self._carry_to_board)
+        self.to_host = Lane(kernel, "wan", board.name, "host", impairments, self._carry_to_host)
         host.plug(self)
         board.connect(link, self._from_board)
 
+    @property
+    def octets_s(self) -> float:
+        """Octets that the line carries in a second."""
+        return 1e6 / self._octet_us
+
+    @property
+    def busy_us(self) -> float:
+        """How long (µs) the line to the board still sends what it was given."""
+        return max(0.0, self._to_board_free - self._kernel.now)
+
     def from_host(self, octets: bytes) -> None:
-        start = max(self._kernel.now + ADAPTER_LATENCY_US, self._to_board_free)
+        self.to_board.take(self._kernel.now, octets)
+
+    def _carry_to_board(self, when: int, octets: bytes) -> None:
+        start = max(when + ADAPTER_LATENCY_US, self._to_board_free)
         level = self._board.facts.uart.irq_level
         for i in range(0, len(octets), level):
             part = octets[i : i + level]
@@ -82,6 +122,9 @@ class UartWire:
         self._to_board_free = start + len(octets) * self._octet_us
 
     def _from_board(self, when: int, octets: bytes) -> None:
+        self.to_host.take(when, octets)
+
+    def _carry_to_host(self, when: int, octets: bytes) -> None:
         start = max(float(when), self._to_host_free)
         self._to_host_free = start + len(octets) * self._octet_us
         self._kernel.at(

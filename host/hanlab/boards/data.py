@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import tomllib
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from hanlab.errors import UsageError
 from hanlab.resources import boards_dir
+from hanlab.toml import parse_toml
 
 SIZE_BEHAVIOURS: Final = ("refuse", "overflow", "truncate", "silent")
 """What a CH does with an image that is too large: refuses it before the first octet, fails
@@ -271,14 +271,14 @@ def _find(folder: Path, kind: str, title: str, name: str) -> Path:
 def _own_name(path: Path, title: str) -> str:
     """What the file calls itself; its stem if it cannot be read (loading it says why)."""
     try:
-        return str(tomllib.loads(path.read_text("utf-8"))[title])
+        return str(parse_toml(path.read_text("utf-8"))[title])
     except (OSError, ValueError, KeyError):
         return path.stem
 
 
 def _load(shape: type[_T], path: Path) -> tuple[_T, Path]:
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = parse_toml(path.read_text("utf-8"))
     except OSError as e:
         raise UsageError(f"{path} cannot be read: {e.strerror}") from None
     except ValueError as e:  # no TOML, or no UTF-8

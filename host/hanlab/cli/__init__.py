@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hanlab.cli import image as image_commands
+from hanlab.cli import streams
 from hanlab.errors import HanlabError, UsageError
 
 app = typer.Typer(
@@ -19,25 +21,36 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A SMETS1 home area network on a desk: push firmware images through a Communications Hub "
     "into a PPMID, on emulated boards or real ones, and see which fit and which fail.",
+    epilog="Begin with `hanlab demo`. Exit code: 0 done, 1 a device or service refused, 2 wrong usage "
+    "or environment.",
 )
 app.add_typer(image_commands.app, name="image")
 
 LabOption = Annotated[
     Path | None,
-    typer.Option("--lab", help="lab.toml; without it: one emulated CH with one PPMID."),
+    typer.Option(
+        "--lab", metavar="FILE", help="A lab.toml; without it: one emulated CH with one PPMID."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 PcapOption = Annotated[
     Path | None,
-    typer.Option("--pcap", help="Capture the HAN (Zigbee) to this file; Wireshark opens it."),
+    typer.Option(
+        "--pcap",
+        metavar="FILE",
+        help="Capture the HAN (Zigbee) to this file; the key for Wireshark goes beside it.",
+    ),
 ]
-DeviceArgument = Annotated[str, typer.Argument(help="Name, EUI-64 or type of a device of the lab.")]
+_DEVICE = "A device of the lab by its name, EUI-64 or type, e.g. PPMID."
+DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help=_DEVICE)]
 
 
 @app.command()
 def demo(
-    name: Annotated[str | None, typer.Argument(help="One demo; without it: a tour.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Name every demo in a line each.")] = False,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One demo; without it: a tour.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name every demo, a line each.")] = False,
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,16 +65,24 @@ def demo(
 
 @app.command()
 def push(
-    image: Annotated[Path, typer.Argument(help="An OTA file; `hanlab image build` makes one.")],
-    to: Annotated[str, typer.Option("--to", help="Name, EUI-64 or type of the device.")],
+    image: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGE", help="An OTA file; `hanlab image build` makes one."),
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="DEVICE", help=_DEVICE)],
     lab: LabOption = None,
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """11.1 Update Firmware: an image through the CH to a device."""
-    from hanlab.cli import requests
+    """11.1 Update Firmware: an image through the CH to a device.
 
-    requests.push(image, to, lab=lab, pcap=pcap, as_json=as_json)
+    Stopped half-way, the same command goes on where it stopped.
+    """
+    from hanlab.cli import requests
+    from hanlab.cli.capture import capturing
+
+    with capturing(pcap, quiet=as_json):
+        requests.push(image, to, lab=lab, pcap=pcap, as_json=as_json)
 
 
 @app.command()
@@ -73,33 +94,45 @@ def version(
 ) -> None:
     """11.2 Read Firmware Version: what the device itself answers."""
     from hanlab.cli import requests
+    from hanlab.cli.capture import capturing
 
-    requests.version(device, lab=lab, pcap=pcap, as_json=as_json)
+    with capturing(pcap, quiet=as_json):
+        requests.version(device, lab=lab, pcap=pcap, as_json=as_json)
 
 
 @app.command()
 def activate(
     device: DeviceArgument,
     image: Annotated[
-        Path | None, typer.Option("--image", help="The OTA file whose hash the command carries.")
+        Path | None,
+        typer.Option(
+            "--image", metavar="FILE", help="The OTA file whose hash the command carries."
+        ),
     ] = None,
     hash_: Annotated[
-        str | None, typer.Option("--hash", help="The Manufacturer Image hash: 64 hex digits.")
+        str | None,
+        typer.Option("--hash", metavar="HEX", help="The Manufacturer Image hash: 64 hex digits."),
     ] = None,
     lab: LabOption = None,
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """11.3 Activate Firmware: the device compares the hash and restarts with the image."""
-    from hanlab.cli import requests
+    """11.3 Activate Firmware: start the image with a given hash.
 
-    requests.activate(device, image, hash_, lab=lab, pcap=pcap, as_json=as_json)
+    Give --image or --hash. The device compares it, answers, and restarts with its image.
+    """
+    from hanlab.cli import requests
+    from hanlab.cli.capture import capturing
+
+    with capturing(pcap, quiet=as_json):
+        requests.activate(device, image, hash_, lab=lab, pcap=pcap, as_json=as_json)
 
 
 @app.command()
 def store(
     evict: Annotated[
-        int | None, typer.Option("--evict", help="Remove the image with this number.")
+        int | None,
+        typer.Option("--evict", metavar="ID", help="Remove the image with this number."),
     ] = None,
     lab: LabOption = None,
     pcap: PcapOption = None,
@@ -107,16 +140,92 @@ def store(
 ) -> None:
     """The CH's image store: its budget and what it holds."""
     from hanlab.cli import requests
+    from hanlab.cli.capture import capturing
 
-    requests.store(evict, lab=lab, pcap=pcap, as_json=as_json)
+    with capturing(pcap, quiet=as_json):
+        requests.store(evict, lab=lab, pcap=pcap, as_json=as_json)
 
 
 @app.command()
 def devices(lab: LabOption = None, pcap: PcapOption = None, as_json: JsonOption = False) -> None:
     """The lab's boards, and the devices that the CH knows on its HAN."""
     from hanlab.cli import requests
+    from hanlab.cli.capture import capturing
 
-    requests.devices(lab=lab, pcap=pcap, as_json=as_json)
+    with capturing(pcap, quiet=as_json):
+        requests.devices(lab=lab, pcap=pcap, as_json=as_json)
+
+
+@app.command()
+def up(
+    lab: LabOption = None,
+    pcap: PcapOption = None,
+    open_wan: Annotated[
+        bool,
+        typer.Option(
+            "--open-wan", help="Let any SMP client upload and reset, not only read and echo."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON as soon as the boards answer.")
+    ] = False,
+) -> None:
+    """Keep the boards up until Ctrl-C, each one's UART on a PTY.
+
+    In real time, so that any SMP tool can attach.
+    """
+    from hanlab.cli.up import run
+
+    run(lab=lab, pcap=pcap, open_wan=open_wan, as_json=as_json)
+
+
+@app.command()
+def sweep(
+    lab: LabOption = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="DEVICE", help="The device that is updated.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(metavar="N|16K|1M", help="Octets of the firmware in the update.")
+    ] = "16K",
+    board: Annotated[
+        str | None,
+        typer.Option(
+            metavar="hub|device|both",
+            help="Only cuts that meet the CH alone, the device alone, or all boards and the host.",
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="Only every Nth cut.")] = 1,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="CUT", help="One cut again, e.g. hub:torn:12 or PPMID:after:3:both."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes at once. (default: one each core)"),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the result to this file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut the power at every flash operation of an update: is anything lost?
+
+    In a lab of its own, on emulated boards.
+    """
+    from hanlab.cli.sweep import run
+
+    run(
+        lab=lab,
+        to=to,
+        size=size,
+        which=board,
+        every=every,
+        only=only,
+        processes=jobs,
+        picture=svg,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -125,6 +234,10 @@ def boards(as_json: JsonOption = False) -> None:
     from hanlab.cli import catalogue
 
     catalogue.show(as_json=as_json)
+
+
+_SIGNALLED = 128
+"""A command that a signal ended exits with this and the signal's number, as in a shell."""
 
 
 def fail(error: HanlabError, *, as_json: bool) -> int:
@@ -143,12 +256,51 @@ def fail(error: HanlabError, *, as_json: bool) -> int:
 
 def main() -> None:
     """The `hanlab` command."""
+    streams.prepare()
+    as_json = "--json" in sys.argv
     try:
-        app()
+        code = _run(sys.argv[1:], as_json=as_json)
+        streams.flush()
     except HanlabError as error:
-        sys.exit(fail(error, as_json="--json" in sys.argv))
+        code = fail(error, as_json=as_json)
     except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError as error:  # a full disk, a folder that cannot be written
-        path = f" {error.filename}" if error.filename else ""
-        sys.exit(fail(UsageError(f"{error.strerror}:{path}"), as_json="--json" in sys.argv))
+        stopped = UsageError(
+            "stopped by Ctrl-C", next_step="run it again: a push goes on where it stopped"
+        )
+        fail(stopped, as_json=as_json)
+        code = _SIGNALLED + signal.SIGINT
+    except BrokenPipeError:  # `hanlab demo --list | head -1`: the reader has what it wanted
+        code = _SIGNALLED + signal.SIGPIPE
+    except OSError as error:
+        streams.settle()
+        where = f"{error.filename}: " if error.filename else ""
+        code = fail(
+            UsageError(
+                f"{where}{error.strerror or error}",
+                next_step="check that it is there, may be written to and has room",
+            ),
+            as_json=as_json,
+        )
+    streams.settle()
+    sys.exit(code)
+
+
+def _run(arguments: list[str], *, as_json: bool) -> int:
+    """Run the command that `arguments` name; the exit code. Errors of any kind are the caller's."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("hanlab", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except Exception as error:
+        # Typer's own usage errors; where their class is differs between its versions
+        if not hasattr(error, "format_message"):
+            raise
+        usage: Any = error
+        if as_json:
+            next_step = f"{usage.ctx.command_path if usage.ctx else 'hanlab'} --help"
+            raise UsageError(usage.format_message(), next_step=next_step) from None
+        usage.show()
+        return UsageError.exit_code
+    return 0

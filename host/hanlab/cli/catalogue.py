@@ -6,13 +6,13 @@ import json
 
 from rich.table import Table
 
-from hanlab.boards.data import board_names, load_board, load_model, model_names
+from hanlab.boards.data import DeviceModel, board_names, load_board, load_model, model_names
 from hanlab.cli.show import console
 
 
 def show(*, as_json: bool) -> None:
     """The board types and the Device Models, with what is illustrative in them."""
-    names = {name: load_board(name) for name in board_names()}
+    boards = {name: load_board(name) for name in board_names()}
     models = {name: load_model(name) for name in model_names()}
     if as_json:
         print(
@@ -26,7 +26,7 @@ def show(*, as_json: bool) -> None:
                             "filesystem": board.flash.filesystem,
                             "smp": {"size": board.smp.buf_size, "count": board.smp.buf_count},
                         }
-                        for name, board in names.items()
+                        for name, board in boards.items()
                     ],
                     "models": [
                         {
@@ -36,6 +36,8 @@ def show(*, as_json: bool) -> None:
                             "type": model.device_type,
                             "version": model.duis_version,
                             "store": model.store.capacity,
+                            "size_behaviour": model.store.size_behaviour,
+                            "activation_steps": model.update and model.update.activation_steps,
                             "illustrative": list(model.illustrative_keys()),
                         }
                         for name, model in models.items()
@@ -45,31 +47,39 @@ def show(*, as_json: bool) -> None:
         )
         return
     out = console()
-    table = Table(title="boards", title_justify="left", box=None)
-    for column in ("board", "heap", "filesystem", "erase", "UART window", "what it is"):
-        table.add_column(column)
-    for name, board in names.items():
-        table.add_row(
-            name,
-            f"{board.memory.heap // 1024} KiB",
-            f"{board.flash.filesystem // 1024:,} KiB",
-            f"{board.flash.erase_us / 1000:.0f} ms",
-            f"{board.smp.buf_count} x {board.smp.buf_size:,} B",
-            board.description,
+    out.print("Boards", style="bold")
+    rows = Table(box=None, pad_edge=False, show_header=False)
+    for name, board in boards.items():
+        flash = f"{board.flash.filesystem // 1024:,} KiB filesystem"
+        window = f"UART window {board.smp.buf_count} x {board.smp.buf_size:,} B"
+        rows.add_row(
+            name, f"{board.memory.heap // 1024} KiB heap, {flash}, {window}\n{board.description}"
         )
-    out.print(table)
+    out.print(rows)
     out.print()
-    table = Table(title="Device Models", title_justify="left", box=None)
-    for column in ("model", "type", "what it is", "version", "store", "illustrative"):
-        table.add_column(column)
+    out.print("Device Models", style="bold")
+    rows = Table(box=None, pad_edge=False, show_header=False)
     for name, model in models.items():
-        capacity = model.store.capacity
-        table.add_row(
-            name,
-            model.device_type,
-            f"{model.manufacturer} {model.model}",
-            model.duis_version,
-            "no limit" if capacity is None else f"{capacity:,} B",
-            ", ".join(model.illustrative_keys()),
-        )
-    out.print(table)
+        rows.add_row(name, _described(model))
+    out.print(rows)
+    out.print("* illustrative: no public document gives it", style="dim")
+
+
+def _described(model: DeviceModel) -> str:
+    """What a model is like; what hanlab chose itself is marked with a *."""
+    marked = set(model.illustrative_keys())
+
+    def fact(text: str, key: str) -> str:
+        return f"{text}*" if key in marked else text
+
+    capacity, update = model.store.capacity, model.update
+    store = "no published limit" if capacity is None else fact(f"{capacity:,} B", "store.capacity")
+    facts = [
+        f"store {store}",
+        f"too large: {fact(model.store.size_behaviour, 'store.size_behaviour')}",
+    ]
+    if update:
+        steps = "two-step" if update.activation_steps == 2 else "one-step"
+        facts.append(fact(steps, "update.activation_steps"))
+    version = fact(model.duis_version, "duis_version")
+    return f"{model.device_type}, {model.manufacturer} {model.model}, {version}\n{', '.join(facts)}"

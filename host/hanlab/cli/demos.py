@@ -3,28 +3,62 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 import typer
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from hanlab.cli.show import Watch, console, store_bar
+from hanlab.boards.data import DeviceModel
+from hanlab.cli.capture import how_to_open
+from hanlab.cli.show import REQUESTS, Watch, console, say, store_bar, wrapped
 from hanlab.demos.catalogue import CATALOGUE, Demo, Scene, find_demo
 from hanlab.demos.runner import Result, run_demo
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
+from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress
+
+_BRIEF: Final = {
+    Outcome.STORED: "in the CH, not yet in the device",
+    Outcome.DISTRIBUTED: "in the device, not running yet",
+    Outcome.ACTIVATED: "right hash, the device restarts",
+    Outcome.TOO_LARGE: "refused at once",
+    Outcome.OVERFLOW: "failed half-way",
+    Outcome.TRUNCATED: "cut, seen by hash",
+    Outcome.SILENT: "no more answer",
+    Outcome.DEVICE_REFUSED: "the device does not take it",
+    Outcome.METADATA: "another make's metadata, or none",
+    Outcome.HASH_MISMATCH: "the device holds another image",
+    Outcome.NO_IMAGE_HELD: "there is nothing to activate",
+}
+"""The last table's reasons; the whole sentence stands above, where it happened."""
+_REFUSALS: Final = {str(o) for o in Outcome} - {
+    str(o) for o in (Outcome.STORED, Outcome.DISTRIBUTED, Outcome.ACTIVATED)
+}
+_READ: Final = "11.2"
+_HEAD: Final = "bold cyan"
+_TRIED: Final = 27
+_HAPPENED: Final = 16
 
 
 def list_demos(*, as_json: bool) -> None:
     """Name every demo in a line each."""
     if as_json:
-        print(json.dumps([{"name": d.name, "title": d.title, "why": d.why} for d in CATALOGUE]))
+        print(
+            json.dumps(
+                [
+                    {"name": d.name, "title": d.title, "why": d.why, "tour": d.tour}
+                    for d in CATALOGUE
+                ]
+            )
+        )
         return
     for demo in CATALOGUE:
-        print(f"{demo.name:<16} {demo.title}: {demo.why}")
+        print(f"{demo.name:<15} {'*' if demo.tour else ' '} {demo.title}")
+    print("\nhanlab demo NAME runs one, hanlab demo the tour (*)")
 
 
 def run(name: str | None, *, pcap: Path | None, as_json: bool) -> None:
@@ -41,17 +75,19 @@ def run(name: str | None, *, pcap: Path | None, as_json: bool) -> None:
     if pcap and len(demos) > 1:
         raise UsageError("--pcap captures one demo", next_step="hanlab demo NAME --pcap FILE")
     results: list[Result] = []
+    captures: list[Path] = []
     for demo in demos:
         with _Stage(quiet=as_json) as stage:
             for result in run_demo(demo, stage, pcap=pcap):
                 stage.result(result)
                 results.append(result)
+            captures += stage.captures
     if as_json:
         print(json.dumps([_as_dict(r) for r in results], indent=2))
     else:
-        _table(results)
-        if pcap:
-            print(f"HAN captured in {pcap}")
+        _table(console(), results)
+        for file in captures:
+            print(how_to_open(file))
     if not all(r.as_expected for r in results):
         raise typer.Exit(1)
 
@@ -65,6 +101,7 @@ class _Stage:
         self._lab: Lab | None = None
         self._watch: Watch | None = None
         self._demo = ""
+        self.captures: list[Path] = []
 
     def __enter__(self) -> _Stage:
         return self
@@ -74,30 +111,35 @@ class _Stage:
 
     def scene(self, demo: Demo, scene: Scene, lab: Lab) -> None:
         self._lab = lab
+        if lab.pcap:
+            self.captures.append(lab.pcap)
         if self._quiet:
             return
         if demo.name != self._demo:
             self._demo = demo.name
             self._out.print()
-            self._out.rule(Text(f" {demo.title} ", style="bold"), align="left")
-            self._out.print(f"  {demo.why}", style="dim")
-        hub, device = lab.hub, lab.devices[0]
+            self._out.rule(Text(f"{demo.title} ", style="bold"), align="left")
+            say(self._out, demo.why, "", "dim")
         self._out.print()
         if scene.about:
-            self._out.print(f"  {scene.about}", style="bold", markup=False)
-        for name, node in (("CH", hub), (device.name, device)):
-            self._out.print(
-                f"  {name:<6} {node.model.manufacturer} {node.model.model} on {node.board.name}",
-                markup=False,
-            )
+            self._out.print(f"  {scene.about}", style="bold", soft_wrap=True)
+        hub, device = lab.hub, lab.devices[0]
+        store = f", store {_capacity(hub.model)}"
+        for name, node, more in (("CH", hub, store), (device.name, device, "")):
+            model = f"{node.model.manufacturer} {node.model.model}"
+            self._out.print(f"  {name:<6} {model} on {node.board.name}{more}", soft_wrap=True)
 
     def step(self, request: str, tried: str) -> None:
         lab = self._lab
         assert lab is not None
-        self._watch = Watch(self._out, lambda: lab.clock_us, quiet=self._quiet)
-        self._watch.__enter__()
+        self._watch = Watch(
+            self._out, lambda: lab.clock_us, device=lab.devices[0].name, quiet=self._quiet
+        )
         if not self._quiet:
-            self._out.print(f"  [bold cyan]{request}[/] {tried}")
+            self._out.print()
+            if request != _READ:
+                say(self._out, REQUESTS[request], tried, _HEAD)
+        self._watch.__enter__()
 
     def progress(self, progress: Progress, clock_us: int) -> None:
         if self._watch:
@@ -113,14 +155,33 @@ class _Stage:
         if self._quiet:
             return
         if result.request == "11.1":
-            for line in store_bar(result.store, _pending(result)).splitlines():
-                self._out.print(f"    {line}", markup=False)
-        sign, style = ("✓", "green") if result.as_expected else ("✗", "bold red")
-        text = Text(f"{sign} {result.happened}", style=style)
-        text.append(f": {result.why}", style="default")
-        if not result.as_expected:
-            text.append(f" (expected {result.expected})", style="bold red")
-        self._out.print(Padding(text, (0, 0, 0, 4)))
+            for line in store_bar(result.store, _pending(result), width=self._out.width):
+                self._out.print(line, soft_wrap=True)
+        sign, style = _look(result)
+        why = result.why if result.as_expected else f"{result.why}; {_unexpected(result)}"
+        if result.request == _READ:
+            say(self._out, REQUESTS[_READ], f"{sign} {why}", _HEAD if result.as_expected else style)
+        else:
+            say(self._out, f"{sign} {result.happened}", why, style, indent=4)
+
+
+def _capacity(hub: DeviceModel) -> str:
+    if hub.store.capacity is None or not hub.size_limited:
+        return "of no published limit"
+    note = " (illustrative)" if hub.store.illustrative else ""
+    return f"{hub.store.capacity:,} B{note}"
+
+
+def _look(result: Result) -> tuple[str, str]:
+    """Sign and colour: the request went through, was refused as the demo shows, or is a surprise."""
+    refused = result.happened in _REFUSALS
+    if not result.as_expected:
+        return "✗" if refused else "✓", "bold red"
+    return ("✗", "yellow") if refused else ("✓", "green")
+
+
+def _unexpected(result: Result) -> str:
+    return f"NOT AS EXPECTED, which was {result.expected}"
 
 
 def _pending(result: Result) -> int:
@@ -129,29 +190,50 @@ def _pending(result: Result) -> int:
     return 0 if stored else result.image_octets
 
 
-def _table(results: list[Result]) -> None:
-    table = Table(title="what was tried, what happened, why", title_justify="left", box=None)
-    table.add_column("demo", no_wrap=True)
-    table.add_column("request", no_wrap=True)
-    table.add_column("what happened", no_wrap=True)
-    table.add_column("why")
-    table.add_column("virtual", justify="right", no_wrap=True)
-    table.add_column("wall", justify="right", no_wrap=True)
-    for r in results:
-        style = "green" if r.as_expected else "bold red"
-        table.add_row(
-            r.demo,
-            f"{r.request}",
-            Text(r.happened, style=style),
-            r.why.split(":")[0],
-            f"{r.virtual_s:.1f} s",
-            f"{r.wall_s:.2f} s",
-        )
-    out = console()
+def _table(out: Console, results: list[Result]) -> None:
     out.print()
-    out.print(table)
+    out.rule(Text("What was tried, what happened, why ", style="bold"), align="left")
+    for name, of_demo in groupby(results, lambda r: r.demo):
+        demo = find_demo(name)
+        out.print(f"{demo.title if demo else name} ({name})", style="bold", soft_wrap=True)
+        for about, of_scene in groupby(of_demo, lambda r: r.scene):
+            if about and demo and len(demo.scenes) > 1:
+                out.print(f"  {about}", style="dim", soft_wrap=True)
+            for result in of_scene:
+                _row(out, result)
     good = sum(r.as_expected for r in results)
-    out.print(f"\n{good} of {len(results)} steps ended as they should")
+    virtual, wall = sum(r.virtual_s for r in results), sum(r.wall_s for r in results)
+    out.print()
+    out.print(
+        f"{good} of {len(results)} requests ended as they should, "
+        f"in {virtual:.0f} s virtual, {wall:.1f} s wall",
+        style="bold green" if good == len(results) else "bold red",
+        soft_wrap=True,
+    )
+
+
+def _row(out: Console, result: Result) -> None:
+    sign, style = _look(result)
+    before = 2 + _TRIED + 2 + _HAPPENED
+    reasons = wrapped(_brief(result), out.width - before)
+    row = Text(f"  {REQUESTS[result.request]:<{_TRIED}}")
+    row.append(f"{sign} {result.happened:<{_HAPPENED}}", style=style)
+    row.append(reasons[0])
+    out.print(row, soft_wrap=True)
+    for reason in reasons[1:]:
+        out.print(" " * before + reason, soft_wrap=True)
+
+
+def _brief(result: Result) -> str:
+    """Why, in a few words."""
+    if not result.as_expected:
+        return _unexpected(result)
+    if result.happened not in set(Outcome):
+        return result.why  # a version
+    reason = _BRIEF.get(Outcome(result.happened)) or result.why.split(":")[0]
+    if result.request == "11.1" and (short := _pending(result) - result.store.free) > 0:
+        reason += f", {short:,} B short"
+    return reason
 
 
 def _as_dict(result: Result) -> dict[str, object]:

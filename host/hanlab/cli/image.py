@@ -99,7 +99,9 @@ def build_command(
     force: _FORCE = False,
     as_json: _JSON = False,
 ) -> None:
-    """Wrap any file, or made-up octets, as a Zigbee OTA file in GBCS's layout.
+    """Wrap any file as a Zigbee OTA file in GBCS's layout.
+
+    Without FILE, --size makes its octets up.
 
     hanlab image build app.bin --type PPMID --version IHDAE06 -o ppmid.ota
     """
@@ -149,7 +151,7 @@ def inspect_command(
     force: _FORCE = False,
     as_json: _JSON = False,
 ) -> None:
-    """Explain an image file: its layout, each field, the hashes, and what is odd about it.
+    """Explain an image file: layout, fields, hashes, oddities.
 
     Exit code 2 if there is no whole OTA image in it.
     """
@@ -184,7 +186,7 @@ def _firmware(file: Path | None, size: str | None, seed: int) -> tuple[bytes, st
             "there is nothing to build an image from",
             next_step="give the firmware's FILE, or --size 256K for made-up octets",
         )
-    octets = _size(size)
+    octets = size_in_octets(size)
     check_size(octets, "such an image")
     return made_body(octets, seed), f"made up, seed {seed}"
 
@@ -192,7 +194,8 @@ def _firmware(file: Path | None, size: str | None, seed: int) -> tuple[bytes, st
 _UNITS = {"": 1, "K": 1024, "KIB": 1024, "M": 1024**2, "MIB": 1024**2}
 
 
-def _size(text: str) -> int:
+def size_in_octets(text: str) -> int:
+    """What --size says, e.g. 262144 or 256K; UsageError if it is no size."""
     digits = text.strip().upper()
     unit = digits.lstrip("0123456789")
     number = digits[: len(digits) - len(unit)]

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from string import hexdigits
+from typing import Any, Final
 
+from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
-from hanlab.cli.show import Watch, console, store_bar
+from hanlab.cli.show import ILLUSTRATIVE, REQUESTS, WAN_OPEN, Watch, console, say, store_bar
 from hanlab.errors import UsageError
 from hanlab.images import read_image
-from hanlab.lab import Lab
-from hanlab.s1sp.outcome import Outcome
-from hanlab.wan.messages import StoreReadResponse
+from hanlab.lab import Device, Lab
+from hanlab.lab_config import read_lab
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.wan.messages import HanDevice, StoreReadResponse
 
-_HASH_DIGITS = 64
+_ANNOUNCE_S: Final = 5.0
+"""How long (virtual s) a device may take to announce itself on the HAN after power-on."""
+_SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED, Outcome.SILENT)
+_HASH_DIGITS: Final = 64
 
 
 def push(path: Path, to: str, *, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
     """11.1 Update Firmware."""
     image = read_image(path)
+    octets = len(image.to_bytes())
     out = console()
-    with Lab.open(lab, pcap=pcap) as bench:
-        device = bench.device(to)
-        octets = len(image.to_bytes())
+    with _opened(lab, to, pcap) as (bench, device):
         if not as_json:
-            out.print(f"11.1 Update Firmware: {image.version}, {octets:,} B, to {device.name}")
-        with Watch(out, lambda: bench.clock_us, quiet=as_json) as watch:
-            outcome = bench.run(bench.update_firmware(image, device, watch))
+            say(
+                out,
+                REQUESTS["11.1"],
+                f"{image.version}, {octets:,} B, to {device.name}",
+                "bold",
+                indent=0,
+            )
+        try:
+            with _watch(out, bench, device, quiet=as_json) as watch:
+                outcome = bench.run(bench.update_firmware(image, device, watch))
+        except ServiceRequestFailed as failure:
+            if failure.outcome in _SIZE_FAILURES and not as_json:
+                _draw_store(out, bench, bench.run(bench.store()), octets)
+            raise
         report = bench.run(bench.store())
         if as_json:
             _print_json(
@@ -38,19 +59,20 @@ def push(path: Path, to: str, *, lab: Path | None, pcap: Path | None, as_json: b
                 octets=octets,
                 hash=image.manufacturer_image_hash.hex(),
                 virtual_s=bench.clock_us / 1e6,
-                store=_store_dict(report),
+                store=_store_dict(bench, report),
             )
             return
-        out.print(f"  {store_bar(report)}", markup=False)
+        _draw_store(out, bench, report)
         holder = device.name if outcome is Outcome.DISTRIBUTED else "the CH"
-        out.print(f"[green]✓[/] {outcome}: {holder} holds {image.version}")
-        out.print(f"  next: hanlab activate {device.name} --image {path}", markup=False)
+        say(out, f"✓ {outcome}", f"{holder} holds {image.version}; 11.3 makes it run", "green")
+        command = ["hanlab", "activate", device.name, "--image", str(path)]
+        command += ["--lab", str(lab)] if lab else []
+        out.print(f"  next: {shlex.join(command)}", soft_wrap=True)
 
 
 def version(device: str, *, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
     """11.2 Read Firmware Version."""
-    with Lab.open(lab, pcap=pcap) as bench:
-        target = bench.device(device)
+    with _opened(lab, device, pcap) as (bench, target):
         read = bench.run(bench.wait_until_back(target))
         if as_json:
             _print_json(
@@ -60,7 +82,8 @@ def version(device: str, *, lab: Path | None, pcap: Path | None, as_json: bool) 
                 model=read.model,
             )
         else:
-            print(f"11.2 {target.name} ({target.eui}): {read.firmware} on {read.model}")
+            answer = f"{target.name}, a {read.model}, runs {read.firmware}"
+            say(console(), REQUESTS["11.2"], answer, "bold", indent=0)
 
 
 def activate(
@@ -75,17 +98,22 @@ def activate(
     """11.3 Activate Firmware."""
     hash_ = _hash(image, hash_text)
     out = console()
-    with Lab.open(lab, pcap=pcap) as bench:
-        target = bench.device(device)
+    with _opened(lab, device, pcap) as (bench, target):
         if not as_json:
-            out.print(f"11.3 Activate Firmware: hash {hash_.hex()[:16]}… on {target.name}")
-        with Watch(out, lambda: bench.clock_us, quiet=as_json) as watch:
+            say(
+                out,
+                REQUESTS["11.3"],
+                f"hash {hash_.hex()[:16]}… on {target.name}",
+                "bold",
+                indent=0,
+            )
+        with _watch(out, bench, target, quiet=as_json) as watch:
             outcome = bench.run(bench.activate_firmware(hash_, target, watch))
         read = bench.run(bench.wait_until_back(target))
         if as_json:
             _print_json(outcome=str(outcome), device=str(target.eui), version=read.firmware)
         else:
-            out.print(f"[green]✓[/] {outcome}: {target.name} runs {read.firmware}")
+            say(out, f"✓ {outcome}", f"{target.name} runs {read.firmware}", "green")
 
 
 def store(evict: int | None, *, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
@@ -95,31 +123,31 @@ def store(evict: int | None, *, lab: Path | None, pcap: Path | None, as_json: bo
             bench.run(bench.evict(evict))
         report = bench.run(bench.store())
         if as_json:
-            _print_json(**_store_dict(report))
+            _print_json(**_store_dict(bench, report), wan_open=bench.config.wan_open)
             return
         out = console()
         model = bench.hub.model
-        out.print(f"{model.manufacturer} {model.model}", markup=False)
-        out.print(store_bar(report), markup=False)
-        if model.store.illustrative:
-            out.print("  the capacity is illustrative: no public document gives it", style="dim")
-        if report.recovered:
-            out.print(f"  at the last start: {report.recovered}", style="yellow")
-        table = Table(box=None)
+        out.print(f"{model.manufacturer} {model.model}", style="bold", soft_wrap=True)
+        if bench.config.wan_open:
+            out.print(WAN_OPEN, style="yellow")
+        if evict is not None:
+            say(out, "✓ evicted", f"image {evict} is gone", "green")
+        _draw_store(out, bench, report)
+        table = Table(box=None, pad_edge=False)
         for column in ("id", "state", "for", "version", "octets", "Manufacturer Image hash"):
-            table.add_column(column)
+            table.add_column(column, justify="right" if column == "octets" else "left")
         for i in report.images:
             table.add_row(
                 str(i.id), i.state, i.type, i.version, f"{i.size:,}", f"{i.hash.hex()[:32]}…"
             )
         if report.images:
-            out.print(table)
+            out.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def devices(*, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
     """The lab's boards and the CH's view of its HAN."""
     with Lab.open(lab, pcap=pcap) as bench:
-        known = {d.eui: d for d in bench.run(bench.han_devices())}
+        known = {d.eui: d for d in bench.run(_devices_seen(bench))}
         rows: list[dict[str, Any]] = []
         for device in (bench.hub, *bench.devices):
             seen = known.get(device.eui.octets)
@@ -134,43 +162,93 @@ def devices(*, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
                 }
             )
         if as_json:
-            _print_json(devices=rows)
+            _print_json(devices=rows, wan_open=bench.config.wan_open)
             return
-        table = Table(box=None)
-        for column in rows[0]:
-            table.add_column(column)
-        for row in rows:
+        table = Table(box=None, pad_edge=False)
+        for column in ("name", "type", "EUI-64", "model", "board", "on HAN"):
+            table.add_column(column, no_wrap=column == "EUI-64")
+        for device, row in zip((bench.hub, *bench.devices), rows, strict=True):
             table.add_row(
-                *(("yes" if v else "no") if isinstance(v, bool) else v for v in row.values())
+                device.name,
+                row["type"],
+                row["eui"],
+                device.model.model,
+                row["board"],
+                "yes" if row["on_han"] else "no",
             )
-        console().print(table)
+        out = console()
+        out.print(table)
+        if bench.config.wan_open:
+            out.print(WAN_OPEN, style="yellow")
+
+
+@contextmanager
+def _opened(lab: Path | None, name: str, pcap: Path | None) -> Iterator[tuple[Lab, Device]]:
+    """The lab with its boards on, and the device `name`; a wrong name stops before any of that."""
+    config = read_lab(lab)
+    if config.node(name) is config.hub:
+        known = ", ".join(node.name for node in config.devices)
+        raise UsageError(
+            f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
+            next_step=f"this lab has {known or 'none'}",
+        )
+    with Lab.open(lab, pcap=pcap) as bench:
+        yield bench, bench.device(name)
+
+
+def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Watch:
+    return Watch(out, lambda: bench.clock_us, device=device.name, quiet=quiet)
+
+
+def _draw_store(out: Console, bench: Lab, report: StoreReadResponse, image_octets: int = 0) -> None:
+    for line in store_bar(report, image_octets, width=out.width):
+        out.print(line, soft_wrap=True)
+    if bench.hub.model.store.illustrative and report.capacity is not None:
+        out.print(f"    its capacity is {ILLUSTRATIVE}", style="dim", soft_wrap=True)
+    if report.recovered:
+        say(out, "the CH mended its store as it started", report.recovered, "yellow", indent=4)
+
+
+async def _devices_seen(bench: Lab) -> list[HanDevice]:
+    """The CH's list, as soon as every device has announced itself or had the time to."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _ANNOUNCE_S
+    while True:
+        known = await bench.han_devices()
+        if all(device.seen for device in known) or loop.time() > deadline:
+            return known
+        await asyncio.sleep(0.1)
 
 
 def _hash(image: Path | None, text: str | None) -> bytes:
-    if (image is None) == (text is None):
-        raise UsageError("11.3 carries one hash", next_step="give --image FILE or --hash HEX")
-    if image is not None:
+    """The hash that 11.3 carries, from --image or --hash."""
+    if image is not None and text is None:
         return read_image(image).manufacturer_image_hash
-    assert text is not None
-    try:
-        octets = bytes.fromhex(text)
-    except ValueError:
-        octets = b""
-    if len(text) != _HASH_DIGITS or len(octets) != _HASH_DIGITS // 2:
+    if image is not None or text is None:
         raise UsageError(
-            f"--hash has {len(text)} characters; a SHA-256 has {_HASH_DIGITS} hex digits",
-            next_step="hanlab image inspect FILE shows it",
+            "11.3 carries one hash, and "
+            + ("there is none" if text is None else "there are both --image and --hash"),
+            next_step="give --image FILE or --hash HEX",
         )
-    return octets
+    no_hex = [character for character in text if character not in hexdigits]
+    if no_hex or len(text) != _HASH_DIGITS:
+        wrong = f"{no_hex[0]!r} in it" if no_hex else f"{len(text)} digits"
+        raise UsageError(
+            f"--hash has {wrong}; a SHA-256 is {_HASH_DIGITS} hex digits",
+            next_step="hanlab image inspect FILE shows it as 11.3 hash",
+        )
+    return bytes.fromhex(text)
 
 
-def _store_dict(report: StoreReadResponse) -> dict[str, Any]:
+def _store_dict(bench: Lab, report: StoreReadResponse) -> dict[str, Any]:
     return {
         "capacity": report.capacity,
+        "illustrative": bench.hub.model.store.illustrative,
         "used": report.used,
         "reserved": report.reserved,
         "free": report.free,
         "behaviour": report.behaviour,
+        "recovered": report.recovered,
         "images": [
             {
                 "id": i.id,

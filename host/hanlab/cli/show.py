@@ -1,7 +1,9 @@
-"""What the commands draw: progress, the store as a bar, tables. Readable from the back of a lab."""
+"""What the commands draw: progress, the store as a bar, sentences. Readable from the back of a lab."""
 
 from __future__ import annotations
 
+import os
+import textwrap
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -9,26 +11,58 @@ from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from hanlab.s1sp.service import Progress as Step
 from hanlab.wan.messages import StoreReadResponse
 
-BAR: Final = 40
-"""Characters of a store's bar."""
-STAGES: Final = {
-    "upload": "S1SP → CH",
-    "distribute": "CH → device",
-    "activate": "CH → device",
+REQUESTS: Final = {
+    "11.1": "11.1 Update Firmware",
+    "11.2": "11.2 Read Firmware Version",
+    "11.3": "11.3 Activate Firmware",
 }
+ILLUSTRATIVE: Final = "illustrative: no public document gives it"
+WAN_OPEN: Final = "WAN open: any SMP client may upload"
+"""What a lab that declares its WAN open says of itself."""
+
+_PIPED_WIDTH: Final = 100
+_BAR: Final = (10, 40)
+"""Fewest and most cells of a bar."""
+_BESIDE_PROGRESS: Final = 62
+"""Characters of a live progress line besides its bar."""
+_BESIDE_STORE: Final = 52
+"""Characters of a store's line besides its bar."""
 _REDRAW_S: Final = 0.05
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # rich would exit with 1, which says that a device refused
+
+
 def console() -> Console:
-    """Standard output; as wide as 100 characters where it is no terminal."""
-    out = Console(highlight=False, soft_wrap=False)
-    if not out.is_terminal:
-        out.width = 100
+    """Standard output; 100 characters wide where it is no terminal and COLUMNS says nothing."""
+    out = _Console(highlight=False, markup=False, emoji=False)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = _PIPED_WIDTH
     return out
+
+
+def say(out: Console, head: str, rest: str, style: str, *, indent: int = 2) -> None:
+    """Print `head: rest` as one paragraph, `head` in `style`."""
+    sentence = f"{head}: {rest}" if rest else head
+    for number, line in enumerate(wrapped(sentence, out.width - indent)):
+        text = Text(" " * indent + line)
+        if number == 0:
+            text.stylize(style, indent, indent + len(head))
+        out.print(text, soft_wrap=True)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` characters, names and paths whole."""
+    return textwrap.wrap(text, max(20, width), break_on_hyphens=False, break_long_words=False) or [
+        ""
+    ]
 
 
 class Watch:
@@ -37,14 +71,17 @@ class Watch:
     Rates and times are virtual ones (the lab's clock); the wall time stands beside them.
     """
 
-    def __init__(self, out: Console, clock_us: Callable[[], int], *, quiet: bool = False) -> None:
+    def __init__(
+        self, out: Console, clock_us: Callable[[], int], *, device: str, quiet: bool = False
+    ) -> None:
         self._out = out
         self._clock_us = clock_us
         self._quiet = quiet
+        self._device = device
         self._bars = Progress(
-            TextColumn("    {task.description:<12}"),
-            BarColumn(bar_width=40),
-            TextColumn("{task.completed:>9,.0f} of {task.total:,.0f} B  {task.fields[rate]}"),
+            TextColumn("    {task.description:<12}", markup=False),
+            BarColumn(bar_width=_between(_BAR, out.width - _BESIDE_PROGRESS)),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=out,
             transient=True,
             auto_refresh=False,
@@ -57,7 +94,7 @@ class Watch:
         self._live = False
 
     def __enter__(self) -> Self:
-        self._live = not self._quiet and self._out.is_terminal
+        self._live = not self._quiet and self._out.is_terminal and not self._out.is_dumb_terminal
         if self._live:
             self._bars.start()
         return self
@@ -75,62 +112,89 @@ class Watch:
     def __call__(self, step: Step) -> None:
         if self._quiet or not step.total:
             return
-        if step.stage != self._stage:
+        begins = step.stage != self._stage
+        if begins:
             self._leave_line()
-            self._stage = step.stage
+        if step.note:
+            say(self._out, self._label(step.stage), step.note, "dim", indent=4)
+        if begins or step.note:  # what was there before is no part of the rate
             self._began = (self._clock_us(), time.perf_counter(), step.done)
-            self._task = self._bars.add_task(
-                STAGES.get(step.stage, step.stage), total=step.total, rate=""
-            )
+        if begins:
+            self._stage = step.stage
+            self._task = self._bars.add_task(self._label(step.stage), total=step.total, figures="")
         self._last = step
         now = time.perf_counter()
         if self._task is not None and (now - self._drawn > _REDRAW_S or step.done == step.total):
             self._drawn = now
-            self._bars.update(self._task, completed=step.done, total=step.total, rate=self._rate())
+            figures = f"{step.done:,} of {step.total:,} B  {self._rate()}  {self._virtual():.1f} s"
+            self._bars.update(self._task, completed=step.done, figures=figures)
             if self._live:
                 self._bars.refresh()
 
+    def _label(self, stage: str) -> str:
+        return "S1SP → CH" if stage == "upload" else f"CH → {self._device}"
+
+    def _virtual(self) -> float:
+        return (self._clock_us() - self._began[0]) / 1e6
+
     def _rate(self) -> str:
-        clock, _, done = self._began
-        virtual = (self._clock_us() - clock) / 1e6
-        return f"{(self._last.done - done) / virtual:,.0f} B/s" if virtual > 0 else ""
+        octets, seconds = self._last.done - self._began[2], self._virtual()
+        return f"{octets / seconds:,.0f} B/s" if octets and seconds else ""
 
     def _leave_line(self) -> None:
         if not self._stage:
             return
         if self._task is not None:
             self._bars.remove_task(self._task)
-        clock, wall, _ = self._began
+        done, total = self._last.done, self._last.total
+        octets = f"{total:,} B" if done == total else f"{done:,} of {total:,} B"
+        wall = time.perf_counter() - self._began[1]
         self._out.print(
-            f"    {STAGES.get(self._stage, self._stage):<12} "
-            f"{self._last.done:>9,} of {self._last.total:,} B  {self._rate():>12}"
-            f"  virtual {(self._clock_us() - clock) / 1e6:.2f} s"
-            f"  wall {time.perf_counter() - wall:.2f} s"
+            f"    {self._label(self._stage):<12} {octets:>20}  {self._rate():>10}"
+            f"  {self._virtual():>5.1f} s virtual  {wall:.2f} s wall",
+            soft_wrap=True,
         )
         self._stage = ""
         self._task = None
 
 
-def store_bar(store: StoreReadResponse, image_octets: int = 0, *, name: str = "CH store") -> str:
-    """The store as a bar: used █, reserved ▒, free ░; below it the image on the same scale."""
+def store_bar(
+    store: StoreReadResponse, image_octets: int = 0, *, width: int = _PIPED_WIDTH, indent: int = 4
+) -> list[str]:
+    """The store as a bar: used █, reserved ▒, free ░; below it the image on the same scale.
+
+    An image that is not in the store is drawn if `image_octets` is given: what fits ■, what does
+    not ✕. `width` is the console's; a bar and its figures fit in 80 characters.
+    """
+    margin = " " * indent
     capacity = store.capacity
-    if capacity is None:
-        return f"{name}  no published limit; {store.used:,} B used, {store.free:,} B of flash free"
-    scale = max(capacity, image_octets) / BAR
-    width = round(capacity / scale)
-    used = min(width, round(store.used / scale))
-    reserved = min(width - used, round(store.reserved / scale))
-    lines = [
-        f"{name:<9} ▕{'█' * used}{'▒' * reserved}{'░' * (width - used - reserved)}▏ "
-        f"{store.used:,} of {capacity:,} B used, {store.free:,} B free"
-    ]
+    if capacity is None:  # rule 9: no limit is known, and none is made up
+        return [
+            f"{margin}CH store  no published limit: {store.used:,} B used, "
+            f"{store.free:,} B of flash free"
+        ]
+    figures = f"{store.used:,} of {capacity:,} B, {store.free:,} B free"
+    if store.reserved:
+        figures += f" ({store.reserved:,} B reserved)"
+    scale = max(capacity, image_octets, 1) / _between(_BAR, width - indent - _BESIDE_STORE)
+
+    def cells(octets: int) -> int:
+        return round(octets / scale)
+
+    length = cells(capacity)
+    used = min(length, cells(store.used))
+    reserved = min(length - used, cells(store.reserved))  # an upload may reserve more than there is
+    free = length - used - reserved
+    lines = [f"{margin}CH store  ▕{'█' * used}{'▒' * reserved}{'░' * free}▏ {figures}"]
     if image_octets:
-        fits = image_octets <= store.free
-        over = "fits" if fits else f"over by {image_octets - store.free:,} B"
-        length = max(1, round(image_octets / scale))
-        room = round(store.free / scale)
-        inside, outside = min(length, room), max(0, length - room)
-        lines.append(
-            f"{'image':<9} ▕{' ' * used}{'■' * inside}{'✕' * outside} {image_octets:,} B, {over}"
-        )
-    return "\n".join(lines)
+        short = image_octets - store.free
+        drawn = max(1, cells(image_octets))
+        outside = max(1, drawn - free) if short > 0 else 0
+        bar = " " * (used + reserved) + "■" * (drawn - outside) + "✕" * outside
+        verdict = f"short by {short:,} B" if short > 0 else "fits"
+        lines.append(f"{margin}image     ▕{bar} {image_octets:,} B, {verdict}")
+    return lines
+
+
+def _between(limits: tuple[int, int], value: int) -> int:
+    return max(limits[0], min(limits[1], value))

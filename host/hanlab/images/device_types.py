@@ -61,9 +61,11 @@ def device_type_named(name: str) -> DeviceType:
 
 
 def device_type_of(header: OtaHeader) -> DeviceType | None:
-    """The device type an image is for: what its header string says, else its image type."""
-    said = said_in(header.string)
-    return _BY_NAME[said[0]] if said else _BY_IMAGE_TYPE.get(header.image_type)
+    """The device type an image is for, by its image type, as devices and CH tell; None if unknown.
+
+    The header string counts for the version only: no device looks there for what is meant for it.
+    """
+    return _BY_IMAGE_TYPE.get(header.image_type)
 
 
 def said_in(string: bytes) -> tuple[str, str] | None:

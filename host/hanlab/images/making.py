@@ -28,12 +28,21 @@ GFI_MANUFACTURER = 0x121D
 """The manufacturer code in the published GFI sample images; the default for built images."""
 
 
-def made_body(size: int, seed: int = 0) -> bytes:
+NO_BOOT = b"hanlab: does not boot\x00"
+"""How made-up firmware begins that never confirms: an activation that fails (illustrative)."""
+
+
+def made_body(size: int, seed: int = 0, *, boots: bool = True) -> bytes:
     """`size` octets of made-up firmware that look random: the same for the same seed, always.
 
-    They never end like a body with a trailer, which `build` would refuse.
+    They never end like a body with a trailer, which `build` would refuse. A board of this lab that
+    activates firmware with `boots=False` hangs in it, and goes back to the firmware before.
     """
     body = hashlib.shake_128(f"hanlab made-up firmware {seed}".encode()).digest(size)
+    if not boots:
+        if size < len(NO_BOOT):
+            raise UsageError(f"{size} octets are too few to say that they do not boot")
+        body = NO_BOOT + body[len(NO_BOOT) :]
     if looks_trailed(body, 0, size):
         cut = size - TRAILER_LENGTH
         body = body[:cut] + b"\xff" + body[cut + 1 :]

@@ -1,0 +1,264 @@
+"""`hanlab sweep`: an update with the power cut at every flash operation."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hanlab.boards.vm import find_vm
+from hanlab.cli.image import size_in_octets
+from hanlab.cli.show import console, say
+from hanlab.errors import UsageError
+from hanlab.images.files import write_octets
+from hanlab.lab_config import LabConfig, read_lab
+from hanlab.resources import firmware_dir
+from hanlab.sweep.compiled import compiled
+from hanlab.sweep.cut import Result
+from hanlab.sweep.outcome import Row, State, rows
+from hanlab.sweep.picture import svg
+from hanlab.sweep.plan import EVERYTHING, Cut, Plan
+from hanlab.sweep.pool import run_cuts
+from hanlab.sweep.strip import strip
+from hanlab.sweep.update import make_plan
+
+DEFAULT_SIZE: Final = "16K"
+_SHOWN: Final = 20
+"""Breaches that are shown in words; all are in --json and in the picture."""
+
+
+def run(
+    *,
+    lab: Path | None,
+    to: str | None,
+    size: str,
+    which: str | None,
+    every: int,
+    only: str | None,
+    processes: int | None,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Sweep, show, and exit 1 on any breach."""
+    octets = size_in_octets(size)
+    config = read_lab(lab)
+    device = _device(config, to)
+    alone, everything = _scope(config, device, which)
+    out = console()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="hanlab-sweep-") as name:
+        folder = Path(name)
+        firmware = compiled(firmware_dir(), find_vm(), folder / "firmware")
+        plan = make_plan(config, device, octets, folder, firmware)
+        if only:
+            cuts = [Cut.parse(only)]
+            plan.find(cuts[0])
+        else:
+            cuts = list(plan.cuts(alone=alone, everything=everything))[::every]
+        if not as_json:
+            _announce(out, plan, cuts, octets)
+        results = _run_all(out, plan, cuts, processes, quiet=as_json)
+    wall_s = time.perf_counter() - began
+    table = rows(plan, results)
+    again = _again(lab, to, size)
+    words = _words(plan, results, octets, wall_s)
+    if as_json:
+        print(json.dumps(_as_dict(plan, results, table, octets, wall_s, again), indent=2))
+    elif only:
+        _one(out, plan, results[0])
+    else:
+        out.print()
+        for line in strip(plan, table, out.width):
+            out.print(line, soft_wrap=True)
+        out.print()
+        out.print(Padding(_table(table), (0, 0, 0, 2), expand=False))
+        _breaches(out, results, again)
+        broken = any(r.breaches for r in results)
+        say(out, f"{'✗' if broken else '✓'} {words}", "", "bold red" if broken else "green")
+    if picture:
+        write_octets(picture, svg(plan, table, words).encode(), force=True)
+        if not as_json:
+            out.print(f"  picture: {picture}", soft_wrap=True)
+    if any(r.breaches for r in results):
+        raise typer.Exit(1)
+
+
+def _device(config: LabConfig, to: str | None) -> str:
+    if not config.devices:
+        raise UsageError(
+            "this lab has no device on its HAN to update", next_step="add a [[device]]"
+        )
+    node = config.node(to) if to else config.devices[0]
+    if node is config.hub:
+        raise UsageError(
+            f"{to} is the Communications Hub; the update is for a device on its HAN",
+            next_step=f"--to {config.devices[0].name}",
+        )
+    return node.name
+
+
+def _scope(config: LabConfig, device: str, which: str | None) -> tuple[tuple[str, ...], bool]:
+    """Whose operations are cut alone, and whether those of all boards are cut with everything off."""
+    if which is None:
+        return (config.hub.name, device), True
+    known = {
+        "hub": ((config.hub.name,), False),
+        "device": ((device,), False),
+        EVERYTHING: ((), True),
+    }
+    if which not in known:
+        raise UsageError(f"--board {which!r} is none", next_step=f"one of {', '.join(known)}")
+    return known[which]
+
+
+def _run_all(
+    out: Console, plan: Plan, cuts: Sequence[Cut], processes: int | None, *, quiet: bool
+) -> list[Result]:
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    live = not quiet and out.is_terminal and not out.is_dumb_terminal
+    results = []
+    breaches = 0
+    with Progress(*columns, console=out, transient=True, disable=not live) as bars:
+        task = bars.add_task("cuts", total=len(cuts))
+        for result in run_cuts(plan, cuts, processes=processes):
+            results.append(result)
+            breaches += bool(result.breaches)
+            bars.update(task, advance=1, description=f"cuts, {breaches} breaches")
+    return results
+
+
+def _announce(out: Console, plan: Plan, cuts: Sequence[Cut], octets: int) -> None:
+    hub, device = plan.config.hub, plan.config.node(plan.device)
+    counts = ", ".join(f"{board} {plan.operations(board)}" for board in plan.boards)
+    out.print(
+        f"An update of {octets:,} B through a {hub.model.model} on {hub.board.name} into a "
+        f"{device.model.model} on {device.board.name}",
+        style="bold",
+        soft_wrap=True,
+    )
+    say(out, "flash operations", f"{counts}; {len(cuts):,} cuts", "")
+
+
+def _words(plan: Plan, results: Sequence[Result], octets: int, wall_s: float) -> str:
+    broken = sum(bool(r.breaches) for r in results)
+    counts = " and ".join(f"{plan.operations(b)} of {b}" for b in plan.boards)
+    return f"{len(results):,} cuts of an update of {octets:,} B ({counts}) in {wall_s:.0f} s: " + (
+        f"{broken:,} breaches" if broken else "nothing lost"
+    )
+
+
+def _table(table: Sequence[Row]) -> Table:
+    made = Table(box=None, pad_edge=False)
+    for column in ("board", "power is cut"):
+        made.add_column(column)
+    for column in ("operations", "cuts", "went on by itself", "commands sent again", "breaches"):
+        made.add_column(column, justify="right")
+    for row in table:
+        broken = row.count(State.BREACH)
+        made.add_row(
+            row.board,
+            row.label,
+            f"{len(row.states):,}",
+            f"{row.cuts:,}",
+            f"{row.count(State.WENT_ON):,}",
+            f"{row.count(State.REPEATED):,}",
+            f"{broken:,}",
+            style="bold red" if broken else "",
+        )
+    return made
+
+
+def _breaches(out: Console, results: Sequence[Result], again: str) -> None:
+    broken = [r for r in results if r.breaches]
+    for result in broken[:_SHOWN]:
+        say(out, f"✗ {result.cut} ({result.phase})", "; ".join(result.breaches), "bold red")
+        out.print(f"      {again} --only {result.cut}", soft_wrap=True)
+    if len(broken) > _SHOWN:
+        out.print(f"  and {len(broken) - _SHOWN:,} more; --json has them all", soft_wrap=True)
+
+
+def _one(out: Console, plan: Plan, result: Result) -> None:
+    cut = result.cut
+    who = "every board and the host lose" if cut.everything else f"{cut.board} alone loses"
+    say(
+        out,
+        str(cut),
+        f"{who} power {'in the middle of' if cut.how == 'torn' else cut.how} flash operation "
+        f"{cut.operation} of {plan.operations(cut.board)}, a {result.kind} in {result.phase}",
+        "bold",
+    )
+    if result.breaches:
+        for breach in result.breaches:
+            say(out, "✗ breach", breach, "bold red")
+    elif result.repeated:
+        say(out, "✓ done", f"after the commands were sent again ({result.repeated} x)", "green")
+    else:
+        say(out, "✓ done", "the update went on by itself", "green")
+
+
+def _again(lab: Path | None, to: str | None, size: str) -> str:
+    words = ["hanlab", "sweep"]
+    words += ["--lab", str(lab)] if lab else []
+    words += ["--to", to] if to else []
+    words += ["--size", size] if size != DEFAULT_SIZE else []
+    return shlex.join(words)
+
+
+def _as_dict(
+    plan: Plan,
+    results: Sequence[Result],
+    table: Sequence[Row],
+    octets: int,
+    wall_s: float,
+    again: str,
+) -> dict[str, Any]:
+    return {
+        "octets": octets,
+        "cuts": len(results),
+        "breaches": sum(bool(r.breaches) for r in results),
+        "wall_s": round(wall_s, 1),
+        "phases": {
+            str(s.phase): {b: [s.numbers(b).start, s.numbers(b).stop - 1] for b in plan.boards}
+            for s in plan.stages
+        },
+        "rows": [
+            {
+                "board": row.board,
+                "how": str(row.how),
+                "everything": row.everything,
+                "operations": len(row.states),
+                "cuts": row.cuts,
+                "went_on": row.count(State.WENT_ON),
+                "repeated": row.count(State.REPEATED),
+                "breaches": row.count(State.BREACH),
+            }
+            for row in table
+        ],
+        "results": [
+            {
+                "cut": str(r.cut),
+                "phase": str(r.phase),
+                "kind": str(r.kind),
+                "repeated": r.repeated,
+                "clock_us": r.clock_us,
+                "breaches": list(r.breaches),
+                **({"command": f"{again} --only {r.cut}"} if r.breaches else {}),
+            }
+            for r in results
+        ],
+    }

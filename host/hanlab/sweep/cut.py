@@ -1,0 +1,236 @@
+"""The update with one cut: cut, boot, check, go on until it is done, check again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hanlab.bench.flash import Effect, Kind, Operation
+from hanlab.bench.kernel import BenchError
+from hanlab.errors import HanlabError
+from hanlab.lab import Device, Lab
+from hanlab.sweep.check import breaches, gist
+from hanlab.sweep.plan import Cut, Phase, Plan, Stage
+from hanlab.sweep.update import QUIET_S, copy
+
+TRIES: Final = 4
+"""How often a user sends the commands again before the update counts as stuck."""
+_BETWEEN_TRIES_S: Final = 40.0
+"""Longer than a CH waits for a device that has gone."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a cut. `repeated`: how often the user had to send the commands again."""
+
+    cut: Cut
+    phase: Phase
+    kind: Kind
+    repeated: int
+    breaches: tuple[str, ...]
+    clock_us: int
+    """The lab's time when all was done: the same each time for the same cut."""
+
+
+@dataclass
+class _Course:
+    """How the update goes on after the cut."""
+
+    distributed: bool = False
+    done: bool = False
+    repeated: int = 0
+
+
+def run_cut(plan: Plan, cut: Cut, folder: Path) -> Result:
+    """Make that part of the update with the cut, and then the rest; `folder` is for the lab."""
+    return run_group(plan, (cut,), folder)[0]
+
+
+def run_group(plan: Plan, cuts: tuple[Cut, ...], folder: Path) -> list[Result]:
+    """As run_cut, for several: those that take everything begin together if they have one stage."""
+    all_off = [cut for cut in cuts if cut.everything]
+    found: dict[Cut, list[str]] = {cut: [] for cut in cuts}
+    kept = {}
+    if all_off:
+        with _watching(found, all_off):
+            kept = _keep_flash(plan, all_off, folder)
+    results = []
+    for cut in cuts:
+        stage, number = plan.find(cut)
+        course = _Course()
+        clock_us = 0
+        with _watching(found, [cut]):
+            if not cut.everything:
+                clock_us = _cut_one_board(plan, stage, cut, number, folder, course, found[cut])
+            elif cut in kept:
+                clock_us = _cut_everything(plan, stage, kept[cut], course, found[cut])
+        kind = stage.operations[cut.board][number - 1]
+        results.append(Result(cut, stage.phase, kind, course.repeated, tuple(found[cut]), clock_us))
+    return results
+
+
+@contextmanager
+def _watching(found: dict[Cut, list[str]], cuts: list[Cut]) -> Iterator[None]:
+    """Whatever a cut brings about is a breach, and the sweep goes on."""
+    try:
+        yield
+    except HanlabError as e:
+        what = e.what
+    except Exception as e:
+        what = f"hanlab itself: {type(e).__name__}: {e}"
+    else:
+        return
+    for cut in cuts:
+        found[cut].append(what)
+
+
+def _cut_one_board(
+    plan: Plan,
+    stage: Stage,
+    cut: Cut,
+    number: int,
+    folder: Path,
+    course: _Course,
+    found: list[str],
+) -> int:
+    """The other boards and the host's command go on. The lab's time at the end (µs)."""
+    came = False
+
+    def fault(operation: Operation) -> Effect:
+        nonlocal came
+        if operation.number != number:
+            return Effect.DONE
+        came = True
+        return cut.how.effect
+
+    with Lab(plan.config, copy(stage.folder, folder), firmware=plan.firmware) as lab:
+        flash = lab.board(lab.device(cut.board)).flash
+        flash.fault = fault
+        lab.run(_command(lab, plan, stage.phase, course))
+        if not came:
+            raise BenchError(f"operation {cut.operation} of {cut.board} did not come again")
+        flash.fault = None
+        lab.run(_rest(lab, plan, stage.phase, course, found))
+        return lab.clock_us
+
+
+class _Enough(Exception):
+    """The last cut of the group has come."""
+
+
+def _keep_flash(plan: Plan, cuts: list[Cut], folder: Path) -> dict[Cut, Path]:
+    """Where power goes from everything, what is in flash is all that is left: that, for each cut.
+
+    The cuts are of one board and one stage, so they are met in one run.
+    """
+    stage, _ = plan.find(cuts[0])
+    board = cuts[0].board
+    wanted: dict[int, list[Cut]] = {}
+    for cut in cuts:
+        wanted.setdefault(plan.find(cut)[1], []).append(cut)
+    kept: dict[Cut, Path] = {}
+
+    with Lab(plan.config, copy(stage.folder, folder), firmware=plan.firmware) as lab:
+        flash = lab.board(lab.device(board)).flash
+
+        def fault(operation: Operation) -> Effect:
+            for cut in wanted.pop(operation.number, []):
+                target = folder.with_name(f"{folder.name}-{cut.how}-{cut.operation}")
+                kept[cut] = copy(folder, target)
+                with (target / flash.path.name).open("r+b") as file:
+                    file.seek(operation.address)
+                    old = file.read(len(operation.octets))
+                    file.seek(operation.address)
+                    file.write(operation.leaves(cut.how.effect, old))
+            if not wanted:
+                raise _Enough
+            return Effect.DONE
+
+        flash.fault = fault
+        try:
+            lab.run(_command(lab, plan, stage.phase, _Course()))
+        except _Enough:
+            return kept
+    missing = min(wanted)
+    raise BenchError(f"operation {missing} of {board} in {stage.phase} did not come again")
+
+
+def _cut_everything(
+    plan: Plan, stage: Stage, folder: Path, course: _Course, found: list[str]
+) -> int:
+    """The boards start from what is left in flash. The lab's time at the end (µs)."""
+    try:
+        with Lab(plan.config, folder, firmware=plan.firmware) as lab:
+            lab.run(_rest(lab, plan, stage.phase, course, found))
+            return lab.clock_us
+    finally:
+        shutil.rmtree(folder)
+
+
+async def _command(lab: Lab, plan: Plan, phase: Phase, course: _Course) -> None:
+    """The command in which the cut comes; it may survive that."""
+    device = lab.device(plan.device)
+    try:
+        if phase is Phase.ACTIVATE:
+            await lab.activate_firmware(plan.new.manufacturer_image_hash, device)
+            course.done = True
+        else:
+            await lab.update_firmware(plan.new, device)
+            course.distributed = True
+    except BenchError:
+        raise
+    except HanlabError:
+        pass  # as a user sees it: the command failed, with a sentence
+    await asyncio.sleep(QUIET_S)
+
+
+async def _rest(lab: Lab, plan: Plan, phase: Phase, course: _Course, found: list[str]) -> None:
+    device = lab.device(plan.device)
+    old, new = plan.old, plan.new
+    may_run = (old.version, new.version) if phase is Phase.ACTIVATE else (old.version,)
+    found += await breaches(lab, device, old, new, may_run=may_run)
+    if not (course.done or course.distributed) and not await _is_done(lab, plan, device):
+        course.repeated = 1
+    error = await _finish(lab, plan, device, course)
+    if error:
+        found.append(f"the update cannot be finished: {error.what}")
+        return
+    await asyncio.sleep(QUIET_S)
+    found += await breaches(lab, device, old, new, may_run=(new.version,))
+    for board in (lab.hub, device):
+        report = gist(await lab.store_of(board))
+        if report != plan.end[board.name]:
+            found.append(f"{board.name}: its store holds {report}, without a cut {plan.end}")
+
+
+async def _finish(lab: Lab, plan: Plan, device: Device, course: _Course) -> HanlabError | None:
+    """Send the commands as a user does, until the update is done. What stands in its way, if it is not."""
+    error: HanlabError | None = None
+    for _ in range(TRIES):
+        try:
+            if course.done or await _is_done(lab, plan, device):
+                return None
+            runs = (await lab.wait_until_back(device)).firmware
+            if runs != plan.new.version and not course.distributed:
+                await lab.update_firmware(plan.new, device)
+            await lab.activate_firmware(plan.new.manufacturer_image_hash, device)
+            return None
+        except BenchError:
+            raise
+        except HanlabError as e:
+            error = e
+        course.distributed = False
+        course.repeated += 1
+        await asyncio.sleep(_BETWEEN_TRIES_S)
+    return error
+
+
+async def _is_done(lab: Lab, plan: Plan, device: Device) -> bool:
+    """The device runs the new version and the CH has given its room back: nothing is left to do."""
+    runs = (await lab.wait_until_back(device)).firmware
+    return runs == plan.new.version and not (await lab.store()).images
