@@ -98,6 +98,8 @@ class Bench:
         self._file = open(fd, "r+b")
         self._head = bytearray(9)
         self._reply = bytearray(12)
+        self._arrival = bytearray(3)
+        self._piece = memoryview(bytearray(256))
         self._waiting = []  # messages that go out together at the next wait or call
         self.links = ()
 
@@ -121,27 +123,30 @@ class Bench:
         if status:
             raise OSError(status)
 
-    def body(self, length):
-        got = self._file.read(length)
-        if len(got) != length:
+    def hello(self):
+        octets = bytearray(self.exchange())
+        self._take(octets)
+        return json.loads(octets)
+
+    def _take(self, buf):
+        if self._file.readinto(buf) != len(buf):
             sys.exit(0)
-        return got
 
     def wait_io_event(self, dt):
         """asyncio would wait: dt = ms to the next timer, -1 = none, 0 = a task is ready."""
         if dt == 0:
             return
         self.send(b"W", dt + 1, b"")
-        length = self.exchange()
-        if not length:
-            return
-        body = self.body(length)
-        i = 0
-        while i < length:
-            link, n = struct.unpack_from("<BH", body, i)
-            i += 3
-            self.links[link].feed(memoryview(body)[i : i + n])
-            i += n
+        left = self.exchange()
+        while left:
+            self._take(self._arrival)
+            link, n = struct.unpack("<BH", self._arrival)
+            left -= 3 + n
+            while n:  # in pieces: how much arrives at once must not matter to the heap
+                piece = self._piece[: min(n, len(self._piece))]
+                self._take(piece)
+                self.links[link].feed(piece)
+                n -= len(piece)
 
 
 class Port:
@@ -206,7 +211,7 @@ def start():
     bench = Bench(int(sys.argv[1]))
     asyncio.core._io_queue = bench
     asyncio.core.ticks = virtual_asyncio.ticks_ms
-    hello = json.loads(bench.body(bench.exchange()))
+    hello = bench.hello()
     port = Port(bench, hello)
     flash = Flash(bench, hello["flash"]["path"], hello["flash"]["size"], hello["flash"]["sector"])
     mount(flash, port.root)

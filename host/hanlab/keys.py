@@ -31,6 +31,8 @@ class LabKeys:
         self._seed = seed
         self.network = self._make("HAN", 16)
         """The HAN's network key."""
+        self.stranger = self._make("other HAN", 16)
+        """Another HAN's network key."""
         self.dco = self._make("DCO")
         """The Dual Control Organisation's, for 11.3 (rule 121)."""
 

@@ -20,6 +20,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -30,6 +31,7 @@ from smpclient.requests.os_management import MemoryPoolStatisticsRead
 from hanlab.bench.board import OFF_US, EmulatedBoard
 from hanlab.bench.desk import Desk
 from hanlab.boards.data import DeviceModel
+from hanlab.counters import BoardReport, Counters, LaneReport
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
@@ -38,8 +40,14 @@ from hanlab.s1sp.dco import Dco
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress, Report, S1sp, Target
 from hanlab.wan.auth import Credentials
-from hanlab.wan.client import WanClient
-from hanlab.wan.messages import HanDevice, StoreRead, StoreReadResponse, VersionReadResponse
+from hanlab.wan.client import NoAnswer, WanClient
+from hanlab.wan.messages import (
+    CountersRead,
+    HanDevice,
+    StoreRead,
+    StoreReadResponse,
+    VersionReadResponse,
+)
 
 __all__ = ["Device", "Lab", "Outcome", "Progress"]
 
@@ -114,17 +122,19 @@ class Lab:
         state: Path | None = None,
         pcap: Path | None = None,
         open_wan: bool = False,
+        impair: str = "",
     ) -> Self:
         """Open the lab that `path` (a lab.toml) describes; None: one emulated CH with one PPMID.
 
         `state` is the folder for the boards' flash files, `pcap` captures the HAN, `open_wan` lets any
-        SMP client do everything, as `wan_open = true` in the file does.
+        SMP client do everything, as `wan_open = true` in the file does; `impair` spoils wires as
+        `--impair` does, e.g. "wan.loss=0.2,han.loss=0.2".
 
         Raises:
             UsageError: the file is wrong, or another command has the lab.
         """
         file = Path(path) if path is not None else None
-        config = read_lab(file)
+        config = read_lab(file).impaired(impair)
         if open_wan:
             config = dataclasses.replace(config, wan_open=True)
         beside = file.parent if file else Path()
@@ -166,6 +176,11 @@ class Lab:
         with suppress(KeyboardInterrupt):
             self.run(self._everyone_answers())
             self._desk.serve(ready)
+
+    @property
+    def is_impaired(self) -> bool:
+        """Something goes wrong on its wires, as lab.toml or `--impair` wants it."""
+        return self.config.wan.any or self.config.han.any
 
     @property
     def frames_on_air(self) -> int:
@@ -224,14 +239,21 @@ class Lab:
 
     # -- the boards
 
+    @property
+    def desk(self) -> Desk:
+        """The emulated boards with their wires, for whoever wants to disturb them."""
+        return self._desk
+
     def board(self, device: Device) -> EmulatedBoard:
         """The emulated board itself: its flash, and the faults that it can have."""
         return self._desk.boards[device.name]
 
-    def power_cycle(self, *devices: Device, off_s: float = OFF_US / 1e6) -> None:
-        """The power of these boards fails now, wherever they are, and is back after `off_s`."""
+    def power_cycle(self, *devices: Device, off_s: float = OFF_US / 1e6, in_s: float = 0.0) -> None:
+        """The power of these boards fails in `in_s`, wherever they are, and is back `off_s` later."""
+        kernel = self._desk.kernel
         for device in devices:
-            self.board(device).cut_power(round(off_s * 1e6))
+            cut = partial(self.board(device).cut_power, round(off_s * 1e6))
+            kernel.at(kernel.now + round(in_s * 1e6), cut)
 
     async def store_of(self, device: Device, *, verify: bool = False) -> StoreReadResponse:
         """What a board's own image store holds, asked over that board's own UART.
@@ -245,6 +267,27 @@ class Lab:
         """What MicroPython's heap on a board holds, asked over that board's own UART."""
         async with self._client(device) as client:
             return _heap(await client.read(MemoryPoolStatisticsRead))
+
+    async def counters(self) -> Counters:
+        """What happened on the wires and in the boards so far; each board is asked over its own UART."""
+        boards = []
+        for device in (self.hub, *self.devices):
+            async with self._client(device) as client:
+                try:
+                    read = await client.read(CountersRead)
+                    han, wan = read.han, read.wan
+                except NoAnswer:
+                    han, wan = {}, {}
+            boards.append(BoardReport(device.name, han, wan, self.board(device).lost))
+        wires = [lane for wire in self._desk.wires for lane in (wire.to_board, wire.to_host)]
+        return Counters(
+            lanes=tuple(
+                LaneReport(lane.wire, lane.source, lane.sink, dataclasses.replace(lane.counters))
+                for lane in (*wires, *self._desk.air.lanes.values())
+            ),
+            client=dataclasses.replace(self._wan.counters),
+            boards=tuple(boards),
+        )
 
     async def _everyone_answers(self) -> None:
         for device in (self.hub, *self.devices):
@@ -279,7 +322,8 @@ def wan_client(desk: Desk, name: str) -> WanClient:
     if not desk.config.wan_open:
         eui = desk.config.node(name).eui.octets
         credentials = Credentials(eui, desk.keys.wan(eui), desk.entropy.randbytes)
-    return WanClient(desk.ports[name], credentials=credentials)
+    port = desk.ports[name]
+    return WanClient(port, credentials=credentials, octets_s=port.octets_s)
 
 
 def s1sp_on(desk: Desk, wan: WanClient, folder: Path) -> S1sp:

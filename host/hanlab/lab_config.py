@@ -20,6 +20,7 @@ name = "PPMID"
 board = "pico"
 model = "pipit-500"
 eui = "00-DB-12-34-56-78-90-A4"
+stranger = true                 # optional: it has the network key of another HAN
 ```
 """
 
@@ -76,6 +77,8 @@ class NodeConfig:
     model: DeviceModel
     eui: Eui
     baud: int
+    stranger: bool = False
+    """It has another HAN's network key."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,17 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
     _only(
         data,
         where,
-        {"name", "board", "model", "eui", "baud", "store", "size_behaviour", "s1sr_clauses"},
+        {
+            "name",
+            "board",
+            "model",
+            "eui",
+            "baud",
+            "store",
+            "size_behaviour",
+            "s1sr_clauses",
+            "stranger",
+        },
     )
     example = {"name": "hub", **(DEFAULT["comms_hub"] if device_type else DEFAULT["device"][0])}
     for key, text in example.items():
@@ -255,6 +268,7 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
         model=dataclasses.replace(model, store=store, s1sr_clauses=tuple(clauses)),
         eui=eui,
         baud=baud,
+        stranger=_flag(data, "stranger"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hanlab.boards.data import load_model, model_names
-from hanlab.demos.catalogue import CATALOGUE, Demo, ImageSpec, Scene
+from hanlab.demos.catalogue import CATALOGUE, Demo, ImageSpec, Meanwhile, Scene
 from hanlab.demos.runner import make_image, run_demo
 from hanlab.lab import Lab
 from hanlab.s1sp.service import Progress
@@ -20,7 +20,9 @@ class _Unwatched:
 @pytest.mark.parametrize("demo", CATALOGUE, ids=lambda demo: demo.name)
 def test_demo_ends_as_it_says(demo: Demo) -> None:
     results = list(run_demo(demo, _Unwatched()))
-    assert len(results) == sum(len(scene.steps) for scene in demo.scenes)
+    steps = [step for scene in demo.scenes for step in scene.steps]
+    others = [s for s in steps if isinstance(getattr(s, "fault", None), Meanwhile)]
+    assert len(results) == len(steps) + len(others)
     for result in results:
         assert result.happened == result.expected, f"{result.tried}: {result.why}"
         assert result.why

@@ -104,7 +104,10 @@ def is_sound(store, image):
 
 def counters(network, server):
     """What did not belong, by layer."""
-    return {
-        "han": network.stats,
-        "wan": {"dropped": server.reader.dropped, "failures": server.failures, "repeats": server.repeats},
+    wan = {
+        "dropped": server.reader.dropped,
+        "failures": server.failures,
+        "repeats": server.repeats,
     }
+    wan.update(server.session.stats)
+    return {"han": network.stats, "wan": wan}

@@ -132,7 +132,8 @@ class CommsHub:
 
     def _check_metadata(self, manufacturer):
         if self._metadata and manufacturer != self._metadata:
-            raise self._no_image()  # rules 28 to 30: locked to another manufacturer's CH
+            # rules 28 to 30: locked to another manufacturer's CH
+            raise SmpError(image_group.INVALID_TLV, image_group.GROUP)
 
     def _no_image(self):
         return SmpError(image_group.INVALID_IMAGE_HEADER, image_group.GROUP)

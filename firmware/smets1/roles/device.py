@@ -164,6 +164,8 @@ class _Sink:
         sha = None
         if self._device.coming and self._device.coming[1] == size:
             sha = self._device.coming[0]
+        elif store.upload and store.upload.size == size:
+            sha = store.upload.sha  # it came before a restart; its hash is proved at the end
         try:
             for image in store.images():
                 if image.state == STORED and image.sha != sha:

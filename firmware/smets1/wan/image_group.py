@@ -12,6 +12,7 @@ GROUP = const(1)
 # The group's own error codes (img_mgmt of Zephyr)
 UNKNOWN = const(1)
 NO_IMAGE = const(3)  # no image in this slot
+INVALID_TLV = const(5)  # the image's metadata are missing, or another CH manufacturer's
 NO_FREE_SLOT = const(9)  # the slot is in use: it holds the running image
 FLASH_WRITE_FAILED = const(12)
 INVALID_SLOT = const(14)
@@ -37,6 +38,7 @@ _CODES = {
 _V1_CODES = {
     NO_IMAGE: ENOENT,
     NO_FREE_SLOT: EBADSTATE,
+    INVALID_TLV: EINVAL,
     INVALID_SLOT: EINVAL,
     INVALID_OFFSET: EINVAL,
     INVALID_LENGTH: EINVAL,

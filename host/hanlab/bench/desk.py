@@ -154,7 +154,7 @@ def board_config(config: LabConfig, node: NodeConfig, role: str, keys: LabKeys) 
         "han": {
             "pan": PAN_ID,
             "address": address[node.name],
-            "key": keys.network.octets.hex(),
+            "key": (keys.stranger if node.stranger else keys.network).octets.hex(),
         },
         "wan": wan,
         "neighbours": [

@@ -34,8 +34,10 @@ class Effect(Enum):
     """What becomes of an operation."""
 
     DONE = auto()
+    STUCK = auto()
+    """The chip says that it is done, and has changed nothing: a worn-out sector."""
     REFUSED = auto()
-    """The chip reports an error and changes nothing: a worn-out sector."""
+    """The chip's driver reports an error, and nothing has changed."""
     CUT_BEFORE = auto()
     CUT_TORN = auto()
     """Power goes in mid-operation: a part is done."""
@@ -67,7 +69,7 @@ class Operation:
         match effect:
             case Effect.DONE | Effect.CUT_AFTER:
                 return self.octets
-            case Effect.REFUSED | Effect.CUT_BEFORE:
+            case Effect.STUCK | Effect.REFUSED | Effect.CUT_BEFORE:
                 return old
         chance = random.Random(f"{self.number} {self.address}")
         done = chance.randrange(len(old))
@@ -109,6 +111,7 @@ class NorFlash:
         self.facts = facts
         self.operations = 0
         self.fault: Fault | None = None
+        self._stuck: set[int] = set()  # sectors that hold what they held before they were erased
         size = facts.filesystem
         if not path.exists():
             path.write_bytes(_ERASED * size)
@@ -132,7 +135,9 @@ class NorFlash:
         """Program `octets` at `address`, page by page."""
         self._check(address, len(octets))
         before = os.pread(self._file, len(octets), address)
-        if before.count(_ERASED) != len(before) and any(
+        if address - address % self.facts.sector in self._stuck:
+            octets = bytes(new & old for new, old in zip(octets, before, strict=True))
+        elif before.count(_ERASED) != len(before) and any(
             new & ~old for new, old in zip(octets, before, strict=True)
         ):
             raise BenchError(
@@ -163,6 +168,8 @@ class NorFlash:
         else:
             effect = Effect.DONE
         os.pwrite(self._file, octets, address)
+        if kind is Kind.ERASE:
+            (self._stuck.add if effect is Effect.STUCK else self._stuck.discard)(address)
         match effect:
             case Effect.REFUSED:
                 raise FlashRefused(takes_us)
@@ -173,6 +180,16 @@ class NorFlash:
             case Effect.CUT_AFTER:
                 raise PowerCut(takes_us)
         return takes_us
+
+    def rot(self, content: bytes) -> int:
+        """Flip one bit where the chip holds `content`, as years do; the address of its octet."""
+        address = self.path.read_bytes().find(content)
+        if address < 0:
+            raise BenchError(f"flash {self.path.name} does not hold these {len(content)} octets")
+        address += len(content) // 2
+        octet = os.pread(self._file, 1, address)[0]
+        os.pwrite(self._file, bytes((octet ^ 0x10,)), address)
+        return address
 
     def _check(self, address: int, length: int) -> None:
         if address < 0 or address + length > self.facts.filesystem:

@@ -69,6 +69,15 @@ class Air:
     def capture(self, capture: Capture) -> None:
         self._captures.append(capture)
 
+    def transmit(self, psdu: bytes) -> None:
+        """Somebody within range who is no board of this HAN sends once, as soon as the channel is clear."""
+        begin = max(self.kernel.now, self._free_at) + CCA_US + TURNAROUND_US
+        end = begin + (PHY_OCTETS + len(psdu)) * OCTET_US
+        self._free_at = end + LONG_INTERFRAME_US
+        self.kernel.at(begin, partial(self._captured, psdu))
+        for receiver in self._stations:
+            self.kernel.at(end, partial(receiver.hear, end, psdu))
+
     def send(self, station: _Station, psdu: bytes, tries: int) -> None:
         """Have `station` send a frame as soon as the channel is clear; `tries` were in vain."""
         be = min(MIN_BE + tries, MAX_BE)

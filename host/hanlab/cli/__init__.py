@@ -41,6 +41,15 @@ PcapOption = Annotated[
         help="Capture the HAN (Zigbee) to this file; the key for Wireshark goes beside it.",
     ),
 ]
+ImpairOption = Annotated[
+    str,
+    typer.Option(
+        "--impair",
+        metavar="WIRE.WHAT=N,…",
+        help="Spoil wires, e.g. wan.loss=0.2,han.loss=0.2,wan.pulled=12+30: wan or han; loss, burst, "
+        "flips, truncate, duplicate, reorder, stall, stall_s, pulled.",
+    ),
+]
 _DEVICE = "A device of the lab by its name, EUI-64 or type, e.g. PPMID."
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help=_DEVICE)]
 
@@ -51,6 +60,7 @@ def demo(
         str | None, typer.Argument(metavar="NAME", help="One demo; without it: a tour.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name every demo, a line each.")] = False,
+    impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +70,7 @@ def demo(
     if list_:
         demos.list_demos(as_json=as_json)
     else:
-        demos.run(name, pcap=pcap, as_json=as_json)
+        demos.run(name, pcap=pcap, impair=impair, as_json=as_json)
 
 
 @app.command()
@@ -71,6 +81,7 @@ def push(
     ],
     to: Annotated[str, typer.Option("--to", metavar="DEVICE", help=_DEVICE)],
     lab: LabOption = None,
+    impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,13 +93,14 @@ def push(
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.push(image, to, lab=lab, pcap=pcap, as_json=as_json)
+        requests.push(image, to, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
 
 
 @app.command()
 def version(
     device: DeviceArgument,
     lab: LabOption = None,
+    impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,7 +109,7 @@ def version(
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.version(device, lab=lab, pcap=pcap, as_json=as_json)
+        requests.version(device, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
 
 
 @app.command()
@@ -114,6 +126,7 @@ def activate(
         typer.Option("--hash", metavar="HEX", help="The Manufacturer Image hash: 64 hex digits."),
     ] = None,
     lab: LabOption = None,
+    impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -125,7 +138,7 @@ def activate(
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.activate(device, image, hash_, lab=lab, pcap=pcap, as_json=as_json)
+        requests.activate(device, image, hash_, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
 
 
 @app.command()
@@ -135,6 +148,7 @@ def store(
         typer.Option("--evict", metavar="ID", help="Remove the image with this number."),
     ] = None,
     lab: LabOption = None,
+    impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -143,22 +157,31 @@ def store(
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.store(evict, lab=lab, pcap=pcap, as_json=as_json)
+        requests.store(evict, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
 
 
 @app.command()
-def devices(lab: LabOption = None, pcap: PcapOption = None, as_json: JsonOption = False) -> None:
+def devices(
+    lab: LabOption = None,
+    counters: Annotated[
+        bool, typer.Option("--counters", help="Also what happened on the wires and was dropped.")
+    ] = False,
+    impair: ImpairOption = "",
+    pcap: PcapOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """The lab's boards, and the devices that the CH knows on its HAN."""
     from hanlab.cli import requests
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.devices(lab=lab, pcap=pcap, as_json=as_json)
+        requests.devices(lab=lab, pcap=pcap, impair=impair, counters=counters, as_json=as_json)
 
 
 @app.command()
 def up(
     lab: LabOption = None,
+    impair: ImpairOption = "",
     pcap: PcapOption = None,
     open_wan: Annotated[
         bool,
@@ -176,7 +199,7 @@ def up(
     """
     from hanlab.cli.up import run
 
-    run(lab=lab, pcap=pcap, open_wan=open_wan, as_json=as_json)
+    run(lab=lab, pcap=pcap, impair=impair, open_wan=open_wan, as_json=as_json)
 
 
 @app.command()
@@ -209,9 +232,9 @@ def sweep(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut the power at every flash operation of an update: is anything lost?
+    """Cut the power at every flash operation of an update.
 
-    In a lab of its own, on emulated boards.
+    And look what is lost; in a lab of its own, on emulated boards.
     """
     from hanlab.cli.sweep import run
 

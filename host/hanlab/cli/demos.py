@@ -61,7 +61,7 @@ def list_demos(*, as_json: bool) -> None:
     print("\nhanlab demo NAME runs one, hanlab demo the tour (*)")
 
 
-def run(name: str | None, *, pcap: Path | None, as_json: bool) -> None:
+def run(name: str | None, *, pcap: Path | None, impair: str, as_json: bool) -> None:
     """Run one demo, or the tour; exit 1 if anything ended otherwise than it should."""
     if name is None:
         demos = [demo for demo in CATALOGUE if demo.tour]
@@ -78,7 +78,7 @@ def run(name: str | None, *, pcap: Path | None, as_json: bool) -> None:
     captures: list[Path] = []
     for demo in demos:
         with _Stage(quiet=as_json) as stage:
-            for result in run_demo(demo, stage, pcap=pcap):
+            for result in run_demo(demo, stage, pcap=pcap, impair=impair):
                 stage.result(result)
                 results.append(result)
             captures += stage.captures

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.show import ILLUSTRATIVE, REQUESTS, WAN_OPEN, Watch, console, say, store_bar
 from hanlab.errors import UsageError
 from hanlab.images import read_image
@@ -29,12 +30,14 @@ _SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED,
 _HASH_DIGITS: Final = 64
 
 
-def push(path: Path, to: str, *, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
+def push(
+    path: Path, to: str, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool
+) -> None:
     """11.1 Update Firmware."""
     image = read_image(path)
     octets = len(image.to_bytes())
     out = console()
-    with _opened(lab, to, pcap) as (bench, device):
+    with _opened(lab, to, pcap, impair, quiet=as_json) as (bench, device):
         if not as_json:
             say(
                 out,
@@ -60,6 +63,7 @@ def push(path: Path, to: str, *, lab: Path | None, pcap: Path | None, as_json: b
                 hash=image.manufacturer_image_hash.hex(),
                 virtual_s=bench.clock_us / 1e6,
                 store=_store_dict(bench, report),
+                **_counters(bench),
             )
             return
         _draw_store(out, bench, report)
@@ -70,9 +74,11 @@ def push(path: Path, to: str, *, lab: Path | None, pcap: Path | None, as_json: b
         out.print(f"  next: {shlex.join(command)}", soft_wrap=True)
 
 
-def version(device: str, *, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
+def version(
+    device: str, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool
+) -> None:
     """11.2 Read Firmware Version."""
-    with _opened(lab, device, pcap) as (bench, target):
+    with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
         read = bench.run(bench.wait_until_back(target))
         if as_json:
             _print_json(
@@ -93,12 +99,13 @@ def activate(
     *,
     lab: Path | None,
     pcap: Path | None,
+    impair: str,
     as_json: bool,
 ) -> None:
     """11.3 Activate Firmware."""
     hash_ = _hash(image, hash_text)
     out = console()
-    with _opened(lab, device, pcap) as (bench, target):
+    with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
         if not as_json:
             say(
                 out,
@@ -111,14 +118,21 @@ def activate(
             outcome = bench.run(bench.activate_firmware(hash_, target, watch))
         read = bench.run(bench.wait_until_back(target))
         if as_json:
-            _print_json(outcome=str(outcome), device=str(target.eui), version=read.firmware)
+            _print_json(
+                outcome=str(outcome),
+                device=str(target.eui),
+                version=read.firmware,
+                **_counters(bench),
+            )
         else:
             say(out, f"✓ {outcome}", f"{target.name} runs {read.firmware}", "green")
 
 
-def store(evict: int | None, *, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
+def store(
+    evict: int | None, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool
+) -> None:
     """The CH's image store."""
-    with Lab.open(lab, pcap=pcap) as bench:
+    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
         if evict is not None:
             bench.run(bench.evict(evict))
         report = bench.run(bench.store())
@@ -144,9 +158,11 @@ def store(evict: int | None, *, lab: Path | None, pcap: Path | None, as_json: bo
             out.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
-def devices(*, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
+def devices(
+    *, lab: Path | None, pcap: Path | None, impair: str, counters: bool, as_json: bool
+) -> None:
     """The lab's boards and the CH's view of its HAN."""
-    with Lab.open(lab, pcap=pcap) as bench:
+    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
         known = {d.eui: d for d in bench.run(_devices_seen(bench))}
         rows: list[dict[str, Any]] = []
         for device in (bench.hub, *bench.devices):
@@ -162,7 +178,8 @@ def devices(*, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
                 }
             )
         if as_json:
-            _print_json(devices=rows, wan_open=bench.config.wan_open)
+            more = {"counters": bench.run(bench.counters()).as_dict()} if counters else {}
+            _print_json(devices=rows, wan_open=bench.config.wan_open, **more)
             return
         table = Table(box=None, pad_edge=False)
         for column in ("name", "type", "EUI-64", "model", "board", "on HAN"):
@@ -180,20 +197,42 @@ def devices(*, lab: Path | None, pcap: Path | None, as_json: bool) -> None:
         out.print(table)
         if bench.config.wan_open:
             out.print(WAN_OPEN, style="yellow")
+        if counters:
+            draw_counters(out, bench.run(bench.counters()))
 
 
 @contextmanager
-def _opened(lab: Path | None, name: str, pcap: Path | None) -> Iterator[tuple[Lab, Device]]:
-    """The lab with its boards on, and the device `name`; a wrong name stops before any of that."""
-    config = read_lab(lab)
+def _opened(
+    lab: Path | None, name: str, pcap: Path | None, impair: str, *, quiet: bool
+) -> Iterator[tuple[Lab, Device]]:
+    """The lab with its boards on, and the device `name`; a wrong name stops before any of that.
+
+    Where wires are impaired it ends by saying what happened on them.
+    """
+    config = read_lab(lab).impaired(impair)
     if config.node(name) is config.hub:
         known = ", ".join(node.name for node in config.devices)
         raise UsageError(
             f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
             next_step=f"this lab has {known or 'none'}",
         )
-    with Lab.open(lab, pcap=pcap) as bench:
-        yield bench, bench.device(name)
+    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
+        try:
+            yield bench, bench.device(name)
+        except ServiceRequestFailed:
+            _draw_wires(bench, quiet=quiet)
+            raise
+        _draw_wires(bench, quiet=quiet)
+
+
+def _draw_wires(bench: Lab, *, quiet: bool) -> None:
+    if bench.is_impaired and not quiet:
+        draw_counters(console(), bench.run(bench.counters()))
+
+
+def _counters(bench: Lab) -> dict[str, Any]:
+    """For --json: what happened on the wires, if they are impaired."""
+    return {"counters": bench.run(bench.counters()).as_dict()} if bench.is_impaired else {}
 
 
 def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Watch:

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hanlab.bench.flash import Kind
 from hanlab.boards.vm import find_vm
 from hanlab.cli.image import size_in_octets
 from hanlab.cli.show import console, say
@@ -33,6 +34,7 @@ from hanlab.sweep.strip import strip
 from hanlab.sweep.update import make_plan
 
 DEFAULT_SIZE: Final = "16K"
+_KINDS: Final = {Kind.ERASE: "sector erase", Kind.PROGRAM: "page program"}
 _SHOWN: Final = 20
 """Breaches that are shown in words; all are in --json and in the picture."""
 
@@ -58,7 +60,8 @@ def run(
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="hanlab-sweep-") as name:
         folder = Path(name)
-        firmware = compiled(firmware_dir(), find_vm(), folder / "firmware")
+        source = firmware_dir()
+        firmware = compiled(source, find_vm(), folder / "firmware") or source
         plan = make_plan(config, device, octets, folder, firmware)
         if only:
             cuts = [Cut.parse(only)]
@@ -199,7 +202,7 @@ def _one(out: Console, plan: Plan, result: Result) -> None:
         out,
         str(cut),
         f"{who} power {'in the middle of' if cut.how == 'torn' else cut.how} flash operation "
-        f"{cut.operation} of {plan.operations(cut.board)}, a {result.kind} in {result.phase}",
+        f"{cut.operation} of {plan.operations(cut.board)}, a {_KINDS[result.kind]} in {result.phase}",
         "bold",
     )
     if result.breaches:

@@ -12,9 +12,9 @@ from hanlab.cli.show import WAN_OPEN, console
 from hanlab.lab import Lab
 
 
-def run(*, lab: Path | None, pcap: Path | None, open_wan: bool, as_json: bool) -> None:
+def run(*, lab: Path | None, pcap: Path | None, impair: str, open_wan: bool, as_json: bool) -> None:
     """Serve the lab's boards until Ctrl-C."""
-    with Lab.open(lab, pcap=pcap, open_wan=open_wan) as bench:
+    with Lab.open(lab, pcap=pcap, open_wan=open_wan, impair=impair) as bench:
 
         def ready(ptys: dict[str, str]) -> None:
             devices = (bench.hub, *bench.devices)

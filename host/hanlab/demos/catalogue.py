@@ -7,7 +7,7 @@ are illustrative: no public document gives a real one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from hanlab.lab_config import DEFAULT
@@ -24,6 +24,46 @@ class ImageSpec:
     version: str = "IHDAE06"
     for_ch: str | None = "Secure"
     hardware: tuple[int, int] = (0x0000, 0xFFFF)
+    boots: bool = True
+    """False: it never confirms that it works."""
+    claims: int | None = None
+    """Another total size (octets) than the true one, in its OTA header."""
+
+
+@dataclass(frozen=True)
+class When:
+    """As soon as a stage of a request ("upload", "distribute", "activate") has come to `octets`."""
+
+    stage: str
+    octets: int = 0
+    later_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class PowerCut:
+    """The boards with these names lose power for a second."""
+
+    when: When
+    boards: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BitRot:
+    """One bit of the image flips in the flash of that board, before the request."""
+
+    board: str
+
+
+@dataclass(frozen=True)
+class Meanwhile:
+    """Somebody sends another 11.1 to the same HAN."""
+
+    when: When
+    image: ImageSpec
+    expect: Outcome
+
+
+Fault = PowerCut | BitRot | Meanwhile
 
 
 @dataclass(frozen=True)
@@ -32,6 +72,7 @@ class Push:
 
     image: ImageSpec
     expect: Outcome
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +81,7 @@ class Activate:
 
     image: ImageSpec
     expect: Outcome
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +103,15 @@ class Scene:
     """Changes to the default lab's [comms_hub]."""
     device: Mapping[str, Any] = field(default_factory=dict)
     """Changes to the default lab's PPMID."""
+    wires: Mapping[str, Any] = field(default_factory=dict)
+    """The lab's [wan] and [han]: what goes wrong on them."""
     about: str = ""
 
     def lab(self) -> dict[str, Any]:
         """The lab.toml of this scene."""
         return {
             **DEFAULT,
+            **self.wires,
             "comms_hub": {**DEFAULT["comms_hub"], **self.hub},
             "device": [{**DEFAULT["device"][0], **self.device}],
         }
@@ -92,6 +137,11 @@ OTHER: Final = ImageSpec(version="IHDAE07")
 FOR_ELSTER: Final = ImageSpec(for_ch="Elster")
 FACTORY: Final = "IHDAE05"
 """What a Pipit 500 runs before any update (rule 126)."""
+BROKEN: Final = ImageSpec(boots=False)
+SHORT: Final = ImageSpec(body=32 * KIB)
+"""Small, where what happens does not depend on the size."""
+HUB: Final = "hub"
+PPMID: Final = "PPMID"
 METADATA: Final = 32
 HEADER: Final = 60
 
@@ -261,6 +311,203 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
                 (
                     Push(ImageSpec(hardware=(0x7000, 0x7FFF)), Outcome.DEVICE_REFUSED),
                     Version(FACTORY),
+                ),
+            ),
+        ),
+    ),
+    Demo(
+        "size-lie",
+        "The header tells another size",
+        "a header that claims less than there is gets nowhere: the CH compares it with the upload",
+        (
+            Scene(
+                (Push(ImageSpec(claims=60_000), Outcome.NOT_AN_IMAGE), Version(FACTORY)),
+                hub={"size_behaviour": "overflow"},
+            ),
+        ),
+    ),
+    Demo(
+        "power-upload",
+        "The CH loses power during the upload",
+        "it has what it wrote to flash; the upload goes on there, and the hash proves it",
+        (
+            Scene(
+                (
+                    Push(
+                        UPDATE,
+                        Outcome.DISTRIBUTED,
+                        PowerCut(When("upload", 60_000), (HUB,)),
+                    ),
+                    Activate(UPDATE, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+            ),
+        ),
+    ),
+    Demo(
+        "power-hub",
+        "The CH loses power during the transfer to the PPMID",
+        "the CH forgets the transfer, not the image; the next 11.1 goes on where it stopped",
+        (
+            Scene(
+                (
+                    Push(
+                        UPDATE,
+                        Outcome.NO_ANSWER,
+                        PowerCut(When("distribute", 60_000), (HUB,)),
+                    ),
+                    Push(UPDATE, Outcome.DISTRIBUTED),
+                    Activate(UPDATE, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+            ),
+        ),
+    ),
+    Demo(
+        "power-ppmid",
+        "The PPMID loses power during the transfer",
+        "it keeps what it has, asks again when it is back, and the transfer goes on",
+        (
+            Scene(
+                (
+                    Push(
+                        UPDATE,
+                        Outcome.DISTRIBUTED,
+                        PowerCut(When("distribute", 60_000), (PPMID,)),
+                    ),
+                    Activate(UPDATE, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+            ),
+        ),
+    ),
+    Demo(
+        "power-trial",
+        "The PPMID loses power in the first second of its new firmware",
+        "firmware that has not confirmed yet is given up, and the one before it runs again",
+        (
+            Scene(
+                (
+                    Push(SHORT, Outcome.DISTRIBUTED),
+                    Activate(
+                        SHORT,
+                        Outcome.ACTIVATION_FAILURE,
+                        PowerCut(When("activate", later_s=1.0), (PPMID,)),
+                    ),
+                    Version(FACTORY),
+                    Push(SHORT, Outcome.DISTRIBUTED),
+                    Activate(SHORT, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+            ),
+        ),
+    ),
+    Demo(
+        "no-boot",
+        "New firmware that does not boot",
+        "it never confirms, the watchdog bites, the PPMID goes back: activationFailure",
+        (
+            Scene(
+                (
+                    Push(BROKEN, Outcome.DISTRIBUTED),
+                    Activate(BROKEN, Outcome.ACTIVATION_FAILURE),
+                    Version(FACTORY),
+                ),
+            ),
+        ),
+    ),
+    Demo(
+        "lost-answers",
+        "A fifth of all answers get lost",
+        "11.3 loses about 20 % of its responses in the field (rule 94); a request that comes again "
+        "is answered from memory, not carried out twice",
+        (
+            Scene(
+                (
+                    Push(SHORT, Outcome.DISTRIBUTED),
+                    Activate(SHORT, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+                wires={"wan": {"loss": 0.2}},
+                about="20 % loss on the WAN",
+            ),
+        ),
+    ),
+    Demo(
+        "bad-links",
+        "20 % loss on both wires",
+        "every lost frame is sent again, and counted",
+        (
+            Scene(
+                (
+                    Push(SHORT, Outcome.DISTRIBUTED),
+                    Activate(SHORT, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+                wires={"wan": {"loss": 0.2}, "han": {"loss": 0.2}},
+                about="20 % loss on the WAN and on the HAN",
+            ),
+        ),
+    ),
+    Demo(
+        "wire-pulled",
+        "The WAN is pulled for 20 seconds",
+        "the upload waits, and goes on at the octet that the CH wants next",
+        (
+            Scene(
+                (Push(UPDATE, Outcome.DISTRIBUTED),),
+                wires={"wan": {"pulled": [[5.0, 20.0]]}},
+                about="no WAN from second 5 to second 25",
+            ),
+        ),
+    ),
+    Demo(
+        "bit-rot",
+        "A bit of the stored image flips in the CH's flash",
+        "the CH hashes what it hands out: the damaged image is dropped, and a new 11.1 mends it",
+        (
+            Scene(
+                (
+                    Push(replace(SHORT, for_ch="Elster"), Outcome.STORED),
+                    Activate(
+                        replace(SHORT, for_ch="Elster"),
+                        Outcome.ACTIVATION_FAILURE,
+                        BitRot(HUB),
+                    ),
+                    Push(replace(SHORT, for_ch="Elster"), Outcome.STORED),
+                    Activate(replace(SHORT, for_ch="Elster"), Outcome.ACTIVATED),
+                    Version("IHDAE06"),
+                ),
+                hub=ELSTER,
+                device=ELSTER_PPMID,
+            ),
+        ),
+    ),
+    Demo(
+        "wrong-key",
+        "A PPMID with the key of another HAN",
+        "its frames are dropped and counted, and it hears nothing of ours",
+        (
+            Scene(
+                (Push(SHORT, Outcome.NO_ANSWER),),
+                device={"stranger": True},
+            ),
+        ),
+    ),
+    Demo(
+        "busy",
+        "A second update while one is in progress",
+        "one update at a time on a HAN: the second is rejected, the first goes on (rule 35)",
+        (
+            Scene(
+                (
+                    Push(
+                        SHORT,
+                        Outcome.DISTRIBUTED,
+                        Meanwhile(When("distribute", 10_000), OTHER, Outcome.BUSY),
+                    ),
+                    Activate(SHORT, Outcome.ACTIVATED),
+                    Version("IHDAE06"),
                 ),
             ),
         ),

@@ -41,13 +41,14 @@ POLL_S: Final = 0.25
 """How often the progress of a job on the CH is read (s)."""
 STALLED_S: Final = 120.0
 """A job that makes no progress for so long has failed (s)."""
-BOOT_S: Final = 30.0
+BOOT_S: Final = 60.0
 """How long a device may be gone after an activation (s)."""
 
 IMAGE_GROUP: Final = 1
 _NO_ROOM: Final = {30: Outcome.TOO_LARGE, 31: Outcome.OVERFLOW}
 _BAD_HASH: Final = 24
 _BAD_HEADER: Final = 22
+_BAD_METADATA: Final = 5
 _BUSY: Final = 10
 _DAMAGED: Final = 0x80
 """ZCL MALFORMED_COMMAND as a job's status: flash does not hold what was stored."""
@@ -304,7 +305,14 @@ class S1sp:
                 next_step="push again",
             )
         if error.group == IMAGE_GROUP and error.rc == _BAD_HEADER:
-            return self._wrong_header()
+            return ServiceRequestFailed(
+                Outcome.NOT_AN_IMAGE,
+                f"the {self._hub.model} does not take this for an OTA file: no OTA header, or one "
+                "that claims another size",
+                next_step="hanlab image inspect FILE",
+            )
+        if error.group == IMAGE_GROUP and error.rc == _BAD_METADATA:
+            return self._wrong_metadata()
         if error.group == 0 and error.rc == _BUSY:
             return ServiceRequestFailed(
                 Outcome.BUSY,
@@ -328,15 +336,8 @@ class S1sp:
                 "out of the CH",
             )
 
-    def _wrong_header(self) -> ServiceRequestFailed:
-        update = self._hub.update
-        if update is None or not update.needs_metadata:
-            return ServiceRequestFailed(
-                Outcome.NOT_AN_IMAGE,
-                f"the {self._hub.model} does not take this for an OTA file",
-                next_step="hanlab image inspect FILE",
-            )
-        wanted = update.metadata_manufacturer
+    def _wrong_metadata(self) -> ServiceRequestFailed:
+        wanted = self._hub.update.metadata_manufacturer if self._hub.update else "its manufacturer"
         return ServiceRequestFailed(
             Outcome.METADATA,
             f"the {self._hub.model} needs a metadata block of {wanted} in front of the Manufacturer "

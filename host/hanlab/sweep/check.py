@@ -22,10 +22,17 @@ def gist(report: StoreReadResponse) -> tuple[object, ...]:
 
 
 async def breaches(
-    lab: Lab, device: Device, old: OtaImage, new: OtaImage, *, may_run: tuple[str, ...]
+    lab: Lab,
+    device: Device,
+    old: OtaImage,
+    new: OtaImage,
+    *,
+    may_run: tuple[str, ...],
+    pushed: bool = True,
 ) -> list[str]:
     """What does not hold, a sentence each: the device runs one of the versions `may_run`, both stores
-    add up, and flash has the octets of everything that they report."""
+    add up, and flash has the octets of everything that they report. Once `pushed`, the CH keeps the new
+    image until the device runs it."""
     runs = (await lab.wait_until_back(device)).firmware
     found = []
     if runs not in may_run:
@@ -37,6 +44,8 @@ async def breaches(
         found.append(f"{device.name} runs {runs}, its store says {running}")
     held = await lab.store_of(lab.hub, verify=True)
     found += _store(lab.hub.name, held, old, new)
+    if pushed and runs != new.version and all(i.version != new.version for i in held.images):
+        found.append(f"{lab.hub.name} has lost {new.version}")
     if any(image.state != "stored" for image in held.images):
         found.append(f"{lab.hub.name}: an image for a device is said to run on the CH")
     return found

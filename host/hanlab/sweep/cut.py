@@ -193,7 +193,8 @@ async def _rest(lab: Lab, plan: Plan, phase: Phase, course: _Course, found: list
     device = lab.device(plan.device)
     old, new = plan.old, plan.new
     may_run = (old.version, new.version) if phase is Phase.ACTIVATE else (old.version,)
-    found += await breaches(lab, device, old, new, may_run=may_run)
+    pushed = phase is not Phase.PUSH
+    found += await breaches(lab, device, old, new, may_run=may_run, pushed=pushed)
     if not (course.done or course.distributed) and not await _is_done(lab, plan, device):
         course.repeated = 1
     error = await _finish(lab, plan, device, course)

@@ -102,7 +102,7 @@ def _phases(plan: Plan, board: str, wide: float, top: int, bottom: int) -> Itera
             continue
         x = _LEFT + (numbers.start - 1) * wide
         at = max(x + 4, free)
-        yield f'<path d="M{x:.1f} {top + 24}V{bottom}" stroke="#222" stroke-width="1"/>'
+        yield f'<path d="M{x:.1f} {top + 38}V{bottom}" stroke="#222" stroke-width="1"/>'
         yield f'<text x="{at:.1f}" y="{top + 34}">{stage.phase}</text>'
         free = at + 7 * len(stage.phase) + 8
 

@@ -17,7 +17,7 @@ LOOKS: Final = {
     State.REPEATED: ("▓", "cyan", "commands sent again, done"),
     State.BREACH: ("✗", "bold red", "BREACH"),
 }
-_LABEL: Final = 22
+_LABEL: Final = 23
 
 
 def strip(plan: Plan, rows: Sequence[Row], width: int) -> Iterator[Text]:

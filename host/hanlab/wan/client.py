@@ -34,6 +34,8 @@ TRIES: Final = 8
 """How often it is asked in that time, at the least."""
 MAX_BACK_OFF_S: Final = 8.0
 """Each try waits twice as long as the one before, up to this or the request's own deadline (s)."""
+SLOWEST_OCTETS_S: Final = 1920.0
+"""A UART at 19,200 baud."""
 MIN_CHUNK: Final = 256
 """Where octets are damaged, an upload's chunks shrink so far: a short one has a better chance."""
 LOGINS: Final = 5
@@ -102,9 +104,15 @@ class WanClient:
     """
 
     def __init__(
-        self, link: Link, framing: str = "cobs", credentials: Credentials | None = None
+        self,
+        link: Link,
+        framing: str = "cobs",
+        credentials: Credentials | None = None,
+        octets_s: float = SLOWEST_OCTETS_S,
     ) -> None:
+        """`octets_s` is how fast the link is, each way (octet/s); deadlines count on it."""
         self._link = link
+        self._octets_s = octets_s
         self._framing = FRAMINGS[framing]()
         self._framing_factor = 4 / 3 if framing == "console" else 1.01
         self._credentials = credentials
@@ -212,7 +220,7 @@ class WanClient:
 
     def _deadline(self, octets: int, work_s: float) -> float:
         """For a request that `octets` go in front of, itself included, and that is `work_s` of work."""
-        on_wire = (octets + _ANSWER_OCTETS) * self._framing_factor / self._link.octets_s
+        on_wire = (octets + _ANSWER_OCTETS) * self._framing_factor / self._octets_s
         return on_wire + _ADAPTERS_S + self.limits.reply_s + work_s
 
     async def upload(self, image: bytes) -> AsyncIterator[int]:

@@ -25,10 +25,6 @@ _MAX_NOISE: Final = 1 << 16
 class Link(Protocol):
     """An octet stream to a board: a bench wire, a serial port."""
 
-    @property
-    def octets_s(self) -> float:
-        """How fast it is, each way (octet/s); deadlines count on it."""
-
     def write(self, octets: bytes) -> None:
         """Queue octets for sending."""
 

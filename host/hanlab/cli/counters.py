@@ -1,0 +1,51 @@
+"""Shows what happened on the wires."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from hanlab.cli.show import say
+from hanlab.counters import Counters
+
+_COLUMNS = {
+    "sent": "sent",
+    "delivered": "arrived",
+    "lost": "lost",
+    "damaged": "damaged",
+    "duplicated": "twice",
+    "reordered": "reordered",
+    "stalled": "held",
+    "retries": "radio retries",
+    "given_up": "given up",
+}
+
+
+def draw(out: Console, counters: Counters) -> None:
+    """Frames on each way of each wire, and what the protocols did about it."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("frames")
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right")
+    for lane in counters.lanes:
+        if lane.counters.sent:
+            figures = (f"{getattr(lane.counters, name):,}" for name in _COLUMNS)
+            table.add_row(f"{lane.wire.upper()} {lane.source} → {lane.sink}", *figures)
+    out.print(Padding(table, (1, 0, 0, 2), expand=False))
+    client = counters.client
+    say(
+        out,
+        "S1SP → CH",
+        f"{client.requests:,} requests, {client.retries:,} sent again, {client.timeouts:,} deadlines "
+        f"passed, {client.strays:,} answers came twice or too late",
+        "dim",
+    )
+    for board in counters.boards:
+        odd = {k: n for k, n in (board.han | board.wan).items() if n and k not in ("rx", "tx")}
+        if board.uart_lost:
+            odd["UART octets lost in flash work"] = board.uart_lost
+        said = ", ".join(f"{name} {count:,}" for name, count in odd.items())
+        say(out, board.name, said or "nothing dropped", "dim")
+    if not counters.adds_up:
+        say(out, "these do not add up", "a frame is missing", "bold red")

@@ -1,0 +1,288 @@
+"""Flash that rots, wears out or fills up: detected, reported, mended where that is possible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from labs import OpenLab, config, make_image
+
+from hanlab.bench.flash import Effect, Kind, Operation
+from hanlab.images import OtaImage
+from hanlab.lab import Device, Lab
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+
+FIRST = make_image(8192, "IHDAE06")
+SECOND = make_image(12288, "IHDAE071")
+
+RunOnce = Callable[[str, str], None]
+
+
+def update(lab: Lab, image: OtaImage) -> Outcome:
+    return lab.run(lab.update_firmware(image, lab.devices[0]))
+
+
+def activate(lab: Lab, image: OtaImage) -> Outcome:
+    return lab.run(lab.activate_firmware(image.manufacturer_image_hash, lab.devices[0]))
+
+
+def version(lab: Lab) -> str:
+    return lab.run(lab.wait_until_back(lab.devices[0])).firmware
+
+
+def whole_update_works(lab: Lab, image: OtaImage) -> None:
+    assert update(lab, image) is Outcome.DISTRIBUTED
+    assert activate(lab, image) is Outcome.ACTIVATED
+    assert version(lab) == image.version
+    for board in (lab.hub, lab.devices[0]):
+        report = lab.run(lab.store_of(board, verify=True))
+        assert all(i.ok for i in report.images if i.version == image.version)
+
+
+def rot(lab: Lab, board: Device, image: OtaImage) -> int:
+    """Flip a bit in the middle of the image, wherever flash has it; how many copies there were."""
+    octets = image.to_bytes()
+    middle = octets[len(octets) // 2 :][:64]
+    path = lab.board(board).flash.path
+    flash = bytearray(path.read_bytes())
+    copies, at = 0, flash.find(middle)
+    while at >= 0:
+        flash[at] ^= 0x10
+        copies += 1
+        at = flash.find(middle, at)
+    with path.open("r+b") as file:
+        file.write(flash)
+    return copies
+
+
+# -- bit rot
+
+
+def test_rot_in_the_store_of_the_ch(open_lab: OpenLab) -> None:
+    lab = open_lab()
+    assert update(lab, FIRST) is Outcome.DISTRIBUTED
+    assert rot(lab, lab.hub, FIRST) >= 1
+    (image,) = lab.run(lab.store_of(lab.hub, verify=True)).images
+    assert image.ok is False
+    with pytest.raises(ServiceRequestFailed) as failed:
+        update(lab, FIRST)
+    assert failed.value.outcome is Outcome.CORRUPT
+    assert "damaged in the CH's flash" in failed.value.what
+    assert failed.value.next_step == "push again"
+    assert lab.run(lab.store()).images == [], "it makes room for a good one"
+    whole_update_works(lab, FIRST)
+
+
+def test_rot_in_the_store_of_the_device(open_lab: OpenLab) -> None:
+    lab = open_lab()
+    before = version(lab)
+    assert update(lab, FIRST) is Outcome.DISTRIBUTED
+    assert rot(lab, lab.devices[0], FIRST) >= 1
+    (image,) = lab.run(lab.store_of(lab.devices[0], verify=True)).images
+    assert image.ok is False
+    with pytest.raises(ServiceRequestFailed) as failed:
+        activate(lab, FIRST)
+    assert failed.value.outcome is Outcome.ACTIVATION_FAILURE
+    assert version(lab) == before, "what is damaged never runs"
+    whole_update_works(lab, FIRST)
+
+
+def test_rot_in_the_running_image(open_lab: OpenLab) -> None:
+    with open_lab() as lab:
+        whole_update_works(lab, FIRST)
+        assert rot(lab, lab.devices[0], FIRST) >= 1
+    with open_lab() as lab:  # the boards start again
+        assert version(lab) == FIRST.version
+        (image,) = lab.run(lab.store_of(lab.devices[0], verify=True)).images
+        assert (image.state, image.ok) == ("running", False)
+        whole_update_works(lab, SECOND)
+
+
+def test_rot_in_an_unfinished_upload(open_lab: OpenLab) -> None:
+    large = make_image(65536, "IHDAE072")
+
+    class Stop(Exception):
+        pass
+
+    with open_lab() as lab:
+
+        def stop(step: object) -> None:
+            if getattr(step, "done", 0) > 40_000:
+                raise Stop
+
+        with pytest.raises(Stop):
+            lab.run(lab.update_firmware(large, lab.devices[0], stop))
+    with open_lab() as lab:
+        partial = lab.run(lab.store_of(lab.hub, verify=True)).partial
+        assert partial is not None
+        octets = large.to_bytes()[:64]
+        path = lab.board(lab.hub).flash.path
+        flash = path.read_bytes()
+        assert flash.count(octets) == 1
+        with path.open("r+b") as file:
+            file.seek(flash.find(octets))
+            file.write(bytes([octets[0] ^ 1]))
+        notes: list[str] = []
+        outcome = lab.run(
+            lab.update_firmware(large, lab.devices[0], lambda step: notes.append(step.note))
+        )
+        assert outcome is Outcome.DISTRIBUTED
+        assert any("damaged" in note for note in notes), notes
+        assert activate(lab, large) is Outcome.ACTIVATED
+
+
+# -- a sector that will not erase
+
+
+@pytest.mark.parametrize("board", ["hub", "PPMID"])
+@pytest.mark.parametrize("effect", [Effect.STUCK, Effect.REFUSED])
+def test_sectors_that_will_not_erase(open_lab: OpenLab, board: str, effect: Effect) -> None:
+    """Every fourth sector is worn out."""
+    lab = open_lab()
+    before = version(lab)
+    flash = lab.board(lab.device(board)).flash
+    tried = 0
+
+    def worn(operation: Operation) -> Effect:
+        nonlocal tried
+        if operation.kind is Kind.ERASE and operation.address // 4096 % 4 == 3:
+            tried += 1
+            return effect
+        return Effect.DONE
+
+    flash.fault = worn
+    said = []
+    for _ in range(12):
+        try:
+            update(lab, FIRST)
+            break
+        except ServiceRequestFailed as failure:
+            said.append(failure)
+            assert failure.outcome in (Outcome.DEVICE_REFUSED, Outcome.NO_ANSWER), failure.what
+            assert version(lab) == before
+    else:
+        pytest.fail(f"never done: {said[-1].what}")
+    assert tried, "a worn-out sector was in the way"
+    if effect is Effect.STUCK:
+        assert said == [], "littlefs reads back what it wrote, and takes another sector"
+    assert all(i.ok for i in lab.run(lab.store_of(lab.device(board), verify=True)).images)
+    flash.fault = None
+    whole_update_works(lab, SECOND)
+
+
+# -- a full filesystem, a corrupt journal: another firmware does it, once
+
+
+@pytest.fixture
+def run_once(tmp_path: Path) -> RunOnce:
+    """Run Python on one board of the lab (its files are in /flash), on the others nothing."""
+
+    def run_(board: str, source: str) -> None:
+        firmware = tmp_path / "firmware"
+        firmware.mkdir(exist_ok=True)
+        lines = "\n".join(f"        {line}" for line in source.strip().splitlines())
+        (firmware / "main.py").write_text(
+            "import asyncio, json, os\n\n"
+            "def run(port):\n"
+            "    with open('/flash/board.json') as f:\n"
+            "        role = json.load(f)['role']\n"
+            f"    if role == {'comms_hub' if board == 'hub' else 'device'!r}:\n"
+            f"{lines}\n"
+            "    asyncio.run(asyncio.Event().wait())\n"
+        )
+        with Lab(config(), tmp_path / "lab", firmware=firmware) as lab:
+            lab.run(asyncio.sleep(600))
+
+    return run_
+
+
+FILL = """
+with open('/flash/fill', 'wb') as f:
+    octets = bytes(4096)
+    try:
+        while True:
+            f.write(octets)
+            f.flush()
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("board", ["hub", "PPMID"])
+def test_full_filesystem(open_lab: OpenLab, run_once: RunOnce, board: str) -> None:
+    with open_lab() as lab:
+        whole_update_works(lab, FIRST)
+    run_once(board, FILL)
+    with open_lab() as lab:
+        assert version(lab) == FIRST.version, "the boards start all the same"
+        with pytest.raises(ServiceRequestFailed) as failed:
+            update(lab, SECOND)
+        assert failed.value.outcome in (Outcome.TOO_LARGE, Outcome.DEVICE_REFUSED)
+        print(failed.value)
+        assert version(lab) == FIRST.version
+        held = lab.run(lab.store_of(lab.device(board), verify=True))
+        assert all(image.ok for image in held.images)
+        assert held.partial is None
+    run_once(board, "os.remove('/flash/fill')")
+    with open_lab() as lab:
+        whole_update_works(lab, SECOND)
+
+
+SPOIL = """
+for name in {names}:
+    try:
+        with open('/flash/store/' + name, 'r+b') as f:
+            f.seek(40)
+            octet = f.read(1)
+            f.seek(40)
+            f.write(bytes([octet[0] ^ 4]))
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("board", ["hub", "PPMID"])
+def test_one_corrupt_journal(open_lab: OpenLab, run_once: RunOnce, board: str) -> None:
+    with open_lab() as lab:
+        whole_update_works(lab, FIRST)
+        assert update(lab, SECOND) is Outcome.DISTRIBUTED
+    run_once(board, SPOIL.format(names=["journal"]))
+    with open_lab() as lab:
+        assert version(lab) == FIRST.version
+        held = lab.run(lab.store_of(lab.device(board), verify=True))
+        assert "journal bad, journal.old used" in held.recovered
+        assert all(image.ok for image in held.images)
+        whole_update_works(lab, SECOND)
+    with open_lab() as lab:
+        assert lab.run(lab.store_of(lab.device(board))).recovered == "", "it is mended"
+
+
+@pytest.mark.parametrize("board", ["hub", "PPMID"])
+def test_no_good_journal(open_lab: OpenLab, run_once: RunOnce, board: str) -> None:
+    with open_lab() as lab:
+        factory = version(lab)
+        whole_update_works(lab, FIRST)
+        assert update(lab, SECOND) is Outcome.DISTRIBUTED
+    run_once(board, SPOIL.format(names=["journal", "journal.old", "journal.new"]))
+    with open_lab() as lab:
+        assert version(lab) == (FIRST.version if board == "hub" else factory)
+        held = lab.run(lab.store_of(lab.device(board), verify=True))
+        assert "no good copy" in held.recovered
+        assert held.images == []
+        whole_update_works(lab, SECOND)
+
+
+# -- the power of a board
+
+
+@pytest.mark.parametrize("board", ["hub", "PPMID"])
+def test_power_cycle(open_lab: OpenLab, board: str) -> None:
+    lab = open_lab()
+    before = version(lab)
+    lab.power_cycle(lab.device(board), off_s=2.0)
+    assert not lab.board(lab.device(board)).running
+    assert version(lab) == before
+    assert lab.clock_us > 2_000_000
+    whole_update_works(lab, FIRST)

@@ -1,0 +1,190 @@
+"""`hanlab sweep`: a sample of its cuts, and that it finds a store that would lose something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labs import config
+
+from hanlab.bench.flash import Effect, Kind, Operation
+from hanlab.boards.vm import find_vm
+from hanlab.cli import main
+from hanlab.errors import UsageError
+from hanlab.resources import firmware_dir
+from hanlab.sweep.compiled import compiled
+from hanlab.sweep.cut import run_cut
+from hanlab.sweep.outcome import State, rows
+from hanlab.sweep.picture import svg
+from hanlab.sweep.plan import Cut, How, Phase, Plan
+from hanlab.sweep.pool import run_cuts
+from hanlab.sweep.strip import strip
+from hanlab.sweep.update import make_plan
+
+SIZE = 16 * 1024
+EVERY = 29
+"""Six ways to cut an operation, and 29 shares no factor with 6: every way has its turn."""
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = tmp_path_factory.mktemp("sweep")
+    firmware = compiled(firmware_dir(), find_vm(), folder / "firmware")
+    return make_plan(config(), "PPMID", SIZE, folder, firmware)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `hanlab sweep` with these arguments: exit code and output."""
+
+    def run_(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["hanlab", "sweep", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert isinstance(end.value.code, int)
+        said = capsys.readouterr()
+        return end.value.code, said.out + said.err
+
+    return run_
+
+
+def test_sample_of_the_sweep_loses_nothing(plan: Plan) -> None:
+    cuts = list(plan.cuts(alone=plan.boards, everything=True))[::EVERY]
+    results = list(run_cuts(plan, cuts, processes=2))
+    assert {r.cut for r in results} == set(cuts)
+    assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
+    tried = {(r.cut.board, r.cut.how, r.cut.everything) for r in results}
+    assert len(tried) == 12, "two boards, three kinds of cut, alone and all"
+    assert {r.phase for r in results} == set(Phase)
+    assert any(not r.repeated for r in results), "some updates go on by themselves"
+
+    table = rows(plan, results)
+    assert sum(row.cuts for row in table) == len(cuts)
+    picture = ET.fromstring(svg(plan, table, "a sample"))
+    cells = [e for e in picture.iter("{http://www.w3.org/2000/svg}rect") if len(e)]
+    assert len(cells) == 6 * sum(plan.operations(board) for board in plan.boards)
+    for width in (80, 120):
+        assert all(len(line.plain.rstrip()) <= width for line in strip(plan, table, width)), width
+
+
+def test_plan_counts_every_operation_once(plan: Plan) -> None:
+    assert [stage.phase for stage in plan.stages] == list(Phase)
+    for board in plan.boards:
+        numbers = [n for stage in plan.stages for n in stage.numbers(board)]
+        assert numbers == list(range(1, plan.operations(board) + 1))
+    hub, device = plan.boards
+    pages = SIZE // 256
+    assert plan.operations(hub) > pages, "the image goes through the flash of the CH"
+    assert plan.operations(device) > pages
+    cuts = list(plan.cuts(alone=plan.boards, everything=True))
+    assert len(set(cuts)) == len(cuts) == 6 * (plan.operations(hub) + plan.operations(device))
+    assert all(Cut.parse(str(cut)) == cut for cut in cuts)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_same_cut_same_result(plan: Plan, tmp_path: Path, everything: bool) -> None:
+    cut = Cut("PPMID", How.TORN, plan.operations("PPMID") - 10, everything)
+    first, second = (run_cut(plan, cut, tmp_path / name) for name in ("a", "b"))
+    assert first == second
+    assert first.clock_us > 0
+
+
+def test_cuts_that_are_none(plan: Plan) -> None:
+    for text in ("", "hub", "hub:torn", "hub:torn:x", "hub:bent:3", "hub:torn:3:all", "hub:torn:²"):
+        with pytest.raises(UsageError):
+            Cut.parse(text)
+    for text in ("nobody:torn:3", "hub:torn:0", "hub:torn:99999"):
+        with pytest.raises(UsageError):
+            plan.find(Cut.parse(text))
+
+
+# -- it can fail
+
+
+@pytest.fixture
+def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firmware whose store removes its journal before it writes the next one."""
+    folder = tmp_path / "careless"
+    shutil.copytree(firmware_dir(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    journal = folder / "smets1" / "store" / "journal.py"
+    source = journal.read_text()
+    careful = '            with open(self._new, "wb") as f:\n'
+    removed = "            remove(self._path)\n            remove(self._old)\n"
+    assert source.count(careful) == 1
+    journal.write_text(
+        source.replace(careful, f"{removed}            self._sound = False\n{careful}")
+    )
+    command = import_module("hanlab.cli.sweep")
+    monkeypatch.setattr(command, "firmware_dir", lambda: folder)
+
+
+@pytest.mark.usefixtures("careless")
+def test_sweep_finds_a_store_that_loses(run: Run) -> None:
+    code, said = run("--board", "both", "--size", "1K", "--every", "7", "--json")
+    assert code == 1
+    report: dict[str, Any] = json.loads(said)
+    broken = [r for r in report["results"] if r["breaches"]]
+    assert len(broken) == report["breaches"] >= 1
+    assert broken[0]["command"] == f"hanlab sweep --size 1K --only {broken[0]['cut']}"
+    code, said = run("--size", "1K", "--only", broken[0]["cut"], "--json")
+    assert code == 1, "the same cut alone"
+    assert json.loads(said)["results"] == [broken[0]]
+
+
+# -- the command
+
+
+def test_only_one_cut(run: Run, tmp_path: Path) -> None:
+    picture = tmp_path / "one.svg"
+    code, said = run("--only", "hub:torn:12", "--svg", str(picture))
+    assert code == 0, said
+    assert "hub:torn:12: hub alone loses power in the middle of flash operation 12 of" in said
+    assert "✓ done" in said
+    assert picture.read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--only", "hub:torn"), "is no cut"),
+        (("--only", "hub:torn:9999"), "flash operations in this update"),
+        (("--board", "gateway"), "one of hub, device, both"),
+        (("--to", "hub"), "is the Communications Hub"),
+        (("--size", "much"), "is no size"),
+    ],
+)
+def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    code, said = run(*arguments)
+    assert code == 2
+    assert words in said
+
+
+# -- the model of a torn operation
+
+
+def test_torn_operation_is_between_before_and_after() -> None:
+    for number in range(1, 40):
+        erase = Operation(number, Kind.ERASE, 0, b"\xff" * 4096)
+        old = bytes(range(256)) * 16
+        torn = erase.leaves(Effect.CUT_TORN, old)
+        assert len(torn) == len(old)
+        assert all(not was & ~now & 0xFF for was, now in zip(old, torn, strict=True)), "1 stays 1"
+        page = Operation(number, Kind.PROGRAM, 0, bytes(range(256)))
+        blank = b"\xff" * 256
+        torn = page.leaves(Effect.CUT_TORN, blank)
+        assert all(now & new == new for now, new in zip(torn, page.octets, strict=True))
+        assert torn == page.leaves(Effect.CUT_TORN, blank), "the same each time"
+        assert page.leaves(Effect.CUT_BEFORE, blank) == page.leaves(Effect.REFUSED, blank) == blank
+        assert page.leaves(Effect.CUT_AFTER, blank) == page.octets
+
+
+def test_worst_state_is_shown() -> None:
+    assert max(State.WENT_ON, State.BREACH, State.REPEATED) is State.BREACH

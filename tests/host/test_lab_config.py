@@ -1,0 +1,204 @@
+"""What a lab.toml may say, and the sentence that a wrong one gets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hanlab.boards.data import load_board
+from hanlab.errors import UsageError
+from hanlab.lab_config import DEFAULT, FLASH_SLACK, LabConfig, make_lab, read_lab
+
+LAB = """
+[comms_hub]
+board = "esp32-devkitc"
+model = "skyline-i510"
+eui = "00-DB-12-34-56-78-90-A2"
+
+[[device]]
+name = "PPMID"
+board = "pico"
+model = "pipit-500"
+eui = "00-DB-12-34-56-78-90-A4"
+"""
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def changed(change: Change) -> dict[str, Any]:
+    """The default lab's tables with a change in them."""
+    data = copy.deepcopy(dict(DEFAULT))
+    change(data)
+    return data
+
+
+def hub(**fields: Any) -> Change:
+    return lambda data: data["comms_hub"].update(fields)
+
+
+def device(**fields: Any) -> Change:
+    return lambda data: data["device"][0].update(fields)
+
+
+def without(key: str) -> Change:
+    return lambda data: data["device"][0].pop(key)
+
+
+def second_device(**fields: Any) -> Change:
+    return lambda data: data["device"].append({**data["device"][0], **fields})
+
+
+def test_a_lab_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text("seed = 7\n" + LAB)
+    config = read_lab(file)
+    assert (config.name, config.seed) == ("desk", 7)
+    assert config.hub.model.model == "Skyline i-510"
+    assert [str(d.eui) for d in config.devices] == ["00-DB-12-34-56-78-90-A4"]
+    assert config.devices[0].baud == load_board("pico").uart.baud
+
+
+def test_without_a_file_there_is_one_ch_with_one_ppmid() -> None:
+    config = read_lab(None)
+    assert (config.hub.model.device_type, config.devices[0].model.device_type) == ("CHF", "PPMID")
+    assert len(config.devices) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"the table \[comms_hub\] is missing"),
+        ("hello", "is no TOML"),
+        ("a = " + "[" * 5000, "is no TOML"),
+        ("seed = " + "9" * 5000, "is no TOML"),
+        ("\xff", "is no TOML"),
+    ],
+)
+def test_a_file_that_is_no_lab(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match=words) as wrong:
+        read_lab(file)
+    assert str(file) in wrong.value.what
+    assert wrong.value.next_step
+
+
+@pytest.mark.parametrize("name", ["none.toml", "."])
+def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be read: No such file|is no file") as wrong:
+        read_lab(tmp_path / name)
+    assert wrong.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data.update(colour=3), "the file has no setting 'colour'"),
+        (hub(colour=3), "comms_hub has no setting 'colour'"),
+        (lambda data: data.update(seed="x"), "seed has to be a whole number, 0 or more, not 'x'"),
+        (lambda data: data.update(seed=-4), "seed has to be a whole number, 0 or more, not -4"),
+        (lambda data: data.update(seed=True), "seed has to be a whole number"),
+        (lambda data: data.update(wan_open="yes"), "wan_open has to be true or false, not 'yes'"),
+        (lambda data: data.update(comms_hub="x"), r"the table \[comms_hub\] is missing"),
+        (lambda data: data.update(device="x"), "device has to be an array of tables"),
+        (lambda data: data.update(device=["x"]), "device has to be an array of tables"),
+        (without("eui"), "device 1: eui is missing"),
+        (device(eui=4), "device 1: eui has to be a text, not 4"),
+        (device(eui="00-DB-12-34-56-78-90-ZZ"), "device 1: '00-DB-12-34-56-78-90-ZZ' is no EUI-64"),
+        (device(eui="00-DB-12"), "device 1: '00-DB-12' is no EUI-64"),
+        (device(name="../../x"), "device 1: '../../x' is no name"),
+        (device(board="picoo"), "device 1: there is no board 'picoo'; there are .*pico"),
+        (device(board="zzz"), "device 1: there is no board 'zzz'"),
+        (device(model="nokia"), "device 1: there is no Device Model 'nokia'; there are .*sed-v3"),
+        (device(model="am110r"), "device 1: AM110R is a CHF"),
+        (hub(model="pipit-500"), "comms_hub: Pipit 500 is a PPMID"),
+        (second_device(name="P2"), "two boards have the eui 00-DB-12-34-56-78-90-A4"),
+        (second_device(eui="00-DB-12-34-56-78-90-A5"), "two boards have the name PPMID"),
+        (second_device(name="ppmid", eui="00-DB-12-34-56-78-90-A5"), "two boards have the name"),
+        (hub(baud="fast"), "comms_hub: baud has to be a whole number, 0 or more, not 'fast'"),
+        (hub(baud=300), "comms_hub: 300 baud; ESP32-DevKitC takes 19,200 to 921,600"),
+        (hub(baud=10**9), "comms_hub: 1,000,000,000 baud"),
+        (hub(store=-1), "comms_hub: store has to be a whole number, 0 or more, not -1"),
+        (hub(store=1.5), "comms_hub: store has to be a whole number, 0 or more, not 1.5"),
+        (hub(size_behaviour="x"), "comms_hub: size_behaviour 'x' does not exist"),
+        (hub(s1sr_clauses="x"), "comms_hub: s1sr_clauses has to be a list of clauses"),
+    ],
+)
+def test_a_wrong_lab_gets_a_sentence_and_a_next_step(change: Change, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as wrong:
+        make_lab("test", changed(change))
+    assert wrong.value.next_step
+    assert wrong.value.exit_code == 2
+
+
+def test_a_store_may_be_as_large_as_the_flash_has_room_for_images() -> None:
+    flash = load_board("esp32-devkitc").flash
+    room = flash.filesystem - FLASH_SLACK * flash.sector
+    assert make_lab("test", changed(hub(store=room))).hub.model.store.capacity == room
+    words = rf"a store of {room + 1:,} octets.* flash for one of {room:,} \(short by 1\)"
+    with pytest.raises(UsageError, match=words):
+        make_lab("test", changed(hub(store=room + 1)))
+
+
+def test_a_device_keeps_room_for_the_image_that_it_runs() -> None:
+    flash = load_board("pico").flash
+    room = (flash.filesystem - FLASH_SLACK * flash.sector) // 2
+    assert make_lab("test", changed(device(store=room))).devices[0].model.store.capacity == room
+    with pytest.raises(UsageError, match=r"device 1: a store of .* \(short by 1\)"):
+        make_lab("test", changed(device(store=room + 1)))
+
+
+def test_another_store_is_illustrative_and_of_that_size() -> None:
+    store = make_lab("test", changed(hub(store=4096, size_behaviour="silent"))).hub.model.store
+    assert (store.capacity, store.size_behaviour, store.illustrative) == (4096, "silent", True)
+
+
+# -- finding a device
+
+
+@pytest.fixture
+def two_ppmids() -> LabConfig:
+    return make_lab("test", changed(second_device(name="Kitchen", eui="00-DB-12-34-56-78-90-A5")))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("hub", "hub"),
+        ("CHF", "hub"),
+        ("ppmid", "PPMID"),
+        ("KITCHEN", "Kitchen"),
+        ("00-db-12-34-56-78-90-a5", "Kitchen"),
+    ],
+)
+def test_a_device_is_found_by_name_eui_or_type(
+    two_ppmids: LabConfig, name: str, found: str
+) -> None:
+    assert two_ppmids.node(name).name == found
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "00-DB-12-34-56-78-90-FF"])
+def test_an_eui_that_no_device_has(two_ppmids: LabConfig, name: str) -> None:
+    with pytest.raises(UsageError, match=f"no device '{name}'") as wrong:
+        two_ppmids.node(name)
+    assert "PPMID (00-DB-12-34-56-78-90-A4), Kitchen (" in wrong.value.next_step
+
+
+def test_a_type_that_two_devices_have() -> None:
+    names = {"name": "Kitchen"}, {"name": "Hall", "eui": "00-DB-12-34-56-78-90-A5"}
+    data = copy.deepcopy(dict(DEFAULT))
+    data["device"] = [{**data["device"][0], **name} for name in names]
+    with pytest.raises(UsageError, match="this lab has 2 devices of type PPMID") as wrong:
+        make_lab("test", data).node("PPMID")
+    assert "Kitchen (" in wrong.value.next_step
+    assert "Hall (" in wrong.value.next_step
+
+
+def test_a_lab_with_a_ch_only() -> None:
+    with pytest.raises(UsageError, match="no device 'PPMID'") as wrong:
+        make_lab("test", changed(lambda data: data.pop("device"))).node("PPMID")
+    assert "[[device]]" in wrong.value.next_step
