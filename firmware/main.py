@@ -29,7 +29,26 @@ _ROLES = {"comms_hub": "CommsHub", "device": "HanDevice"}
 def run(port):
     with open(port.root + "/board.json") as f:
         config = json.load(f)
-    asyncio.run(make_role(port, config).run())
+    asyncio.run(_run(port, config))
+
+
+async def _run(port, config):
+    try:
+        await make_role(port, config).run()
+    except Exception as e:
+        if not _may_pass(e):
+            raise
+        # What has to be in flash before the board may go on (frame counters, that a new firmware has started) is
+        # not, or the heap was full. It may work the next time; then a power cut is all that this was.
+        print("starting again:", type(e).__name__, e)
+        await asyncio.sleep(1)
+        port.reset()
+
+
+def _may_pass(e):
+    from smets1.store import StoreError
+
+    return isinstance(e, (OSError, StoreError, MemoryError))
 
 
 def make_role(port, config):

@@ -23,6 +23,7 @@ STATS = (
     "forged",  # the EUI-64 in it is not that neighbour's
     "replay",  # its frame counter is not above the last one
     "mic",  # wrong key, or altered
+    "failed",  # its handler raised what no handler should
     "unhandled",  # nobody here wants its profile and cluster
 )
 
@@ -138,9 +139,13 @@ class Network:
             start = 0
             stop = find(rx, 0, used, end)
             while stop >= 0:
-                n = self._receive(view[start:stop]) if stop > start else 0
-                if n:
-                    await self._answer(n)
+                try:
+                    n = self._receive(view[start:stop]) if stop > start else 0
+                    if n:
+                        await self._answer(n)
+                except Exception as e:  # no frame does that, but flash that fails may
+                    self.stats["failed"] += 1
+                    print("HAN frame failed:", type(e).__name__, e)
                 start = stop + 1
                 stop = find(rx, 0, start, end)
             used = end - start

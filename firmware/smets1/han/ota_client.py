@@ -64,7 +64,8 @@ class OtaClient(Cluster):
     drop(): forget it
     begin and write raise Refused when the store is too small and the like; OSError, from flash, does the same.
 
-    A download that gets no answer any more is left in the sink: begin() may go on from there the next time.
+    A download that gets no answer any more, or that the server stops (it may have restarted, and have no offer yet), is
+    left in the sink: begin() may go on from there the next time.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class OtaClient(Cluster):
         self._name = bytes(8)  # manufacturer, image type, version of the image under way
         self._fetching = False
         self._outcome = None
+        self._stopped = False  # by the server
         self._wake = asyncio.Event()  # the outcome is there, or the deadline has come nearer
         self._tries = 0
         self._deadline = 0
@@ -141,6 +143,7 @@ class OtaClient(Cluster):
         manufacturer, image_type, version, self.size = offer
         self._name = struct.pack("<HHI", manufacturer, image_type, version)
         self.waits = self.retries = self.strays = 0
+        self._stopped = False
         try:
             self.offset = self.sink.begin(self.size, version, manufacturer, image_type)
         except (Refused, OSError):
@@ -152,7 +155,8 @@ class OtaClient(Cluster):
         if status == SUCCESS and not self.sink.end():
             status = INVALID_IMAGE
         if status != SUCCESS:
-            self.sink.drop()
+            if not self._stopped:
+                self.sink.drop()
             self.offset = _NO_OFFSET
             await self._end(status)
             return status, WAIT
@@ -293,6 +297,7 @@ class OtaClient(Cluster):
             self._deadline = ticks_add(self._ticks_ms(), wait * 1000)
             self._wake.set()
             return 0
+        self._stopped = True
         self._finish(ABORT)
         return 0
 

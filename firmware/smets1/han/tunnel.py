@@ -187,8 +187,11 @@ class TunnelServer(Cluster):
         if self._record is None or self._record[11:] != der:
             code, file_version = self._on_activate(*request)
             self._record = answer_der(code, file_version) + der
-            saved.save(self._path, self._record)
             self.network.after_reply = lambda: self._after(code)
+            try:
+                saved.save(self._path, self._record)
+            except OSError:
+                pass  # flash: after a restart the same request counts as a new one; what runs then answers it
         return self._record[:11]
 
 
@@ -204,11 +207,11 @@ class TunnelClient(Cluster):
         }
         self._exchange = Exchange()
 
-    async def activate(self, short, hash, counter, timeout_ms=2000, tries=5):
+    async def activate(self, short, hash, counter, timeout_ms=2000, tries=9):
         """Have the device activate the image with this SHA-256: (code, file version). NoAnswer."""
         return await self._ask(short, request_der(hash, counter), timeout_ms, tries)
 
-    async def announce(self, short, sha, size, forget=False, timeout_ms=2000, tries=5):
+    async def announce(self, short, sha, size, forget=False, timeout_ms=2000, tries=9):
         """Say which file comes: (offset, SHA-256 of the octets before it) of what the device has. NoAnswer."""
         return await self._ask(
             short, request_der(sha, size, FORGET if forget else FILE), timeout_ms, tries

@@ -35,6 +35,8 @@ _READ = const(0x00)
 _READ_RESPONSE = const(0x01)
 _DEFAULT_RESPONSE = const(0x0B)
 
+_LONGEST_MS = const(8000)  # between two tries
+
 _FORMATS = {
     TYPE_U8: "<B",
     TYPE_ENUM8: "<B",
@@ -59,7 +61,7 @@ class Exchange:
         self._answer = None
 
     async def ask(self, short, key, send, timeout_ms, tries):
-        """Send, wait, and send again, each time waiting twice as long; the answer given by `answer`.
+        """Send, wait, and send again, each time waiting twice as long (up to 8 s); the answer given by `answer`.
 
         `send`: called for each try, gives a coroutine. NoAnswer after the last.
         """
@@ -73,7 +75,7 @@ class Exchange:
                         await asyncio.wait_for_ms(self._event.wait(), timeout_ms)
                         return self._answer
                     except asyncio.TimeoutError:
-                        timeout_ms *= 2
+                        timeout_ms = max(timeout_ms, min(2 * timeout_ms, _LONGEST_MS))
             finally:
                 self._short = None
         raise NoAnswer("%04X did not answer %d tries" % (short, tries))

@@ -1,5 +1,6 @@
 # What both roles build from board.json, and what they read out of an OTA file in their store.
 import binascii
+import hashlib
 
 from smets1 import ota_file
 from smets1.han.counters import Counters
@@ -75,8 +76,18 @@ def store_report(store, verify):
             "off": upload.offset,
         }
         if verify:
-            report["partial"]["digest"] = upload.digest(0, upload.offset)
+            report["partial"]["digest"] = _digest_of(upload)
     return report
+
+
+def _digest_of(upload):
+    """SHA-256 of the octets so far; empty if flash does not give them."""
+    if not upload.offset:
+        return hashlib.sha256(b"").digest()  # there may be no file yet
+    try:
+        return upload.digest(0, upload.offset)
+    except StoreError:
+        return b""
 
 
 def _image_report(store, image, verify):

@@ -65,19 +65,28 @@ class HanDevice:
         if not self._boots:
             await asyncio.sleep_ms(_WATCHDOG_MS)  # the new firmware hangs, and the watchdog bites
             self._port.reset()
-        asyncio.create_task(self.network.run())
-        asyncio.create_task(self.service.run())
-        asyncio.create_task(self.ota.run(self._fetched))
         if self.store.trial:
             self.ota.image_upgrade_status = COUNT_DOWN
+        await asyncio.gather(
+            self.network.run(), self.service.run(), self.ota.run(self._fetched), self._begin()
+        )
+
+    async def _begin(self):
         await zdo.announce(self.network)
         self.heap.sample()
         await asyncio.sleep_ms(_CONFIRM_MS)
-        self.store.confirm()
+        while not self._confirmed():
+            await asyncio.sleep_ms(_CONFIRM_MS)
         self.ota.image_upgrade_status = NORMAL
         self.ota.ask()  # an image may be on offer since before this restart
-        while True:
-            await asyncio.sleep(3600)
+
+    def _confirmed(self):
+        """Whether flash took it; if it never does, the next start goes back to the firmware before."""
+        try:
+            self.store.confirm()
+        except StoreError:
+            return False
+        return True
 
     def _fetched(self, status, upgrade_time):
         self.heap.sample()
@@ -90,12 +99,16 @@ class HanDevice:
         image = self.store.find(sha=sha)
         self.coming = sha, size
         try:
-            if upload and upload.sha == sha and upload.size == size:
-                if not forget:
-                    return upload.offset, upload.digest(0, upload.offset)
-                upload.drop()
-            elif image and image.size == size and not forget:
+            if image and image.size == size and not forget:
                 return size, self.store.digest(image)
+            if upload and forget:
+                upload.drop()
+            elif upload and upload.sha == sha and upload.size == size:
+                return upload.offset, upload.digest(0, upload.offset)
+            elif upload:
+                return upload.offset, bytes(
+                    32
+                )  # of another file: the CH will say that it starts again
         except StoreError:
             pass  # it cannot be read: it is as good as not there
         return 0, hashlib.sha256(b"").digest()
@@ -136,7 +149,10 @@ class HanDevice:
 
     async def _restart(self):
         await asyncio.sleep_ms(_RESTART_MS)
-        self.network.counters.save()  # what was received so far cannot be played again
+        try:
+            self.network.counters.save()  # what was received so far cannot be played again
+        except OSError:
+            pass  # flash: then this restart is as one after a power cut
         self._port.reset()
 
 

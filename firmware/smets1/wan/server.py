@@ -14,6 +14,8 @@ from binascii import crc32
 from micropython import const
 
 from . import cbor
+from .auth import CHALLENGE
+from .auth import GROUP as AUTH_GROUP
 from .framing import FrameReader, FrameWriter
 from .smp import (
     EACCESSDENIED,
@@ -32,7 +34,8 @@ from .smp import (
 )
 
 _OS = const(0)
-_REPEAT_MS = const(120_000)  # a later one is a new request that looks the same; clients try for a minute
+# A later one is a new request that looks the same; clients try for a minute.
+_REPEAT_MS = const(120_000)
 
 
 class Server:
@@ -73,8 +76,11 @@ class Server:
                 await self._writer.write(n, self.reader.framing)
 
     def _mark(self, message):
-        """What a write has in common with its repetition and with nothing else; None for a read."""
-        if message[0] & 7 != WRITE:
+        """What a write has in common with its repetition and with nothing else; None for a read. A challenge counts as
+        a write: what came twice is to be answered by one login."""
+        if message[0] & 7 != WRITE and (
+            message[4] << 8 | message[5] != AUTH_GROUP or message[7] != CHALLENGE
+        ):
             return None
         return self.reader.framing, bytes(message[:HEADER]), len(message), crc32(message[HEADER:])
 

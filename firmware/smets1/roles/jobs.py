@@ -1,0 +1,282 @@
+# What a Communications Hub does over its HAN, one job at a time: hand an image to a device, have it activated.
+# A job is begun by a WAN request, which is answered at once; progress() tells how far it is.
+import asyncio
+import binascii
+
+from micropython import const
+
+from smets1.han import tunnel
+from smets1.han.ids import (
+    ABORT,
+    INVALID_IMAGE,
+    MALFORMED_COMMAND,
+    NO_IMAGE_AVAILABLE,
+    SUCCESS,
+    TIMEOUT,
+)
+from smets1.han.ota import COUNT_DOWN, CURRENT_FILE_VERSION, IMAGE_UPGRADE_STATUS
+from smets1.han.ota_server import Offer, OtaServer
+from smets1.han.zcl import NoAnswer
+from smets1.roles.common import is_sound
+from smets1.store import FLASH, STORED, StoreError
+
+# How long a device may ask for nothing until it is notified again. One whose download came to a stand, because
+# nothing got through any more, takes it up again then. After the last of them it counts as gone.
+_NOTIFY_MS = (2000, 2000, 4000, 8000, 15_000, 15_000, 15_000, 15_000)
+_RESTART_MS = (300,) + (1000,) * 30  # between two looks at a device that restarts
+_MISREADS = const(5)  # blocks that flash did not give, in one transfer
+_SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
+
+_REASONS = {
+    ABORT: "it cannot store it (ABORT)",
+    INVALID_IMAGE: "the image is damaged or not for it (INVALID_IMAGE)",
+    NO_IMAGE_AVAILABLE: "it is for other hardware, or runs already (NO_IMAGE_AVAILABLE)",
+    TIMEOUT: "no answer",
+    MALFORMED_COMMAND: "damaged in the CH's flash: its SHA-256 is not what was stored",
+}
+
+
+class Job:
+    """A transfer or an activation on this HAN; one at a time."""
+
+    def __init__(self, number, op, eui):
+        self.number = number
+        self.op = op
+        self.eui = eui
+        self.state = "running"
+        self.off = 0
+        self.len = 0
+        self.status = SUCCESS
+        self.reason = ""
+        self.note = ""  # how it began: afresh, or where an earlier transfer stopped
+        self.misreads = 0
+        self.moved = asyncio.Event()  # the device asked for something, or ended
+
+
+class Jobs:
+    """store: the CH's; devices: {EUI-64: Device}; steps: 1 or 2, the Device Model's (rules 96, 97); heap: a
+    HeapWatch; log(name, text): takes events."""
+
+    def __init__(self, network, store, devices, steps, heap, log):
+        self.ota = OtaServer(network, self._progressed, self._ended, self._queried)
+        self._tunnel = tunnel.TunnelClient(network)
+        self._store = store
+        self._devices = devices
+        self._steps = steps
+        self._heap = heap
+        self._log = log
+        self._job = None
+        self._count = 0
+        self._announces = 0  # devices that have started since the last activation
+
+    @property
+    def busy(self):
+        return self._job is not None and self._job.state == "running"
+
+    def progress(self):
+        job = self._job
+        if job is None:
+            return {"job": 0, "state": "idle"}
+        return {
+            "job": job.number,
+            "op": job.op,
+            "eui": job.eui,
+            "state": job.state,
+            "off": job.off,
+            "len": job.len,
+            "status": job.status,
+            "reason": job.reason,
+            "note": job.note,
+        }
+
+    def distribute(self, device, image):
+        """11.1 on a two-step model: hand an image to a device. The job's number."""
+        job = self._begin("distribute", device)
+        return self._start(job, self._distribute(job, image))
+
+    def activate(self, device, hash, counter):
+        """11.3: have a device run the image with this hash. The job's number."""
+        job = self._begin("activate", device)
+        return self._start(job, self._activate(job, device, hash, counter))
+
+    def stored_for(self, device):
+        return [
+            i for i in self._store.images() if i.state == STORED and i.info["type"] == device.type
+        ]
+
+    def announced(self):
+        """A device has started."""
+        self._announces += 1
+
+    # -- the work
+
+    def _begin(self, op, device):
+        self._count += 1
+        self._job = Job(self._count, op, device.eui)
+        return self._job
+
+    def _start(self, job, work):
+        asyncio.create_task(self._run(job, work))
+        return job.number
+
+    async def _run(self, job, work):
+        """Run a job to its end, whatever happens in it."""
+        try:
+            await work
+        except NoAnswer:
+            self._fail(job, TIMEOUT)
+        except StoreError as e:
+            self._fail(job, ABORT, str(e))
+        if job.state == "running":
+            job.state = "done"
+        self._heap.sample()
+        self._log(job.op + " " + job.state, job.reason)
+
+    def _fail(self, job, status, reason=None):
+        job.state = "failed"
+        job.status = status
+        job.reason = reason or _REASONS.get(status, "status 0x%02X" % status)
+
+    async def _distribute(self, job, image):
+        """Offer the image and serve its blocks until the device says that it is done."""
+        info = image.info
+        low, high = info["hardware"]
+        job.len = image.size
+        if not is_sound(self._store, image):
+            self._store.evict(image)
+            self._fail(job, MALFORMED_COMMAND)
+            return
+        await self._agree(job, image)
+        offer = Offer(
+            info["manufacturer"],
+            info["image_type"],
+            info["file_version"],
+            image.size,
+            lambda offset, buf: self._read(job, image, offset, buf),
+            low,
+            high,
+        )
+        self.ota.offer(job.eui, offer)
+        try:
+            await self._served(job, offer)
+        finally:
+            self.ota.withdraw(job.eui)
+
+    async def _agree(self, job, image):
+        """Tell the device which file comes. What it has of it already is proved by a hash, not trusted."""
+        short = self._devices[job.eui].address
+        offset, digest = await self._tunnel.announce(short, image.sha, image.size)
+        if offset and (offset > image.size or self._store.digest(image, 0, offset) != digest):
+            job.note = "starts again: the device's first %d octets are not this file's" % offset
+            offset, _ = await self._tunnel.announce(short, image.sha, image.size, True)
+        elif offset:
+            job.note = "goes on at %d: the octets before have the right SHA-256" % offset
+        job.off = offset
+        if job.note:
+            self._log("transfer", job.note)
+
+    def _read(self, job, image, offset, buf):
+        """Flash that cannot be read may do so later (the device is told WAIT_FOR_DATA), but not for ever (ABORT)."""
+        try:
+            return self._store.read(image, offset, buf)
+        except StoreError as e:
+            job.misreads += 1
+            return None if e.kind == FLASH and job.misreads < _MISREADS else 0
+
+    async def _served(self, job, offer):
+        silent = 0  # notifications that nothing came of
+        await self.ota.notify(job.eui)
+        while job.state == "running" and offer.ended is None:
+            if await self._moves(job, _NOTIFY_MS[silent]):
+                silent = 0
+                continue
+            silent += 1
+            if silent == len(_NOTIFY_MS):
+                self._fail(job, TIMEOUT)
+            else:
+                await self.ota.notify(job.eui)
+        if job.state == "running" and offer.ended != SUCCESS:
+            self._fail(job, offer.ended)
+        if job.state == "running":
+            job.off = job.len
+
+    async def _moves(self, job, ms):
+        """Whether the device does anything within `ms`."""
+        try:
+            await asyncio.wait_for_ms(job.moved.wait(), ms)
+        except asyncio.TimeoutError:
+            return False
+        job.moved.clear()
+        return True
+
+    async def _activate(self, job, device, hash, counter):
+        if self._steps == 1:
+            code = await self._fetch_first(job, device, hash)
+            if code != tunnel.ACTIVATED:
+                job.status = code
+                return
+        self._announces = 0
+        job.status, version = await self._tunnel.activate(device.address, hash, counter)
+        if job.status == tunnel.ACTIVATED and not await self._runs(device, version):
+            job.status = tunnel.ACTIVATION_FAILURE
+            job.reason = "it came back with the firmware that it had before"
+        if job.status == tunnel.ACTIVATED:
+            for image in self.stored_for(device):
+                if binascii.unhexlify(image.info["hash"]) == hash:
+                    self._store.evict(image)  # it has done its work; the next one needs the room
+
+    async def _runs(self, device, version):
+        """Wait for the device to restart and confirm: whether it runs the file version that it answered.
+
+        One that still runs another version may not have restarted yet, so it is believed only once it has
+        announced itself, or has been given the time to."""
+        for wait_ms in _RESTART_MS:
+            await asyncio.sleep_ms(wait_ms)
+            try:
+                is_ = await self.ota.read(
+                    device.address, (CURRENT_FILE_VERSION, IMAGE_UPGRADE_STATUS), 500, 1
+                )
+            except NoAnswer:
+                continue
+            if is_.get(CURRENT_FILE_VERSION) == version:
+                if is_.get(IMAGE_UPGRADE_STATUS) != COUNT_DOWN:  # its trial is over
+                    return True
+            elif self._announces:
+                return False
+        return False
+
+    async def _fetch_first(self, job, device, hash):
+        """One-step models: the transfer is part of 11.3 (rule 96). The code that 11.3 answers so far."""
+        held = self.stored_for(device)
+        if not held:
+            return tunnel.NO_IMAGE_HELD
+        for image in held:
+            if binascii.unhexlify(image.info["hash"]) == hash:
+                await self._distribute(job, image)
+                if job.state == "failed":
+                    job.state = "running"  # 11.3 has an answer for this
+                    return tunnel.ACTIVATION_FAILURE
+                return tunnel.ACTIVATED
+        return tunnel.HASH_MISMATCH
+
+    # -- what the device does
+
+    def _queried(self, eui, status):
+        self._devices[eui].seen = True
+        job = self._job
+        if self.busy and job.eui == eui:
+            if status != SUCCESS and eui in self.ota.offers:
+                self._fail(job, status)
+            job.moved.set()
+
+    def _progressed(self, eui, offset):
+        job = self._job
+        if self.busy and job.eui == eui:
+            if job.off // _SAMPLE != offset // _SAMPLE:
+                self._heap.sample()
+            job.off = offset
+            job.moved.set()
+
+    def _ended(self, eui, status):
+        if self.busy and self._job.eui == eui:
+            self._job.moved.set()
