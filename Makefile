@@ -22,7 +22,7 @@ demo: $(RUNTIME) $(VM32) ## the tour: an update that works and updates that fail
 	@$(BIN)/hanlab demo $(ARGS)
 
 test: $(DEV) $(VM32) ## the tests (pytest)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto $(ARGS)
 
 lint: $(DEV) ## ruff check, ruff format --check, mypy
 	@$(BIN)/ruff check .

@@ -64,12 +64,15 @@ class Flash:
         self._file.seek(block * self._sector + offset)
         self._file.readinto(buf)
 
+    # What the chip refuses is answered with a negative errno: an exception would jump out of littlefs in mid-work.
     def writeblocks(self, block, buf, offset=None):
         if offset is None:
             for i in range(len(buf) // self._sector):
-                self._bench.call(b"E", (block + i) * self._sector, b"")
+                status = self._bench.call(b"E", (block + i) * self._sector, b"")
+                if status:
+                    return -status
             offset = 0
-        self._bench.call(b"P", block * self._sector + offset, buf)
+        return -self._bench.call(b"P", block * self._sector + offset, buf)
 
     def ioctl(self, op, argument):
         if op == 4:
@@ -77,7 +80,7 @@ class Flash:
         if op == 5:
             return self._sector
         if op == 6:
-            self._bench.call(b"E", argument * self._sector, b"")
+            return -self._bench.call(b"E", argument * self._sector, b"")
         return 0
 
     def blank(self):
@@ -119,9 +122,7 @@ class Bench:
 
     def call(self, kind, argument, octets):
         self.send(kind, argument, octets)
-        status = self.exchange()
-        if status:
-            raise OSError(status)
+        return self.exchange()
 
     def hello(self):
         octets = bytearray(self.exchange())

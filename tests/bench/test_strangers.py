@@ -6,7 +6,9 @@ import asyncio
 import base64
 import dataclasses
 import json
+import signal
 import struct
+import subprocess
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
@@ -609,6 +611,27 @@ def test_replayed_frames_are_dropped_and_counted(open_desk: OpenDesk, tmp_path: 
     assert house.version() == "IHDAE06"
 
 
+def test_replay_after_a_power_cut_changes_nothing(open_desk: OpenDesk, tmp_path: Path) -> None:
+    """A board may have forgotten the newest counters then; what it takes again does nothing."""
+    desk = open_desk()
+    frames: list[bytes] = []
+    desk.air.capture(lambda _, psdu: frames.append(psdu))
+    house = _house(desk, tmp_path / "lab")
+    recorded = _data_frames(frames)
+    store = house.desk.run(house.wan.read(StoreRead))
+    for board in desk.boards.values():
+        board.power_off()
+        board.power_on()
+    desk.run(asyncio.sleep(BOOT_S))
+    for frame in recorded:
+        _inject(desk, frame)
+    assert house.version() == "IHDAE05"
+    again = house.desk.run(house.wan.read(StoreRead))
+    assert (again.images, again.free) == (store.images, store.free)
+    assert house.run_11_3() is Outcome.ACTIVATED
+    assert house.version() == "IHDAE06"
+
+
 def test_forged_sources_are_dropped_and_counted(house: House) -> None:
     frames: list[bytes] = []
     house.desk.air.capture(lambda _, psdu: frames.append(psdu))
@@ -812,6 +835,18 @@ def test_open_wan_shows_in_the_commands(
         for lab, is_open in ((("--lab", "open.toml"), True), ((), False)):
             assert ("WAN open: any SMP client may upload" in hanlab(command, *lab)) is is_open
             assert json.loads(hanlab(command, "--json", *lab))["wan_open"] is is_open
+
+
+@pytest.mark.parametrize("options", [(), ("--open-wan",)])
+def test_up_says_whether_it_is_open(tmp_path: Path, options: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", "from hanlab.cli import main; main()", "up", "--json"]
+    with subprocess.Popen(
+        [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["wan_open"] is bool(options)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
 
 
 def test_lab_opened_for_all_by_an_argument(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hanlab.cli import main
 from hanlab.errors import UsageError
 from hanlab.resources import firmware_dir
 from hanlab.sweep.compiled import compiled
-from hanlab.sweep.cut import run_cut
+from hanlab.sweep.cut import run_cut, run_group
 from hanlab.sweep.outcome import State, rows
 from hanlab.sweep.picture import svg
 from hanlab.sweep.plan import Cut, How, Phase, Plan
@@ -95,6 +95,17 @@ def test_same_cut_same_result(plan: Plan, tmp_path: Path, everything: bool) -> N
     first, second = (run_cut(plan, cut, tmp_path / name) for name in ("a", "b"))
     assert first == second
     assert first.clock_us > 0
+
+
+def test_cuts_in_a_group_end_as_alone(plan: Plan, tmp_path: Path) -> None:
+    """After one operation and before the next one: what flash holds is the same, and is run once."""
+    number = plan.operations("PPMID") - 10
+    cuts = (
+        Cut("PPMID", How.AFTER, number, everything=True),
+        Cut("PPMID", How.BEFORE, number + 1, everything=True),
+    )
+    together = run_group(plan, cuts, tmp_path / "group")
+    assert together == [run_cut(plan, cut, tmp_path / "alone") for cut in cuts]
 
 
 def test_cuts_that_are_none(plan: Plan) -> None:

@@ -512,3 +512,22 @@ async def test_after_reply_comes_after_the_reply():
     await settle()
     assert order == [1] and got == [(PPMID, b"\x07")]
     han.stop()
+
+
+async def test_handler_that_fails_does_not_end_the_receiving():
+    han = Han().start()
+    got = []
+
+    def handler(peer, payload, reply):
+        got.append(bytes(payload))
+        if len(got) == 1:
+            raise OSError(5)  # flash failed
+        return 0
+
+    han.ppmid.handle(PROFILE_SE, TEST_CLUSTER, ENDPOINT, handler)
+    await send(han.ch, PPMID, b"one")
+    await send(han.ch, PPMID, b"two")
+    await settle()
+    assert got == [b"one", b"two"]
+    assert dropped(han.ppmid) == {"failed": 1}
+    han.stop()

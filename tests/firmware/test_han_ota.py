@@ -218,7 +218,7 @@ async def test_abort_when_the_offer_is_withdrawn():
 
     ota.ready = ready
     assert await ota.client.download() == (ABORT, WAIT)
-    assert ota.sink.dropped == 1
+    assert ota.sink.dropped == 0, "it may go on with it"
     ota.han.stop()
 
 

@@ -22,6 +22,7 @@ from smets1.wan.server import Server
 _CONFIRM_MS = const(1000)  # a start that comes so far has worked
 _WATCHDOG_MS = const(5000)
 _RESTART_MS = const(20)  # after the answer to 11.3 is on its way
+_OTHERS = bytes(32)  # in place of a digest: what is here belongs to another file
 _SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
 
@@ -106,9 +107,7 @@ class HanDevice:
             elif upload and upload.sha == sha and upload.size == size:
                 return upload.offset, upload.digest(0, upload.offset)
             elif upload:
-                return upload.offset, bytes(
-                    32
-                )  # of another file: the CH will say that it starts again
+                return upload.offset, _OTHERS  # so the CH says why it starts again
         except StoreError:
             pass  # it cannot be read: it is as good as not there
         return 0, hashlib.sha256(b"").digest()

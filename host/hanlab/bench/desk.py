@@ -178,5 +178,5 @@ def limits(board: Board) -> dict[str, int]:
         "boot_ms": board.boot.time_us // 1000,
         "write_octets_s": flash.sector * 1_000_000 // sector_us // 2,
         "hash_octets_s": 100_000,
-        "han_ms": 15_000,
+        "han_ms": 6_000,
     }

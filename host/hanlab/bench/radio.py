@@ -189,7 +189,7 @@ class _Station:
         if when > self._air.kernel.now:
             self._air.kernel.at(when, partial(self.hear, when, psdu))
         else:
-            self._board.deliver(HAN, cobs_encode(psdu) + b"\0")
+            self._board.arrive(HAN, cobs_encode(psdu) + b"\0")
 
     def hear_checked(self, when: int, psdu: bytes) -> None:
         """As `hear`, for what may be damaged: the radio drops it by its FCS."""

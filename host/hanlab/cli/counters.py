@@ -17,21 +17,27 @@ _COLUMNS = {
     "duplicated": "twice",
     "reordered": "reordered",
     "stalled": "held",
-    "retries": "radio retries",
+    "retries": "again",
     "given_up": "given up",
 }
+_ALWAYS = ("sent", "delivered", "lost")
 
 
 def draw(out: Console, counters: Counters) -> None:
     """Frames on each way of each wire, and what the protocols did about it."""
+    lanes = [lane for lane in counters.lanes if lane.counters.sent]
+    shown = [
+        name
+        for name in _COLUMNS
+        if name in _ALWAYS or any(getattr(lane.counters, name) for lane in lanes)
+    ]
     table = Table(box=None, pad_edge=False)
-    table.add_column("frames")
-    for title in _COLUMNS.values():
-        table.add_column(title, justify="right")
-    for lane in counters.lanes:
-        if lane.counters.sent:
-            figures = (f"{getattr(lane.counters, name):,}" for name in _COLUMNS)
-            table.add_row(f"{lane.wire.upper()} {lane.source} → {lane.sink}", *figures)
+    table.add_column("frames", no_wrap=True)
+    for name in shown:
+        table.add_column(_COLUMNS[name], justify="right")
+    for lane in lanes:
+        figures = (f"{getattr(lane.counters, name):,}" for name in shown)
+        table.add_row(f"{lane.wire.upper()} {lane.source} → {lane.sink}", *figures)
     out.print(Padding(table, (1, 0, 0, 2), expand=False))
     client = counters.client
     say(

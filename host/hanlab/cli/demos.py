@@ -41,7 +41,7 @@ _REFUSALS: Final = {str(o) for o in Outcome} - {
 _READ: Final = "11.2"
 _HEAD: Final = "bold cyan"
 _TRIED: Final = 27
-_HAPPENED: Final = 16
+_HAPPENED: Final = max(len(outcome) for outcome in Outcome) + 1
 
 
 def list_demos(*, as_json: bool) -> None:

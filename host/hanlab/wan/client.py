@@ -30,16 +30,16 @@ KNOCK_S: Final = 0.25
 """How often a board that does not answer yet is asked (s)."""
 PATIENCE_S: Final = 60.0
 """How long a board that is asked again and again may say nothing, or make no progress, at the least (s)."""
-TRIES: Final = 8
-"""How often it is asked in that time, at the least."""
-MAX_BACK_OFF_S: Final = 8.0
+TRIES: Final = 20
+"""How often it is asked in that time: as often, or twice as long."""
+MAX_BACK_OFF_S: Final = 4.0
 """Each try waits twice as long as the one before, up to this or the request's own deadline (s)."""
 SLOWEST_OCTETS_S: Final = 1920.0
 """A UART at 19,200 baud."""
 MIN_CHUNK: Final = 256
 """Where octets are damaged, an upload's chunks shrink so far: a short one has a better chance."""
 LOGINS: Final = 5
-"""How often an upload that the board stops for want of a login goes on after another one."""
+"""How often an upload that the board stops for want of a login goes on after another one, with no progress between."""
 
 _OP_BITS: Final = 7
 """Of an SMP header's first octet; a request's operation is even, its answer's the next odd number."""
@@ -164,7 +164,10 @@ class WanClient:
             except NoAnswer:
                 continue
             return Window(params.buf_size, params.buf_count)
-        raise NoAnswer(f"no answer from the board within {PATIENCE_S:.0f} s")
+        raise NoAnswer(
+            f"no answer from the board within {PATIENCE_S:.0f} s",
+            next_step="check the wire, and that the board has power",
+        )
 
     async def _log_in(self) -> None:
         if self._credentials is None:
@@ -203,7 +206,7 @@ class WanClient:
         message = self._make(request, **fields)
         loop = asyncio.get_running_loop()
         deadline = self._deadline(len(message.BYTES), work_s)
-        give_up = loop.time() + PATIENCE_S
+        began = loop.time()
         wait = deadline
         tries = 0
         while True:
@@ -213,9 +216,12 @@ class WanClient:
                 return _parsed(message, await self._answer(waiter, wait))
             except NoAnswer as e:
                 self.counters.timeouts += 1
-                if tries >= TRIES and loop.time() >= give_up:
+                if _is_hopeless(tries, loop.time() - began):
                     self._forget(message)
-                    raise NoAnswer(f"{e.what}, the last of {tries} tries") from None
+                    raise NoAnswer(
+                        f"{e.what}, the last of {tries} tries",
+                        next_step="check the wire and its power, and run it again: it goes on where it stopped",
+                    ) from None
             wait = min(2 * wait, max(deadline, MAX_BACK_OFF_S))
 
     def _deadline(self, octets: int, work_s: float) -> float:
@@ -230,23 +236,26 @@ class WanClient:
         their way as the board has buffers; each answer says which octet the board wants next, so a
         chunk that got lost is seen at once and sent again. Raises as `write`.
         """
+        window = await self.connect()
+        chunks = _Chunks(image, window.size - _FRAME_OVERHEAD)
         best = -1
-        for last in (*[False] * LOGINS, True):
+        logins = LOGINS
+        while True:
             try:
-                async for confirmed in self._upload(image):
+                async for confirmed in self._upload(chunks, window):
                     if confirmed > best:
                         best = confirmed
+                        logins = LOGINS
                         yield confirmed
                 return
             except Refused as e:
-                if last or not e.denied:
+                if not logins or not e.denied:
                     raise
+            logins -= 1
             await self._log_in()  # the one before has run out, or the board has restarted
 
-    async def _upload(self, image: bytes) -> AsyncIterator[int]:
-        window = await self.connect()
-        chunks = _Chunks(image, window.size - _FRAME_OVERHEAD)
-        size = len(image)
+    async def _upload(self, chunks: _Chunks, window: Window) -> AsyncIterator[int]:
+        size = chunks.size
         loop = asyncio.get_running_loop()
         flying: deque[_Flying] = deque()
         made: dict[tuple[int, int], SMPRequest[Any, Any, Any]] = {}  # the chunks not confirmed yet
@@ -267,7 +276,7 @@ class WanClient:
                 sum(chunk.octets for chunk in flying),
                 self._chunk_work(flying[0].end, size, is_open),
             )
-            end, answer = await _first(flying, deadline * 2 ** min(failures, 2))
+            end, answer = await _first(flying, deadline * (2 if failures else 1))
             if answer is None:
                 self.counters.timeouts += 1
                 off = confirmed
@@ -288,7 +297,7 @@ class WanClient:
             if off > best:
                 best, failures, progress = off, 0, loop.time()
                 yield off
-            elif failures >= TRIES and loop.time() - progress > PATIENCE_S:
+            elif _is_hopeless(failures, loop.time() - progress):
                 raise NoAnswer(f"no progress within {loop.time() - progress:.0f} s")
             made = {span: made[span] for span in made if span[0] >= off}
             confirmed = off
@@ -377,6 +386,7 @@ class _Chunks:
 
     def __init__(self, image: bytes, room: int) -> None:
         self._image = image
+        self.size = len(image)
         self._room = room
         self._most = self._step = room - _CHUNK_OVERHEAD
 
@@ -400,6 +410,10 @@ class _Chunks:
 
     def grow(self) -> None:
         self._step = min(self._most, self._step * 2)
+
+
+def _is_hopeless(tries: int, seconds: float) -> bool:
+    return seconds >= PATIENCE_S and (tries >= TRIES or seconds >= 2 * PATIENCE_S)
 
 
 def _answers_to(message: bytes) -> tuple[int, bytes]:
