@@ -1,4 +1,4 @@
-"""Garbage on every wire while an update goes on: it completes, and nothing else has changed.
+"""Garbage on every wire while updates go on: they complete, and nothing else has changed.
 
 HANLAB_SOAK=100000 sends that many hostile frames instead of a few thousand.
 """
@@ -8,19 +8,26 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections import Counter
 
 import pytest
-from hostile import Hostile
+from hostile import KINDS, Hostile
 from labs import OpenLab, make_image
 
+from hanlab.counters import BoardReport
+from hanlab.images import build, made_body
 from hanlab.lab import Device, Lab, Outcome
-from hanlab.wan.messages import CountersRead
 
-FRAMES = int(os.environ.get("HANLAB_SOAK", "3000"))
+FRAMES = int(os.environ.get("HANLAB_SOAK", "10000"))
+IMAGE_OCTETS = 16 * 1024
 LEAST_HEAP = 16_000
 """Octets that stay free on each board, whatever arrives."""
-DROPPED = ("framing", "length", "fcs", "malformed", "unknown", "forged", "replay", "mic")
+DROPPED = ("framing", "length", "fcs", "foreign", "malformed", "forged", "replay", "mic")
 """Reasons for which a board drops a frame of the HAN; the garbage has some for each."""
+
+
+def version_of(number: int) -> str:
+    return f"V{number:06}"
 
 
 def alien_frames(open_lab: OpenLab) -> list[bytes]:
@@ -32,18 +39,26 @@ def alien_frames(open_lab: OpenLab) -> list[bytes]:
     return [psdu for psdu in frames if len(psdu) > 40]
 
 
-async def update(lab: Lab, ppmid: Device, version: str, body: int) -> None:
-    """11.1, 11.3 and 11.2 of one image, and a look into both stores."""
-    image = make_image(body=body, version=version)
+async def reports(lab: Lab) -> dict[str, BoardReport]:
+    return {report.name: report for report in (await lab.counters()).boards}
+
+
+async def update(lab: Lab, ppmid: Device, number: int) -> Counter[str]:
+    """11.1, 11.3 and 11.2 of one image, and a look into both stores; what the PPMID has dropped."""
+    version = version_of(number)
+    body = made_body(IMAGE_OCTETS, seed=number)
+    image = build(body, device_type="PPMID", version=version, for_ch="Secure")
     assert await lab.update_firmware(image, ppmid) is Outcome.DISTRIBUTED
     held = await lab.store()
     assert [(i.sha, i.version) for i in held.images] == [(image.file_hash, version)]
+    dropped = Counter((await reports(lab))[ppmid.name].han)  # a restart sets them to 0
     assert await lab.activate_firmware(image.manufacturer_image_hash, ppmid) is Outcome.ACTIVATED
     assert (await lab.wait_until_back(ppmid)).firmware == version
     store = await lab.store()
     assert (store.images, store.used, store.reserved) == ([], 0, 0)
     running = [i for i in (await lab.store_of(ppmid, verify=True)).images if i.state == "running"]
     assert [(i.sha, i.version, i.ok) for i in running] == [(image.file_hash, version, True)]
+    return dropped
 
 
 @pytest.mark.timeout(120 + FRAMES // 50)
@@ -53,23 +68,41 @@ def test_updates_complete_through_garbage(open_lab: OpenLab) -> None:
     ppmid = lab.device("PPMID")
     lab.run(lab.wait_until_back(ppmid))
     hostile = Hostile(lab, FRAMES, aliens)
+    dropped = {lab.hub.name: Counter[str](), ppmid.name: Counter[str]()}
 
     async def soak() -> int:
         updates = 0
         garbage = asyncio.create_task(hostile.run())
         while not hostile.done:
             updates += 1
-            await update(lab, ppmid, f"V{updates:06}", 16 * 1024)
+            dropped[ppmid.name] += await update(lab, ppmid, updates)
         await garbage
         return updates
 
     updates = lab.run(soak())
-    assert (lab.run(lab.read_firmware_version(ppmid))).firmware == f"V{updates:06}"
     assert hostile.sent.total() == FRAMES
-    assert len(hostile.sent) == 17, "every kind was sent"
+    assert hostile.sent.keys() == set(KINDS)
+    boards = lab.run(reports(lab))
+    dropped[lab.hub.name] += Counter(boards[lab.hub.name].han)
     for device in (lab.hub, ppmid):
-        heap = lab.run(lab.heap(device))
-        assert heap.lowest > LEAST_HEAP
+        counted = dropped[device.name]
+        assert [reason for reason in DROPPED if not counted[reason]] == [], "it shows why"
         log = (lab.folder / f"{device.name}.log").read_text(errors="replace")
         assert not re.search("Traceback|failed|exception", log), log
-    print(f"{hostile.sent.total():,} hostile frames, {updates} updates")
+        heap = lab.run(lab.heap(device))
+        assert heap.lowest > LEAST_HEAP
+        shown = ", ".join(f"{counted[reason]:,} {reason}" for reason in DROPPED)
+        print(f"{device.name}: dropped {shown}; least free heap {heap.lowest:,} B")
+    hub = boards[lab.hub.name]
+    on_air = sum(n for kind, n in hostile.sent.items() if kind.startswith("air"))
+    assert sum(dropped[lab.hub.name][reason] for reason in (*DROPPED, "unknown")) >= on_air
+    lanes = lab.run(lab.counters()).lanes
+    (to_hub,) = [lane for lane in lanes if (lane.source, lane.sink) == (ppmid.name, lab.hub.name)]
+    assert 0 < hub.han["rx"] <= to_hub.counters.delivered, (
+        "it took frames of the PPMID and no others"
+    )
+    assert hub.wan["failures"] == 0
+    assert hub.wan["dropped"] > 0
+    for kind, n in hostile.sent.items():
+        print(f"{n:9,} {kind}")
+    print(f"{FRAMES:9,} hostile frames; {updates} updates completed")

@@ -641,10 +641,10 @@ def test_an_image_that_confirms_stays():
     refused(IN_USE, store.evict, store.images()[0])
     assert store.report()["free"] == LIMIT  # neither counts in the budget
     store.confirm()
-    for store in (store, again()):
-        assert [i.info for i in store.images()] == [{"v": 2}] and not store.trial
-        assert store.boot() is None
-        check(store)
+    for after in (store, again()):
+        assert [i.info for i in after.images()] == [{"v": 2}] and not after.trial
+        assert after.boot() is None
+        check(after)
 
 
 def test_an_image_that_never_confirms_is_given_up():
