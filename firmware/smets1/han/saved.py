@@ -1,16 +1,19 @@
 # Small records that must outlive a reset: a CRC-32 and the octets, replaced as a whole (written aside, then renamed).
 import binascii
+import errno
 import os
 import struct
 
 
 def load(path):
-    """The record at `path`; None if there is none. ValueError if its CRC is wrong."""
+    """The record at `path`; None if there is none. ValueError if its CRC is wrong, OSError if flash cannot be read."""
     try:
         with open(path, "rb") as f:
             raw = f.read()
-    except OSError:
-        return None
+    except OSError as e:
+        if e.errno == errno.ENOENT:
+            return None
+        raise
     if len(raw) < 4 or struct.unpack("<I", raw)[0] != binascii.crc32(raw[4:]):
         raise ValueError("%s is damaged" % path)
     return raw[4:]

@@ -51,9 +51,8 @@ FORGET = const(0xA2)
 def request_der(hash, value, tag=ACTIVATE):
     """value: 0 to 2 ** 63 - 1, the originator counter or the file's size."""
     number = b""
-    while (
-        value or not number or number[0] & 0x80
-    ):  # a first octet from 0x80 on would be a negative number
+    # a first octet from 0x80 on would be a negative number
+    while value or not number or number[0] & 0x80:
         number = bytes((value & 0xFF,)) + number
         value >>= 8
     head = bytes((tag, 4 + _HASH + len(number), 0x04, _HASH))

@@ -127,6 +127,9 @@ class Jobs:
             self._fail(job, TIMEOUT)
         except StoreError as e:
             self._fail(job, ABORT, str(e))
+        except Exception as e:  # a job that never ends would keep this HAN busy for ever
+            print("job failed:", type(e).__name__, e)
+            self._fail(job, ABORT, "%s in the CH" % type(e).__name__)
         if job.state == "running":
             job.state = "done"
         self._heap.sample()
@@ -252,6 +255,10 @@ class Jobs:
             return tunnel.NO_IMAGE_HELD
         for image in held:
             if binascii.unhexlify(image.info["hash"]) == hash:
+                is_ = await self.ota.read(device.address, (CURRENT_FILE_VERSION,))
+                if is_.get(CURRENT_FILE_VERSION) == image.info["file_version"]:
+                    # asked again: it runs that already, and will say so by the hash
+                    return tunnel.ACTIVATED
                 await self._distribute(job, image)
                 if job.state == "failed":
                     job.state = "running"  # 11.3 has an answer for this

@@ -49,6 +49,7 @@ _NO_ROOM: Final = {30: Outcome.TOO_LARGE, 31: Outcome.OVERFLOW}
 _BAD_HASH: Final = 24
 _BAD_HEADER: Final = 22
 _BAD_METADATA: Final = 5
+_FLASH_FAILED: Final = 12
 _BUSY: Final = 10
 _DAMAGED: Final = 0x80
 """ZCL MALFORMED_COMMAND as a job's status: flash does not hold what was stored."""
@@ -318,6 +319,12 @@ class S1sp:
                 Outcome.BUSY,
                 "an update is in progress on this HAN (rule 35)",
                 next_step="wait for it",
+            )
+        if error.group == IMAGE_GROUP and error.rc == _FLASH_FAILED:
+            return ServiceRequestFailed(
+                Outcome.CORRUPT,
+                "the CH's flash did not take the image",
+                next_step="push again; if it stays so, the board's flash is worn out",
             )
         return ServiceRequestFailed(
             Outcome.DEVICE_REFUSED,
