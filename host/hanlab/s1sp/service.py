@@ -322,7 +322,7 @@ class S1sp:
             )
         if error.group == IMAGE_GROUP and error.rc == _FLASH_FAILED:
             return ServiceRequestFailed(
-                Outcome.CORRUPT,
+                Outcome.DEVICE_REFUSED,
                 "the CH's flash did not take the image",
                 next_step="push again; if it stays so, the board's flash is worn out",
             )
