@@ -11,7 +11,7 @@ VM32 := .vm/.tried
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench vm wheel clean
+.PHONY: help setup demo test lint bench soak fuzz vm wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,18 @@ lint: $(DEV) ## ruff check, ruff format --check, mypy
 
 bench: $(RUNTIME) $(VM32) ## speed and memory, as a table
 	@$(BIN)/python -m hanlab.bench_report $(ARGS)
+
+soak: $(DEV) $(VM32) ## 100,000 hostile frames on both wires during updates
+	@HANLAB_SOAK=100000 $(BIN)/pytest -s --timeout 1800 tests/bench/test_soak.py $(ARGS)
+
+FUZZ_SECONDS := 60
+fuzz: $(DEV) ## coverage-guided fuzzing of the host's parsers, a minute each: make fuzz FUZZ_SECONDS=600
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@for corpus in tests/fuzz/corpus/*; do \
+	    found=$$(mktemp -d); \
+	    $(BIN)/python tests/fuzz/run.py $${corpus##*/} -max_total_time=$(FUZZ_SECONDS) \
+	        -artifact_prefix="$$found/" "$$found" "$$corpus" || exit 1; \
+	done
 
 vm: ## try again to get the 32-bit MicroPython VM into .vm
 	@rm -f $(VM32)

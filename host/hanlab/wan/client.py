@@ -426,7 +426,7 @@ def _parsed(request: SMPRequest[TRep, Any, Any], answer: bytes) -> TRep:
     _raise_error(answer)
     try:
         return cast("TRep", request._Response.loads(answer))
-    except (SMPException, ValueError, TypeError) as e:
+    except (SMPException, cbor2.CBORError, ValueError, TypeError) as e:
         why = " ".join(str(e).split())
         raise WanError(
             f"the board's answer to {type(request).__name__} makes no sense: {why}"
@@ -447,13 +447,35 @@ def _code(value: object) -> int:
 
 
 def _body(answer: bytes) -> dict[str, Any]:
+    octets = answer[Header.SIZE :]
+    if _has_tags(octets):
+        raise WanError("the board's answer is no CBOR of SMP: it has tags")
     try:
-        body = cbor2.loads(answer[Header.SIZE :])
+        body = cbor2.loads(octets)
     except (cbor2.CBORDecodeError, ValueError) as e:
         raise WanError(f"the board's answer is no CBOR: {e}") from None
     if not isinstance(body, dict):
         raise WanError(f"the board's answer is no CBOR map but {type(body).__name__}")
     return body
+
+
+def _has_tags(octets: bytes) -> bool:
+    """Whether CBOR has tags: SMP has none, and cbor2 makes of them e-mails, or lists that hold themselves."""
+    at = 0
+    while at < len(octets):
+        major, info = octets[at] >> 5, octets[at] & 31
+        at += 1
+        if major == 6:
+            return True
+        if 24 <= info <= 27:
+            size = 1 << (info - 24)
+            info = int.from_bytes(octets[at : at + size])
+            at += size
+        elif info == 31:
+            info = 0  # in pieces: each follows with a head of its own
+        if major in (2, 3):
+            at += info
+    return False
 
 
 def _offset(answer: bytes, size: int) -> int:

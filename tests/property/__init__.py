@@ -1,0 +1,1 @@
+"""Property tests: every codec, both ways, host against firmware, and any octets at all."""
