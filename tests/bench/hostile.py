@@ -67,6 +67,7 @@ class Hostile:
         self._random = random.Random(seed)
         self._heard: deque[bytes] = deque(maxlen=_KEPT)
         self._requests: deque[bytes] = deque(maxlen=_KEPT)
+        self._write: dict[str, Callable[[bytes], None]] = {}  # to each board's WAN wire
         self._sequence = 0  # of the client's newest request
         self._mine: deque[bytes] = deque(maxlen=_KEPT)  # sent to the air, so not overheard
         self._desk.air.capture(self._hear)
@@ -97,7 +98,7 @@ class Hostile:
 
     def _listen(self, device: Device) -> None:
         port = self._desk.ports[device.name]
-        write = port.write
+        write = self._write[device.name] = port.write
 
         def heard(octets: bytes) -> None:
             framing = FRAMINGS["cobs"]()
@@ -201,7 +202,7 @@ class Hostile:
 
     def _on_wan(self, octets: bytes) -> bool:
         device = self._random.choice(self._devices)
-        self._desk.ports[device.name].write(octets)
+        self._write[device.name](octets)
         return True
 
     def _wan_random(self) -> bool:

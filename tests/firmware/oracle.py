@@ -22,7 +22,7 @@ from smets1 import octets, ota_file
 from smets1.han import frames, tunnel, zcl
 from smets1.han.ccm import Ccm
 from smets1.han.network import Network, NetworkConfig
-from smets1.wan import cbor
+from smets1.wan import auth, cbor
 from smets1.wan.framing import FrameReader, FrameWriter
 from smets1.wan.server import Server
 
@@ -128,6 +128,14 @@ def write_frame(message, framing):
     return link.written
 
 
+def hmac(key, parts):
+    return auth.hmac_sha256(key, *parts)
+
+
+def same(a, b):
+    return auth.same(a, b)
+
+
 # -- images
 
 
@@ -229,12 +237,20 @@ def han_receive(node, seen, profile, cluster, endpoint, pieces):
     return got, [(k, v) for k, v in network.stats.items() if v]
 
 
-def request_der(hash, number):
-    return tunnel.request_der(hash, number)
+def request_der(hash, number, tag):
+    return tunnel.request_der(hash, number, tag)
 
 
-def parse_request(der):
-    return tunnel.parse_request(der)
+def parse_request(der, tag):
+    return tunnel.parse_request(der, tag)
+
+
+def file_answer_der(offset, digest):
+    return tunnel.file_answer_der(offset, digest)
+
+
+def parse_file_answer(der):
+    return tunnel.parse_file_answer(der)
 
 
 def answer_der(code, version):

@@ -24,6 +24,7 @@ NONCE = st.binary(min_size=13, max_size=13)
 COUNTER = st.integers(0, 0xFFFFFFFE)
 U16 = st.integers(0, 0xFFFF)
 OCTET = st.integers(0, 0xFF)
+U32 = st.integers(0, 0xFFFFFFFF)
 
 
 # -- CCM*
@@ -182,7 +183,7 @@ def test_any_octets(
     assert got == [[sender.short, payload]]
 
 
-# -- 11.3 through the tunnel: the DER of GBCS use case CS06
+# -- through the tunnel: the DER of GBCS use case CS06, and hanlab's own in the same notation
 
 
 def der(tag: int, content: bytes) -> bytes:
@@ -194,30 +195,57 @@ def der_number(number: int) -> bytes:
 
 
 HASH = st.binary(min_size=32, max_size=32)
+TAGS = (0x30, 0xA1, 0xA2)
+"""Activate; this file comes; forget what you have of it."""
 
 
-@given(HASH, st.integers(0, (1 << 63) - 1) | st.integers(0, 63).map(lambda n: (1 << n) - 1))
-def test_activation_request(firmware: Firmware, hash_: bytes, counter: int) -> None:
-    coded = firmware.ask("request_der", hash_, counter)
-    assert coded == der(0x30, der(0x04, hash_) + der_number(counter))
-    assert firmware.ask("parse_request", coded) == [hash_, counter]
+@given(
+    st.sampled_from(TAGS),
+    HASH,
+    st.integers(0, (1 << 63) - 1) | st.integers(0, 63).map(lambda n: (1 << n) - 1),
+)
+def test_request_through_the_tunnel(
+    firmware: Firmware, tag: int, hash_: bytes, number: int
+) -> None:
+    coded = firmware.ask("request_der", hash_, number, tag)
+    assert coded == der(tag, der(0x04, hash_) + der_number(number))
+    for other in TAGS:
+        expected = [hash_, number] if other == tag else None
+        assert firmware.ask("parse_request", coded, other) == expected
 
 
-@given(OCTET, st.integers(0, 0xFFFFFFFF))
-def test_activation_answer(firmware: Firmware, code: int, version: int) -> None:
-    coded = firmware.ask("answer_der", code, version)
-    assert coded == der(0x30, der(0x02, bytes([code])) + der(0x04, version.to_bytes(4)))
-    assert firmware.ask("parse_answer", coded) == [code, version]
+@given(OCTET, U32, HASH)
+def test_answers_through_the_tunnel(
+    firmware: Firmware, code: int, number: int, hash_: bytes
+) -> None:
+    coded = firmware.ask("answer_der", code, number)
+    assert coded == der(0x30, der(0x02, bytes([code])) + der(0x04, number.to_bytes(4)))
+    assert firmware.ask("parse_answer", coded) == [code, number]
+    assert firmware.ask("parse_file_answer", coded) is None
+    coded = firmware.ask("file_answer_der", number, hash_)
+    assert coded == der(0xA1, der(0x02, number.to_bytes(4)) + der(0x04, hash_))
+    assert firmware.ask("parse_file_answer", coded) == [number, hash_]
+    assert firmware.ask("parse_answer", coded) is None
 
 
 LIKE_DER = st.builds(
-    lambda hash_, number, at, octets: (
-        (whole := der(0x30, der(0x04, hash_) + der(0x02, number)))[: at % len(whole)]
-        + octets
-        + whole[at % len(whole) + len(octets) :]
+    lambda whole, at, octets: (
+        whole[: at % len(whole)] + octets + whole[at % len(whole) + len(octets) :]
     ),
-    HASH,
-    st.binary(max_size=10),
+    st.builds(
+        lambda tag, hash_, number: der(tag, der(0x04, hash_) + der(0x02, number)),
+        st.sampled_from(TAGS),
+        HASH,
+        st.binary(max_size=10),
+    )
+    | st.builds(
+        lambda n, hash_: der(0xA1, der(0x02, n) + der(0x04, hash_)), st.binary(max_size=5), HASH
+    )
+    | st.builds(
+        lambda code, n: der(0x30, der(0x02, code) + der(0x04, n)),
+        st.binary(max_size=2),
+        st.binary(max_size=5),
+    ),
     st.integers(0, 60),
     st.binary(max_size=2),
 )
@@ -226,21 +254,23 @@ LIKE_DER = st.builds(
 @given(st.binary(max_size=50) | LIKE_DER)
 def test_any_octets_for_der(firmware: Firmware, octets: bytes) -> None:
     """Only the one form there is of a request and of an answer is taken."""
-    request = firmware.ask("parse_request", octets)
-    if request is not None:
-        assert firmware.ask("request_der", *request) == octets
-    answer = firmware.ask("parse_answer", octets)
-    if answer is not None:
-        assert firmware.ask("answer_der", *answer) == octets
+    for tag in TAGS:
+        request = firmware.ask("parse_request", octets, tag)
+        if request is not None:
+            assert firmware.ask("request_der", *request, tag) == octets
+    for answer in ("answer", "file_answer"):
+        values = firmware.ask(f"parse_{answer}", octets)
+        if values is not None:
+            assert firmware.ask(f"{answer}_der", *values) == octets
 
 
 # -- ZCL attributes
 
-U8, U16_T, U32, ENUM8, STRING, EUI64 = 0x20, 0x21, 0x23, 0x30, 0x42, 0xF0
-SIZES = {U8: 1, U16_T: 2, U32: 4, ENUM8: 1, EUI64: 8}
+U8_T, U16_T, U32_T, ENUM8_T, STRING_T, EUI64_T = 0x20, 0x21, 0x23, 0x30, 0x42, 0xF0
+SIZES = {U8_T: 1, U16_T: 2, U32_T: 4, ENUM8_T: 1, EUI64_T: 8}
 ATTRIBUTE = st.sampled_from(list(SIZES)).flatmap(
     lambda kind: st.tuples(st.just(kind), st.integers(0, (1 << 8 * SIZES[kind]) - 1))
-) | st.tuples(st.just(STRING), st.text("abcXYZ 09", max_size=32))
+) | st.tuples(st.just(STRING_T), st.text("abcXYZ 09", max_size=32))
 
 
 @given(st.dictionaries(U16, ATTRIBUTE, max_size=4), st.lists(U16, max_size=3), OCTET)
@@ -259,7 +289,7 @@ def test_read_attributes(
             kind, value = attributes[id_]
             octets = (
                 bytes([len(value)]) + value.encode()
-                if kind == STRING
+                if kind == STRING_T
                 else value.to_bytes(SIZES[kind], "little")
             )
             record = struct.pack("<HBB", id_, 0, kind) + octets

@@ -1,7 +1,8 @@
-"""CRC-16 and COBS: five implementations agree (firmware, bench, smpclient, crcmod, the package cobs)."""
+"""CRC-16, COBS and HMAC: the firmware's, the bench's and others' implementations agree."""
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 from cobs import cobs  # type: ignore[import-untyped]
@@ -68,3 +69,19 @@ def test_all_take_the_same_octets_for_cobs(firmware: Firmware, coded: bytes) -> 
         assert radio.cobs_decode(coded) == decoded
     else:
         radio.cobs_decode(coded)  # no frame of a radio; anything but an exception is right
+
+
+@given(st.binary(max_size=100), st.lists(st.binary(max_size=100), max_size=4))
+def test_hmac(firmware: Firmware, key: bytes, parts: list[bytes]) -> None:
+    mac = firmware.ask("hmac", key, parts)
+    assert mac == hmac.digest(key, b"".join(parts), "sha256")
+    assert firmware.ask("same", mac, mac)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.integers(0, 400))
+def test_compare(firmware: Firmware, one: bytes, other: bytes, bit: int) -> None:
+    assert firmware.ask("same", one, other) == (one == other)
+    flipped = bytearray(one or b"x")
+    flipped[bit // 8 % len(flipped)] ^= 1 << bit % 8
+    assert not firmware.ask("same", one, bytes(flipped))
+    assert firmware.ask("same", one, one)
