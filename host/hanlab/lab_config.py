@@ -35,6 +35,7 @@ from typing import Any, Final, TypeVar
 
 from hanlab.boards.data import SIZE_BEHAVIOURS, Board, DeviceModel, load_board, load_model
 from hanlab.errors import UsageError
+from hanlab.eui import Eui
 from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
 from hanlab.toml import parse_toml
 
@@ -45,27 +46,7 @@ MIN_BAUD: Final = 19_200
 FLASH_SLACK: Final = 16
 """Sectors of a board's filesystem that hold no image: littlefs's own, journals, settings."""
 
-_EUI: Final = re.compile(r"[0-9A-Fa-f]{2}(-[0-9A-Fa-f]{2}){7}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
-
-
-@dataclass(frozen=True)
-class Eui:
-    """An EUI-64, written as DUIS does: `00-DB-12-34-56-78-90-A2`."""
-
-    octets: bytes
-
-    @classmethod
-    def parse(cls, text: str) -> Eui:
-        if not _EUI.fullmatch(text):
-            raise UsageError(
-                f"{text!r} is no EUI-64",
-                next_step="eight pairs of hex digits joined by -, e.g. 00-DB-12-34-56-78-90-A4",
-            )
-        return cls(bytes.fromhex(text.replace("-", "")))
-
-    def __str__(self) -> str:
-        return self.octets.hex("-").upper()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from labs import OpenLab, make_image
 
+from hanlab.eui import Eui
 from hanlab.lab import Outcome, Progress
-from hanlab.lab_config import Eui
 from hanlab.s1sp.outcome import ServiceRequestFailed
 from hanlab.s1sp.service import Target
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hanlab.boards import data
 from hanlab.boards.data import Board, DeviceModel, board_names, load_board, load_model, model_names
 from hanlab.errors import UsageError
+from hanlab.eui import Eui
 from hanlab.impairments import WIRES, Impairments
-from hanlab.lab_config import DEFAULT, Eui, LabConfig, make_lab, read_lab
+from hanlab.lab_config import DEFAULT, LabConfig, make_lab, read_lab
 from hanlab.resources import boards_dir
 
 TEXT = st.text(max_size=12)

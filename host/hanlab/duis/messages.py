@@ -1,0 +1,285 @@
+"""What Service Users and the DSP say to each other, as dataclasses; `xml.py` reads and writes them.
+
+Shapes, orders and limits are those of the DUIS schema 5.4 and, inside a SMETS1 response, of the MMC
+schema 5.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from hanlab.eui import Eui
+
+MAX_IMAGE: Final = 10_240_000
+"""Octets of a FirmwareImage in 11.1."""
+MAX_DEVICES: Final = 50_000
+"""EUI-64s in an 11.1's DeviceIDList."""
+MAX_COUNTER: Final = 2**64 - 1
+CANCELLED: Final = "3000-12-31T00:00:00.00Z"
+"""The ExecutionDateTime that cancels a future-dated request."""
+
+
+@dataclass(frozen=True)
+class RequestId:
+    """`originator:target:counter`; a response's has originator and target swapped."""
+
+    originator: Eui
+    target: Eui
+    counter: int
+
+    def swapped(self) -> RequestId:
+        return RequestId(self.target, self.originator, self.counter)
+
+    def __str__(self) -> str:
+        return f"{self.originator}:{self.target}:{self.counter}"
+
+
+# -- requests
+
+
+@dataclass(frozen=True)
+class UpdateFirmware:
+    """11.1 (and 11.4, as UpdatePPMIDFirmware): `image` is the OTA file."""
+
+    image: bytes
+    version: str
+    devices: tuple[Eui, ...]
+
+
+@dataclass(frozen=True)
+class ReadFirmwareVersion:
+    """11.2, at once or (by the DSP) at a date."""
+
+    execution: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ActivateFirmware:
+    """11.3: `hash` is the Manufacturer Image hash, 32 octets."""
+
+    hash: bytes
+    execution: datetime | None = None
+
+
+@dataclass(frozen=True)
+class TopUpDevice:
+    """2.2."""
+
+    utrn: str
+
+
+@dataclass(frozen=True)
+class UpdateSecurityCredentials:
+    """6.23 (CoS). What is in it is checked for its shape only: no credentials are simulated."""
+
+
+@dataclass(frozen=True)
+class ReadInventory:
+    """8.2, of one device's HAN."""
+
+    device: Eui
+
+
+@dataclass(frozen=True)
+class DevicePreNotification:
+    """12.2."""
+
+    device: Eui
+    manufacturer: str
+    model: str
+    device_type: str
+    smets_chts_version: str | None = None
+    firmware_version: str | None = None
+    esme_variant: str | None = None
+    gpf: Eui | None = None
+
+
+@dataclass(frozen=True)
+class OtherBody:
+    """A Service Request that hanlab knows by its name only: the element's."""
+
+    element: str
+
+
+Body = (
+    UpdateFirmware
+    | ReadFirmwareVersion
+    | ActivateFirmware
+    | TopUpDevice
+    | UpdateSecurityCredentials
+    | ReadInventory
+    | DevicePreNotification
+    | OtherBody
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A Service Request. `service` is the ServiceReference, e.g. "11.1"."""
+
+    id: RequestId
+    command_variant: int
+    service: str
+    service_variant: str
+    body: Body
+
+
+# -- responses
+
+
+@dataclass(frozen=True)
+class UpdateFirmwareWarning:
+    """DSPUpdateFirmwareWarning of an 11.1 response: which devices are left out, and why."""
+
+    invalid: tuple[Eui, ...] = ()
+    not_commissioned: tuple[Eui, ...] = ()
+    not_applicable: tuple[Eui, ...] = ()
+    other_in_progress: tuple[Eui, ...] = ()
+
+
+@dataclass(frozen=True)
+class FirmwareVersionRead:
+    """ReadFirmwareVersionRsp of a SMETS1 device."""
+
+    version: str | None
+    success: bool = True
+
+
+@dataclass(frozen=True)
+class FirmwareActivated:
+    """ActivateFirmwareRsp of a SMETS1 device.
+
+    `code` is the ActivateImageResponseCode (0 success, 1 noImageHeld, 2 hashMismatch,
+    3 activationFailure) with its name `status`; code and version may be missing (rule 95).
+    """
+
+    success: bool
+    code: int | None = None
+    status: str | None = None
+    version: str | None = None
+    debug: str = ""
+    """DebugInfo/SMETS1Debug: at most 250 characters."""
+
+
+@dataclass(frozen=True)
+class InventoryDevice:
+    """A device of a Read Inventory response."""
+
+    device: Eui
+    device_type: str
+    status: str | None
+    manufacturer: str
+    model: str
+    smets_chts_version: str | None = None
+    firmware_version: str | None = None
+    firmware_status: str | None = None
+    cpl_status: str | None = None
+    commissioned: datetime | None = None
+    import_mpxn: str | None = None
+    s1sp: str | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What 8.2 answers: 1 to 17 devices of one HAN."""
+
+    devices: tuple[InventoryDevice, ...]
+
+
+# -- DCC Alerts
+
+
+@dataclass(frozen=True)
+class DeviceStatusChanged:
+    """DeviceStatusChangeEvent: `change` is DeviceSuspended (N28) or DeviceRestored (N29)."""
+
+    device: Eui
+    change: str
+
+
+@dataclass(frozen=True)
+class FirmwareVersionMismatch:
+    """N52: the GSME version that the GPF returned is not the SMI's (rule 105)."""
+
+    device: Eui
+    device_type: str
+    smi_version: str
+    device_version: str
+
+
+@dataclass(frozen=True)
+class FirmwareDistributionFailure:
+    """An 11.1 that did not reach these devices."""
+
+    request: RequestId
+    devices: tuple[Eui, ...]
+
+
+@dataclass(frozen=True)
+class FirmwareDelivered:
+    """CSPFirmwareDeliveryStatus: an image went into the CH, or did not."""
+
+    request: RequestId
+    hub: Eui
+    device: Eui
+    version: str
+    when: datetime
+    success: bool
+
+
+@dataclass(frozen=True)
+class ChFirmwareNotification:
+    """SMETS1CHFirmwareNotification: `status` is UpdateRequested or ActivationSuccessful."""
+
+    device: Eui
+    version: str
+    status: str
+
+
+@dataclass(frozen=True)
+class S1spAlert:
+    """S1SPAlertDSP: `code` is free text in the schema, and no public document lists its values."""
+
+    request: RequestId | None
+    device: Eui | None
+    code: str
+    text: str
+    when: datetime
+
+
+@dataclass(frozen=True)
+class DccAlert:
+    """A DCC Alert with its code, e.g. N29."""
+
+    code: str
+    body: (
+        DeviceStatusChanged
+        | FirmwareVersionMismatch
+        | FirmwareDistributionFailure
+        | FirmwareDelivered
+        | ChFirmwareNotification
+        | S1spAlert
+    )
+
+
+ResponseBody = (
+    UpdateFirmwareWarning | FirmwareVersionRead | FirmwareActivated | Inventory | DccAlert
+)
+
+
+@dataclass(frozen=True)
+class Response:
+    """A Service Response, an acknowledgement (no body) or, without a request, a DCC Alert.
+
+    `from_device`: it carries a ResponseID, as what a device answered does.
+    """
+
+    code: str
+    when: datetime
+    request: RequestId | None = None
+    service: str = ""
+    service_variant: str = ""
+    body: ResponseBody | None = None
+    from_device: bool = False
