@@ -40,6 +40,8 @@ class Outcome(StrEnum):
     """The device does not answer on the HAN."""
     NOT_AUTHORISED = "not-authorised"
     """The CH refused 11.3: not both MACs, or an old counter (dual control, rule 121)."""
+    THIRD_PARTY = "third-party"
+    """A third-party PPMID on a Secure installation (rules 22 to 27)."""
     BUSY = "busy"
     """An update is in progress on this HAN (rule 35)."""
 

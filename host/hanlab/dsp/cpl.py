@@ -1,0 +1,258 @@
+"""The CPL, the Central Products List: which firmware version of which Device Model may be used.
+
+Withdrawing an entry suspends exactly the devices that it covers: those of its Device Model,
+generation and version (rule 78).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from hanlab.dsp.database import Database
+from hanlab.dsp.files import read_rows
+from hanlab.dsp.smi import GENERATIONS, SMETS1, SUSPENDABLE, SmiDevice, Status
+from hanlab.errors import UsageError
+
+VERSION_LIMIT: Final = 8
+"""Characters of a DUIS FirmwareVersion (rule 145)."""
+_LISTED: Final = (*SUSPENDABLE, "CHF")
+"""Device Types on the CPL; not an IHD (rule 102)."""
+_NEVER_SUSPENDED: Final = (Status.SUSPENDED, Status.DECOMMISSIONED, Status.WITHDRAWN)
+
+
+class CplStatus(StrEnum):
+    """DUIS CPLStatus."""
+
+    ACTIVE = "Active"
+    CANCELLED = "Cancelled"
+    EXPIRED = "Expired"
+    WITHDRAWN = "Withdrawn"
+
+
+@dataclass(frozen=True)
+class CplEntry:
+    """A product: Device Model with generation and firmware version (rule 19).
+
+    `version` is DUIS's (1 to 8 characters), `manufacturer_version` the manufacturer's own. `hash` is
+    the Manufacturer Image hash (32 octets); None for a version that devices came with.
+    """
+
+    device_type: str
+    manufacturer: str
+    model: str
+    version: str
+    hash: bytes | None = None
+    hardware: str = ""
+    generation: str = SMETS1
+    manufacturer_version: str = ""
+    status: CplStatus = CplStatus.ACTIVE
+    expires: date | None = None
+
+    def __str__(self) -> str:
+        return f"{self.manufacturer} {self.model} {self.version} ({self.generation})"
+
+    @property
+    def product(self) -> tuple[str, str, str, str]:
+        """The Device Model without generation and version."""
+        return self.device_type, self.manufacturer, self.model, self.hardware
+
+
+_COLUMNS: Final = tuple(f.name for f in fields(CplEntry))
+
+
+class Cpl:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = database.sql
+
+    def add(self, *entries: CplEntry) -> None:
+        """Add entries, all or none.
+
+        Raises:
+            UsageError: one is wrong or there already, or its version is listed for the other
+                generation of the same Device Model (rule 16).
+        """
+        with self._database.transaction():
+            for entry in entries:
+                self._check(entry)
+                self._sql.execute(
+                    f"INSERT INTO cpl ({', '.join(_COLUMNS)})"
+                    f" VALUES ({', '.join('?' * len(_COLUMNS))})",
+                    [_column(getattr(entry, name)) for name in _COLUMNS],
+                )
+
+    def _check(self, entry: CplEntry) -> None:
+        check_entry(entry)
+        for other in self.of_product(entry):
+            if other.version != entry.version:
+                continue
+            if other.generation != entry.generation:
+                raise UsageError(
+                    f"{entry.manufacturer} {entry.model} {entry.version} is on the CPL as "
+                    f"{other.generation} already, and a version says of which generation it is",
+                    next_step="a bilingual model needs two entries with different versions (rule 16)",
+                )
+            raise UsageError(
+                f"{entry} is on the CPL already, {other.status}",
+                next_step="hanlab cpl shows what is there; give the firmware another version",
+            )
+
+    def everything(self) -> list[CplEntry]:
+        return self._select("ORDER BY manufacturer, model, generation, version")
+
+    def of_product(self, product: CplEntry | SmiDevice) -> list[CplEntry]:
+        """All entries of that Device Model, of both generations and every version (rule 15)."""
+        return self._select(
+            "WHERE device_type = ? AND manufacturer = ? AND model = ? AND hardware = ?",
+            product.device_type,
+            product.manufacturer,
+            product.model,
+            product.hardware,
+        )
+
+    def of_version(self, version: str) -> list[CplEntry]:
+        return self._select("WHERE version = ?", version)
+
+    def entry_of(self, device: SmiDevice) -> CplEntry | None:
+        """The entry for what a device runs, as far as the SMI knows."""
+        return self.entry(device, device.version)
+
+    def entry(self, device: SmiDevice, version: str | None) -> CplEntry | None:
+        """The entry for that device's model and generation with that version (rule 15)."""
+        return next(
+            (
+                e
+                for e in self.of_product(device)
+                if e.version == version and e.generation == device.generation
+            ),
+            None,
+        )
+
+    def end(self, entry: CplEntry, status: CplStatus) -> int:
+        """Take an entry off the list; how many devices became Suspended with it (rule 78)."""
+        with self._database.transaction():
+            self._sql.execute(
+                "UPDATE cpl SET status = ? WHERE device_type = ? AND manufacturer = ? AND model = ?"
+                " AND hardware = ? AND generation = ? AND version = ?",
+                (status, *entry.product, entry.generation, entry.version),
+            )
+            where, values = covered(entry)
+            return self._sql.execute(
+                f"UPDATE devices SET status_before = status, status = ? WHERE {where}",
+                (Status.SUSPENDED, *values),
+            ).rowcount
+
+    def due(self, now: datetime) -> list[CplEntry]:
+        """Active entries whose last day has passed."""
+        return self._select(
+            "WHERE status = ? AND expires < ?", CplStatus.ACTIVE, now.date().isoformat()
+        )
+
+    def _select(self, where: str, *values: object) -> list[CplEntry]:
+        rows = self._sql.execute(f"SELECT {', '.join(_COLUMNS)} FROM cpl {where}", values)
+        return [_entry(row) for row in rows]
+
+
+def covered(entry: CplEntry) -> tuple[str, tuple[object, ...]]:
+    """An SQL condition with its values: the devices that the end of `entry` suspends."""
+    types = ", ".join("?" * len(SUSPENDABLE))
+    never = ", ".join("?" * len(_NEVER_SUSPENDED))
+    return (
+        "model = ? AND version = ? AND device_type = ? AND manufacturer = ? AND hardware = ?"
+        f" AND generation = ? AND device_type IN ({types}) AND status NOT IN ({never})",
+        (
+            entry.model,
+            entry.version,
+            entry.device_type,
+            entry.manufacturer,
+            entry.hardware,
+            entry.generation,
+            *SUSPENDABLE,
+            *_NEVER_SUSPENDED,
+        ),
+    )
+
+
+def check_entry(entry: CplEntry) -> None:
+    """Raises UsageError for what the CPL cannot list."""
+    if entry.device_type not in _LISTED:
+        raise UsageError(
+            f"a {entry.device_type or 'device without a type'} is not on the CPL",
+            next_step=f"one of {', '.join(_LISTED)} (rules 101, 102)",
+        )
+    if entry.generation not in GENERATIONS:
+        raise UsageError(
+            f"{entry.generation!r} is no generation", next_step=f"one of {', '.join(GENERATIONS)}"
+        )
+    if not 1 <= len(entry.version) <= VERSION_LIMIT:
+        raise UsageError(
+            f"version {entry.version!r} has {len(entry.version)} characters; DUIS takes 1 to "
+            f"{VERSION_LIMIT}",
+            next_step="put the manufacturer's own string into manufacturer_version (rule 145)",
+        )
+    if not entry.model or not entry.manufacturer:
+        raise UsageError("an entry needs a manufacturer and a model", next_step="name both")
+    if entry.hash is not None and len(entry.hash) != 32:
+        raise UsageError(
+            f"the hash of {entry} has {len(entry.hash)} octets; a SHA-256 has 32",
+            next_step="hanlab image inspect FILE shows it as 11.3 hash",
+        )
+
+
+def read_cpl(path: Path) -> list[CplEntry]:
+    """The entries of a TOML file (`[[entry]]`) or a CSV file (a header line, then a line each).
+
+    Their keys are CplEntry's; `hash` is in hex, `expires` a day. What contradicts itself (rule 16) is
+    found when the entries are added.
+
+    Raises:
+        UsageError: the file cannot be read; says where.
+    """
+    return read_rows(path, "entry", _read_entry)
+
+
+def _read_entry(row: Mapping[str, str]) -> CplEntry:
+    unknown = [name for name in row if name not in _COLUMNS]
+    missing = [n for n in ("device_type", "manufacturer", "model", "version") if not row.get(n)]
+    if unknown or missing:
+        wrong = f"{unknown[0]!r} is unknown" if unknown else f"{missing[0]} is missing"
+        raise UsageError(wrong, next_step=f"there are {', '.join(_COLUMNS)}")
+    values: dict[str, Any] = {}
+    for name, text in row.items():
+        try:
+            values[name] = _READERS.get(name, str)(text)
+        except ValueError:
+            raise UsageError(
+                f"{name} = {text!r} is wrong", next_step=_WANTED.get(name, "a text")
+            ) from None
+    entry = CplEntry(**values)
+    check_entry(entry)
+    return entry
+
+
+_READERS: Final[Mapping[str, Any]] = {
+    "hash": bytes.fromhex,
+    "expires": date.fromisoformat,
+    "status": CplStatus,
+}
+_WANTED: Final = {
+    "hash": "64 hex digits",
+    "expires": "a day such as 2026-12-31",
+    "status": f"one of {', '.join(CplStatus)}",
+}
+
+
+def _column(value: object) -> object:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _entry(row: Sequence[Any]) -> CplEntry:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["status"] = CplStatus(values["status"])
+    values["expires"] = values["expires"] and date.fromisoformat(values["expires"])
+    return CplEntry(**values)

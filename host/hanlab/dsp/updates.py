@@ -1,0 +1,160 @@
+"""11.1 Update Firmware at the DSP: which devices of the list may have this image.
+
+What the 11.1 codes mean is in no public document; their use here is recalled and marked so below.
+There is no check of the image's size: DUIS has none for SMETS1 but its own ceiling (rule 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from hanlab.dsp.authorisation import ACCEPTED, Decision, answers_for
+from hanlab.dsp.cpl import Cpl, CplStatus
+from hanlab.dsp.service_requests import FIRMWARE_TARGETS, SERVICE_REQUESTS
+from hanlab.dsp.settings import User
+from hanlab.dsp.smi import SMETS1, SMETS2, SmiDevice, Status
+from hanlab.duis.messages import UpdateFirmware, UpdateFirmwareWarning
+from hanlab.eui import Eui
+from hanlab.images import ImageError, OtaImage
+
+NOT_ON_CPL: Final = "E110101"
+HASH_DIFFERS: Final = "E110102"
+NO_IMAGE: Final = "E110103"
+NO_DEVICE_LEFT: Final = "E110105"
+SOME_LEFT_OUT: Final = "W110101"
+RECALLED: Final = {
+    NOT_ON_CPL: "the firmware version is not on the CPL, or not active",
+    HASH_DIFFERS: "the image's hash is not the CPL entry's",
+    NO_IMAGE: "the image has no OTA header, or a wrong one",
+    NO_DEVICE_LEFT: "no device of the list can have it",
+    SOME_LEFT_OUT: "some devices are left out, see DSPUpdateFirmwareWarning",
+}
+"""Meanings that are recalled: the codes exist in the schema, their text is not public."""
+
+_UPDATABLE: Final = (Status.COMMISSIONED, Status.SUSPENDED)
+"""11.1 is accepted for a Suspended device, though it is not critical (rule 81)."""
+
+
+@dataclass
+class Sorted:
+    """An 11.1's device list, sorted: who gets the image, and who is left out for what."""
+
+    accepted: list[SmiDevice] = field(default_factory=list)
+    invalid: list[Eui] = field(default_factory=list)
+    not_commissioned: list[Eui] = field(default_factory=list)
+    not_applicable: list[Eui] = field(default_factory=list)
+    other_in_progress: list[Eui] = field(default_factory=list)
+
+    @property
+    def warning(self) -> UpdateFirmwareWarning | None:
+        lists = (
+            tuple(self.invalid),
+            tuple(self.not_commissioned),
+            tuple(self.not_applicable),
+            tuple(self.other_in_progress),
+        )
+        return UpdateFirmwareWarning(*lists) if any(lists) else None
+
+
+def check_image(body: UpdateFirmware, cpl: Cpl) -> Decision | OtaImage:
+    """The image, if the CPL has its version with its hash; else the refusal of the whole request."""
+    try:
+        image = OtaImage.from_bytes(body.image)
+    except ImageError as e:
+        return Decision(NO_IMAGE, None, e.what)
+    active = [e for e in cpl.of_version(body.version) if e.status is CplStatus.ACTIVE]
+    if not active:
+        return Decision(NOT_ON_CPL, 19, f"version {body.version} is not active on the CPL")
+    if all(e.hash != image.manufacturer_image_hash for e in active):
+        return Decision(
+            HASH_DIFFERS,
+            29,
+            f"the image has hash {image.manufacturer_image_hash.hex()[:16]}…, the CPL's entry for "
+            f"{body.version} has another one",
+        )
+    return image
+
+
+def sort_devices(
+    body: UpdateFirmware,
+    user: User,
+    devices: dict[Eui, SmiDevice],
+    cpl: Cpl,
+    hash_: bytes,
+    *,
+    service: str,
+    secmp0007: bool,
+) -> Sorted:
+    """Each device once, in the order of the request. `devices` are those that the SMI has."""
+    fits = {
+        (*entry.product, entry.generation)
+        for entry in cpl.of_version(body.version)
+        if entry.status is CplStatus.ACTIVE and entry.hash == hash_
+    }
+    result = Sorted()
+    for eui in dict.fromkeys(body.devices):
+        device = devices.get(eui)
+        if (
+            device is None
+            or not answers_for(user, device, SERVICE_REQUESTS[service])
+            or not _takes(device, service, secmp0007=secmp0007)
+        ):
+            result.invalid.append(eui)
+        elif device.status not in _UPDATABLE:
+            result.not_commissioned.append(eui)
+        elif (
+            device.device_type,
+            device.manufacturer,
+            device.model,
+            device.hardware,
+            device.generation,
+        ) not in fits:
+            result.not_applicable.append(eui)
+        else:
+            result.accepted.append(device)
+    return result
+
+
+def _takes(device: SmiDevice, service: str, *, secmp0007: bool) -> bool:
+    """Whether 11.1 or 11.4 is the Service Request for such a device at all."""
+    if device.device_type not in FIRMWARE_TARGETS:
+        return False  # an IHD cannot be upgraded (rule 118), a GPF is part of its CH
+    if service == "11.4":
+        return device.device_type == "PPMID" and device.generation == SMETS2 and secmp0007
+    if device.device_type == "HCALCS":
+        return secmp0007  # rules 108, 113
+    return device.device_type != "PPMID" or device.generation == SMETS1
+
+
+def all_left_out(result: Sorted) -> Decision:
+    """The refusal of a list of which nobody is left."""
+    number = sum(
+        map(
+            len,
+            (
+                result.invalid,
+                result.not_commissioned,
+                result.not_applicable,
+                result.other_in_progress,
+            ),
+        )
+    )
+    rule = 35 if len(result.other_in_progress) == number else None
+    return Decision(
+        NO_DEVICE_LEFT,
+        rule,
+        f"none of {number:,} devices can have it: {len(result.invalid):,} invalid, "
+        f"{len(result.not_commissioned):,} not commissioned, {len(result.not_applicable):,} of "
+        f"another model, {len(result.other_in_progress):,} on a HAN with an update in progress",
+    )
+
+
+def accepted(result: Sorted) -> Decision:
+    left_out = result.warning
+    suspended = any(d.status is Status.SUSPENDED for d in result.accepted)
+    return Decision(
+        ACCEPTED,
+        36 if result.other_in_progress else 81 if suspended else None,
+        f"{len(result.accepted):,} devices" + (", the others are left out" if left_out else ""),
+    )

@@ -1,0 +1,122 @@
+"""The S1SP's side of the seam to the DSP: installations, each a CH with its HAN.
+
+An update in progress on a HAN keeps others off it (rules 35 to 37, S1SR 18.63); the Secure S1SP knows
+nothing of third-party PPMIDs, so that an update of one fails (rules 22 to 27, Annex D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hanlab.boards.data import DeviceModel
+from hanlab.duis.messages import FirmwareActivated, FirmwareVersionRead
+from hanlab.eui import Eui
+from hanlab.images import OtaImage
+from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
+from hanlab.s1sp.service import Report, S1sp, Target
+
+_CODES: Final = {outcome: code for code, outcome in ACTIVATE_OUTCOME.items()}
+DEBUG_LIMIT: Final = 250
+"""Characters of SMETS1Debug's Error."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A CH with what is on its HAN. `s1sp` reaches it; `devices` has the CHF itself, too."""
+
+    hub: Target
+    s1sp: S1sp
+    devices: Mapping[Eui, Target]
+
+
+class Installations:
+    """Everything that this S1SP serves."""
+
+    def __init__(self, installations: Iterable[Installation]) -> None:
+        self._by_hub = {Eui(i.hub.eui): i for i in installations}
+        self._busy: set[Eui] = set()
+
+    def hub_of(self, device: Eui) -> Eui | None:
+        """The CHF of the installation that a device belongs to."""
+        return next((hub for hub, i in self._by_hub.items() if device in i.devices), None)
+
+    def in_progress(self, device: Eui) -> bool:
+        """Whether an update is in progress on that device's HAN (rule 35)."""
+        return self.hub_of(device) in self._busy
+
+    def begin(self, devices: Iterable[Eui]) -> None:
+        """An update begins on the HANs of these devices, and keeps others off until `end`."""
+        self._busy.update(hub for d in devices if (hub := self.hub_of(d)))
+
+    def end(self, devices: Iterable[Eui]) -> None:
+        """It has ended, well or not: the next one is welcome (rule 37)."""
+        self._busy.difference_update([self.hub_of(d) for d in devices])
+
+    async def update_firmware(self, image: OtaImage, device: Eui, report: Report) -> Outcome:
+        """11.1 for one device.
+
+        Raises:
+            ServiceRequestFailed: it did not come so far.
+        """
+        installation, target = self._find(device)
+        refuse_third_party(target, installation.hub)
+        return await installation.s1sp.update_firmware(image, target, report)
+
+    async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead:
+        """11.2 of one device; a GPF answers for its GSME from what it last heard (rule 103)."""
+        installation, target = self._find(device)
+        read = await installation.s1sp.wait_until_back(target)
+        return FirmwareVersionRead(read.firmware)
+
+    async def activate_firmware(
+        self, hash_: bytes, device: Eui, report: Report
+    ) -> FirmwareActivated:
+        """11.3 of one device: what it answers, `success` or not.
+
+        Raises:
+            ServiceRequestFailed: there is no answer.
+        """
+        installation, target = self._find(device)
+        refuse_third_party(target, installation.hub)
+        rules = installation.hub.model.update
+        try:
+            await installation.s1sp.activate_firmware(hash_, target, report)
+        except ServiceRequestFailed as e:
+            if e.outcome not in _CODES:
+                raise
+            code = _CODES[e.outcome]
+            return FirmwareActivated(False, code, code.duis, debug=e.what[:DEBUG_LIMIT])
+        back = await installation.s1sp.wait_until_back(target)
+        # rule 95: whether the answer says the version is the Device Model's affair
+        version = back.firmware if rules and rules.version_in_response else None
+        code = ActivateCode.SUCCESS
+        return FirmwareActivated(True, code, code.duis, version)
+
+    def _find(self, device: Eui) -> tuple[Installation, Target]:
+        for installation in self._by_hub.values():
+            if device in installation.devices:
+                return installation, installation.devices[device]
+        raise ServiceRequestFailed(
+            Outcome.NO_DEVICE,
+            f"no CH of this lab has {device} on its HAN",
+            next_step="it is in the inventory only; put a board for it into lab.toml",
+        )
+
+
+def is_third_party(device: DeviceModel, hub: DeviceModel) -> bool:
+    """Whether a PPMID belongs to another population than its CH (rules 22 to 27, 139)."""
+    return device.device_type == "PPMID" and device.population != hub.population
+
+
+def refuse_third_party(target: Target, hub: Target) -> None:
+    """Raises ServiceRequestFailed for a third-party PPMID where the S1SP has none (rule 25)."""
+    rules = hub.model.update
+    if rules and not rules.third_party_ppmid and is_third_party(target.model, hub.model):
+        raise ServiceRequestFailed(
+            Outcome.THIRD_PARTY,
+            f"the {hub.model.population} S1SP holds no details of {target.name}, a third-party PPMID "
+            f"({target.model.manufacturer} {target.model.model}), and cannot update it (rules 22, 25)",
+            next_step="only a PPMID of the CH's own population can be updated here (rule 27)",
+        )
