@@ -20,7 +20,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -32,11 +32,18 @@ from hanlab.bench.board import OFF_US, EmulatedBoard
 from hanlab.bench.desk import Desk
 from hanlab.boards.data import DeviceModel
 from hanlab.counters import BoardReport, Counters, LaneReport
+from hanlab.dsp.deliveries import Delivery
+from hanlab.dsp.service import Dsp
+from hanlab.dsp.settings import User
+from hanlab.duis.messages import Body, Request, Response
 from hanlab.errors import UsageError
+from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
+from hanlab.office import Office, open_office, service_request
 from hanlab.s1sp.authority import Authority, OriginatorCounter
 from hanlab.s1sp.dco import Dco
+from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress, Report, S1sp, Target
 from hanlab.wan.auth import Credentials
@@ -68,6 +75,29 @@ class Heap:
     total: int
     free: int
     lowest: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a Service Request: the acknowledgement at once, the result (if any) later.
+
+    `deliveries`: everything that was sent to users because of it, DCC Alerts among them.
+    """
+
+    request: Request
+    acknowledgement: Response
+    result: Response | None
+    deliveries: list[Delivery]
+
+    @property
+    def code(self) -> str:
+        """The response code that says how it ended."""
+        return (self.result or self.acknowledgement).code
+
+    @property
+    def alerts(self) -> list[str]:
+        """The codes of the DCC Alerts, in their order."""
+        return [d.code for d in self.deliveries if d.request is None]
 
 
 class Device:
@@ -145,6 +175,8 @@ class Lab:
         if self._lock < 0:
             return
         try:
+            if "office" in self.__dict__:
+                self.office.close()
             self._desk.close()
         finally:
             os.close(self._lock)
@@ -201,7 +233,43 @@ class Lab:
         wanted = self.config.node(name).name
         return next(d for d in (self.hub, *self.devices) if d.name == wanted)
 
-    # -- Service Requests
+    # -- Service Requests through the DSP
+
+    @cached_property
+    def office(self) -> Office:
+        """The lab's DSP with what it remembers in `dsp.sqlite`; the lab's boards are enrolled."""
+        return open_office(self.config, self.folder, self.installations, lambda: self.clock_us)
+
+    @property
+    def dsp(self) -> Dsp:
+        return self.office.dsp
+
+    @cached_property
+    def installations(self) -> Installations:
+        """What the DSP's S1SP serves: this lab's CH with its HAN."""
+        devices = {device.eui: device.target for device in (self.hub, *self.devices)}
+        return Installations([Installation(self.hub.target, self.s1sp, devices)])
+
+    async def send(
+        self,
+        body: Body,
+        to: Eui | None = None,
+        *,
+        user: User | None = None,
+        report: Report = _no_report,
+    ) -> Answer:
+        """Send a Service Request to the DSP as a Service User does, and wait for what comes of it.
+
+        `to` is the device that it is for, None for one to the DSP itself; `user` sends it, by
+        default the one who is responsible for the device.
+        """
+        request = service_request(self.dsp, body, to, user)
+        before = self.dsp.deliveries.newest()
+        acknowledgement = self.dsp.receive(request)
+        result = await self.dsp.carry_out(request.id, report)
+        return Answer(request, acknowledgement, result, self.dsp.deliveries.after(before))
+
+    # -- Service Requests straight to the S1SP
 
     async def update_firmware(
         self, image: OtaImage, device: Device, report: Report = _no_report

@@ -7,6 +7,8 @@ wan_open = true                 # optional: any SMP client may upload and reset;
 [wan]                           # optional: what goes wrong on the boards' UARTs, [han]: on the air;
 loss = 0.2                      # hanlab/impairments.py says what there is
 
+october_2021 = false            # optional: without S1SR's rules on CH size, metadata and third-party PPMIDs
+
 [comms_hub]
 board = "esp32-devkitc"         # boards/*.toml
 model = "skyline-i510"          # boards/models/*.toml
@@ -14,6 +16,9 @@ eui = "00-DB-12-34-56-78-90-A2"
 store = 131072                  # optional: another store than the Device Model's (octets)
 size_behaviour = "overflow"     # optional: refuse, overflow, truncate or silent
 s1sr_clauses = ["18.63(d)"]     # optional: other S1SR clauses than the Device Model's (rule 6)
+
+[dsp]                           # optional, and [[user]]: hanlab/dsp/settings.py says what there is
+mp105 = false
 
 [[device]]
 name = "PPMID"
@@ -34,6 +39,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hanlab.boards.data import SIZE_BEHAVIOURS, Board, DeviceModel, load_board, load_model
+from hanlab.dsp.settings import DEFAULT_SETTINGS, DspSettings, read_settings
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
@@ -74,6 +80,7 @@ class LabConfig:
     """Of each board's UART."""
     han: Impairments = PERFECT
     """Of the air."""
+    dsp: DspSettings = DEFAULT_SETTINGS
 
     def impaired(self, text: str) -> LabConfig:
         """The same lab with what `--impair` says of its wires on top.
@@ -149,19 +156,25 @@ def read_lab(path: Path | None) -> LabConfig:
 
 def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
     """Check `data` (the contents of a lab.toml) and look its boards and models up."""
-    _only(data, "the file", {"seed", "wan_open", "comms_hub", "device", *WIRES})
+    _only(
+        data,
+        "the file",
+        {"seed", "october_2021", "wan_open", "comms_hub", "device", "dsp", "user", *WIRES},
+    )
     hub = _table(data, "comms_hub")
     devices = data.get("device", [])
     if not isinstance(devices, list) or not all(isinstance(d, Mapping) for d in devices):
         raise UsageError("device has to be an array of tables", next_step="write [[device]]")
+    october_2021 = _flag(data, "october_2021", default=True)
     config = LabConfig(
         name=name,
         seed=_number(data, "the file", "seed", 1),
-        hub=_node({"name": "hub", **hub}, "CHF", "comms_hub"),
+        hub=_with_rules(_node({"name": "hub", **hub}, "CHF", "comms_hub"), october_2021),
         devices=tuple(_node(d, None, f"device {i + 1}") for i, d in enumerate(devices)),
         wan_open=_flag(data, "wan_open"),
         wan=read_impairments(data.get("wan", {}), "wan"),
         han=read_impairments(data.get("han", {}), "han"),
+        dsp=read_settings(data.get("dsp", {}), data.get("user", [])),
     )
     nodes = (config.hub, *config.devices)
     for what, values in (
@@ -174,6 +187,16 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
                 f"two boards have the {what} {min(twice)}", next_step="give each its own"
             )
     return config
+
+
+def _with_rules(hub: NodeConfig, october_2021: bool) -> NodeConfig:
+    """The CH with or without the rules on PPMIDs and CHs that S1SR got together (rule 20)."""
+    if october_2021 or hub.model.update is None:
+        return hub
+    update = dataclasses.replace(hub.model.update, needs_metadata=False, third_party_ppmid=True)
+    return dataclasses.replace(
+        hub, model=dataclasses.replace(hub.model, s1sr_clauses=(), update=update)
+    )
 
 
 def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeConfig:
@@ -281,8 +304,8 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return table
 
 
-def _flag(data: Mapping[str, Any], key: str) -> bool:
-    value = data.get(key, False)
+def _flag(data: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
+    value = data.get(key, default)
     if not isinstance(value, bool):
         raise UsageError(f"{key} has to be true or false, not {value!r}", next_step=f"{key} = true")
     return value

@@ -55,7 +55,7 @@ class AcceptedRequests:
     def done(self, request: RequestId) -> None:
         self._sql.execute("UPDATE requests SET state = 'done' WHERE id = ?", (str(request),))
         self._sql.execute(
-            "DELETE FROM images WHERE sha NOT IN (SELECT unhex(json_extract(body, '$.image'))"
+            "DELETE FROM images WHERE lower(hex(sha)) NOT IN (SELECT json_extract(body, '$.image')"
             " FROM requests WHERE state = 'accepted' AND service IN ('11.1', '11.4'))"
         )
 

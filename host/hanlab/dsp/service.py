@@ -27,9 +27,9 @@ from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries, Write
 from hanlab.dsp.recovery import Effect, effect_of_activation, effect_of_reading
-from hanlab.dsp.service_requests import WebService
+from hanlab.dsp.service_requests import SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
-from hanlab.dsp.smi import Smi, SmiDevice, Status
+from hanlab.dsp.smi import SMETS1, SMETS2, SUSPENDABLE, Smi, SmiDevice, Status
 from hanlab.duis.messages import (
     ActivateFirmware,
     ChFirmwareNotification,
@@ -63,6 +63,7 @@ MANUFACTURER: Final = "manufacturer"
 """The party that lists its products on the CPL (rule 18)."""
 MOST_ON_HAN: Final = 17
 """Devices in a Read Inventory response."""
+SMETS1_VERSIONS: Final = ("SMETS V1.0", "SMETS V1.1", "SMETS V1.2")
 _NO_RESPONSE: Final = "E21"
 _NO_CONTACT: Final = "E20"
 
@@ -255,34 +256,34 @@ class Dsp:
 
     def _pre_notify(self, body: DevicePreNotification, user: User) -> None:
         """12.2: the device is in the inventory from now on, Pending (rule 24)."""
+        generation = _generation(body)
+        listed = [
+            e
+            for e in self.cpl.of_version(body.firmware_version or "")
+            if (e.device_type, e.manufacturer, e.model, e.generation, e.status)
+            == (body.device_type, body.manufacturer, body.model, generation, CplStatus.ACTIVE)
+        ]
+        if body.device_type in SUSPENDABLE and not listed:
+            raise UsageError(
+                f"{body.manufacturer} {body.model} {body.firmware_version or 'without a version'} is "
+                f"not on the CPL as a {generation} {body.device_type}",
+                next_step="a bilingual model needs an entry for each generation (rule 15): hanlab cpl",
+            )
         self.smi.add(
             SmiDevice(
                 eui=body.device,
                 device_type=body.device_type,
                 manufacturer=body.manufacturer,
                 model=body.model,
+                hardware=listed[0].hardware if listed else "",
                 version=body.firmware_version,
-                generation=self._generation(body),
+                generation=generation,
                 status=Status.PENDING,
                 hub=self._s1sp.hub_of(body.device),
-                gsme=None,
-                supplier=user.eui if user.roles & {"IS", "GS"} else None,
+                supplier=user.eui if user.roles & SUPPLIERS else None,
                 smets_chts_version=body.smets_chts_version,
             )
         )
-
-    def _generation(self, body: DevicePreNotification) -> str:
-        """Of a bilingual model the version tells (rules 15, 16); else it is as its SMETS version says."""
-        listed = {
-            e.generation
-            for e in self.cpl.of_version(body.firmware_version or "")
-            if (e.device_type, e.manufacturer, e.model)
-            == (body.device_type, body.manufacturer, body.model)
-        }
-        if len(listed) == 1:
-            return listed.pop()
-        text = (body.smets_chts_version or "").upper()
-        return "SMETS2+" if text.startswith(("SMETS V", "CHTS V")) else "SMETS1"
 
     def _not_simulated(self, request: Request) -> None:
         """2.2 and 6.23: authorised as they would be, but no board has a prepayment meter or credentials."""
@@ -552,6 +553,11 @@ class Dsp:
             "SELECT last FROM counters WHERE originator = ?", (originator.octets,)
         ).fetchone()
         return int.from_bytes(row[0], "big") if row else 0
+
+
+def _generation(body: DevicePreNotification) -> str:
+    """SMETS1 up to "SMETS V1.2", and where 12.2 does not say; which numbers are whose is recalled."""
+    return SMETS1 if body.smets_chts_version in (None, *SMETS1_VERSIONS) else SMETS2
 
 
 def _accepted(request: Request, execution: datetime | None) -> Accepted:

@@ -77,6 +77,9 @@ class DspSettings:
         return next((u.eui for u in self.users if role in u.roles), None)
 
 
+DEFAULT_SETTINGS: Final = DspSettings()
+
+
 def read_settings(dsp: object, users: object) -> DspSettings:
     """The settings from lab.toml's table [dsp] and its array [[user]]; each may be missing ({}, []).
 

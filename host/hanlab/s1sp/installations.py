@@ -37,6 +37,8 @@ class Installations:
     def __init__(self, installations: Iterable[Installation]) -> None:
         self._by_hub = {Eui(i.hub.eui): i for i in installations}
         self._busy: set[Eui] = set()
+        self.ends: dict[Eui, Outcome | ServiceRequestFailed] = {}
+        """How the last 11.1 or 11.3 of each device ended, with the numbers and the next step."""
 
     def hub_of(self, device: Eui) -> Eui | None:
         """The CHF of the installation that a device belongs to."""
@@ -60,9 +62,15 @@ class Installations:
         Raises:
             ServiceRequestFailed: it did not come so far.
         """
-        installation, target = self._find(device)
-        refuse_third_party(target, installation.hub)
-        return await installation.s1sp.update_firmware(image, target, report)
+        try:
+            installation, target = self._find(device)
+            refuse_third_party(target, installation.hub)
+            outcome = await installation.s1sp.update_firmware(image, target, report)
+        except ServiceRequestFailed as e:
+            self.ends[device] = e
+            raise
+        self.ends[device] = outcome
+        return outcome
 
     async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead:
         """11.2 of one device; a GPF answers for its GSME from what it last heard (rule 103)."""
@@ -78,16 +86,18 @@ class Installations:
         Raises:
             ServiceRequestFailed: there is no answer.
         """
-        installation, target = self._find(device)
-        refuse_third_party(target, installation.hub)
-        rules = installation.hub.model.update
         try:
+            installation, target = self._find(device)
+            refuse_third_party(target, installation.hub)
             await installation.s1sp.activate_firmware(hash_, target, report)
         except ServiceRequestFailed as e:
+            self.ends[device] = e
             if e.outcome not in _CODES:
                 raise
             code = _CODES[e.outcome]
             return FirmwareActivated(False, code, code.duis, debug=e.what[:DEBUG_LIMIT])
+        self.ends[device] = Outcome.ACTIVATED
+        rules = installation.hub.model.update
         back = await installation.s1sp.wait_until_back(target)
         # rule 95: whether the answer says the version is the Device Model's affair
         version = back.firmware if rules and rules.version_in_response else None

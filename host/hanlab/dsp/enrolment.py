@@ -1,0 +1,71 @@
+"""The devices of a lab in the SMI, and what they came with on the CPL, as if they had been migrated.
+
+A third-party PPMID on a Secure installation is not migrated: the Secure S1SP does not know it (rules
+22, 23). It comes into the inventory with a 12.2 (rule 24).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hanlab.boards.data import DeviceModel
+from hanlab.dsp.cpl import CplEntry
+from hanlab.dsp.service import Dsp
+from hanlab.dsp.settings import DspSettings
+from hanlab.dsp.smi import SmiDevice
+from hanlab.eui import Eui
+from hanlab.lab_config import LabConfig, NodeConfig
+from hanlab.s1sp.installations import is_third_party
+
+GAS = frozenset({"GSME", "GPF"})
+
+
+def enrol(dsp: Dsp, config: LabConfig) -> None:
+    """Add those of the lab's devices that the SMI does not have, and their versions to the CPL."""
+    for device in records(config):
+        if dsp.smi.find(device.eui) is None:
+            dsp.smi.add(device)
+    for node in (config.hub, *config.devices):
+        entry = product(node.model)
+        if all(e.version != entry.version for e in dsp.cpl.of_product(entry)):
+            dsp.load([entry])
+
+
+def records(config: LabConfig) -> Iterator[SmiDevice]:
+    """The SMI's records of a lab's devices, as they come from the box."""
+    yield _record(config.hub, config.dsp, None)
+    for node in config.devices:
+        rules = config.hub.model.update
+        knows_all = rules is None or rules.third_party_ppmid
+        if knows_all or not is_third_party(node.model, config.hub.model):
+            yield _record(node, config.dsp, config.hub.eui)
+
+
+def _record(node: NodeConfig, settings: DspSettings, hub: Eui | None) -> SmiDevice:
+    model = node.model
+    gas = model.device_type in GAS
+    return SmiDevice(
+        eui=node.eui,
+        device_type=model.device_type,
+        manufacturer=model.manufacturer,
+        model=model.model,
+        hardware=model.hardware_version,
+        version=model.duis_version,
+        hub=hub,
+        supplier=settings.with_role("GS" if gas else "IS"),
+        network_operator=settings.with_role("GT" if gas else "ED"),
+        smso=model.smso,
+    )
+
+
+def product(model: DeviceModel, version: str | None = None, hash_: bytes | None = None) -> CplEntry:
+    """The CPL entry for a Device Model with its factory version, or with another one."""
+    return CplEntry(
+        device_type=model.device_type,
+        manufacturer=model.manufacturer,
+        model=model.model,
+        hardware=model.hardware_version,
+        version=version or model.duis_version,
+        manufacturer_version=version or model.firmware_version,
+        hash=hash_,
+    )

@@ -1,0 +1,143 @@
+"""The office of a lab: its DSP with the database, with the boards beside it or without them.
+
+`hanlab inventory`, `cpl` and `alerts` need no board; a `Lab` opens its office with its boards' S1SP.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from hanlab.dsp.database import Database
+from hanlab.dsp.enrolment import enrol
+from hanlab.dsp.service import Dsp
+from hanlab.dsp.settings import DSP, User
+from hanlab.duis.messages import (
+    ActivateFirmware,
+    Body,
+    DevicePreNotification,
+    ReadFirmwareVersion,
+    ReadInventory,
+    Request,
+    RequestId,
+    TopUpDevice,
+    UpdateFirmware,
+    UpdateSecurityCredentials,
+)
+from hanlab.errors import UsageError
+from hanlab.eui import Eui
+from hanlab.lab_config import LabConfig
+from hanlab.s1sp.installations import Installations
+
+DATABASE: Final = "dsp.sqlite"
+
+_SERVICES: Final = {
+    UpdateFirmware: "11.1",
+    ReadFirmwareVersion: "11.2",
+    ActivateFirmware: "11.3",
+    TopUpDevice: "2.2",
+    UpdateSecurityCredentials: "6.23",
+    ReadInventory: "8.2",
+    DevicePreNotification: "12.2",
+}
+_TO_DSP: Final = frozenset({"8.2", "11.1", "12.2"})
+
+
+@dataclass
+class Office:
+    """A DSP and its database; close it, so that the lab's civil time goes on from here."""
+
+    dsp: Dsp
+    database: Database
+    remember: Callable[[], None]
+
+    def close(self) -> None:
+        self.remember()
+        self.database.close()
+
+
+def open_office(
+    config: LabConfig,
+    folder: Path,
+    installations: Installations | None = None,
+    clock_us: Callable[[], int] = lambda: 0,
+) -> Office:
+    """The DSP of the lab whose state is in `folder`, its devices enrolled.
+
+    `clock_us` is the lab's clock (µs since it was opened): civil time goes on with it from where the
+    last command of this lab left it.
+    """
+    from hanlab.duis.writing import write_response
+
+    folder.mkdir(parents=True, exist_ok=True)
+    database = Database(folder / DATABASE)
+    began = config.dsp.start
+    dsp = Dsp(
+        database,
+        config.dsp,
+        installations or Installations([]),
+        clock=lambda: began + timedelta(microseconds=clock_us()),
+        write=write_response,
+        chance=random.Random(f"{config.seed} lost responses"),
+    )
+    began = max(began, dsp.smi.last_time() or began)
+    enrol(dsp, config)
+    dsp.expire()
+    now = lambda: began + timedelta(microseconds=clock_us())  # noqa: E731
+    return Office(dsp, database, lambda: dsp.smi.remember_time(now()))
+
+
+def service_request(
+    dsp: Dsp, body: Body, to: Eui | None = None, user: User | None = None
+) -> Request:
+    """A Service Request as a SMETS1 Service User sends it, with the next counter of that user.
+
+    Raises:
+        UsageError: nobody is named who could send it.
+    """
+    service = _SERVICES[type(body)]
+    about = to or _about(body)
+    sender = user or _responsible(dsp, about)
+    target = DSP if service in _TO_DSP or to is None else to
+    variant = 8 if service in _TO_DSP else 1
+    id_ = RequestId(sender.eui, target, dsp.next_counter(sender.eui))
+    return Request(id_, variant, service, service, body)
+
+
+def _about(body: Body) -> Eui | None:
+    match body:
+        case UpdateFirmware(devices=devices) if devices:
+            return devices[0]
+        case ReadInventory(device) | DevicePreNotification(device=device):
+            return device
+        case _:
+            return None
+
+
+def _responsible(dsp: Dsp, about: Eui | None) -> User:
+    """Who is responsible for that device; a supplier, if the SMI does not say."""
+    device = about and dsp.smi.find(about)
+    eui = (device and device.supplier) or dsp.settings.with_role("IS")
+    user = eui and dsp.settings.user(eui)
+    if not user:
+        raise UsageError(
+            "no Service User of this lab is a supplier", next_step='[[user]] with roles = ["IS"]'
+        )
+    return user
+
+
+def named_user(dsp: Dsp, name: str) -> User:
+    """The Service User with that name or EUI-64.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for user in dsp.settings.users:
+        if name.lower() == user.name.lower() or name.upper() == str(user.eui):
+            return user
+    known = ", ".join(u.name for u in dsp.settings.users)
+    raise UsageError(f"this lab has no Service User {name!r}", next_step=f"it has {known}")

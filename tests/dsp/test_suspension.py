@@ -1,0 +1,333 @@
+"""Suspension by the CPL and the ways back: rules 78 to 111."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import date, timedelta
+
+import pytest
+from desk import (
+    ACTIVATE,
+    BOTH_SWITCHES_OFF,
+    ESME,
+    GPF,
+    GSME,
+    HUB,
+    NETWORK,
+    NEW,
+    OLD,
+    OTHER_PPMID,
+    PPMID,
+    READ,
+    SUPPLIER,
+    Office,
+    device,
+    entry,
+    furnished,
+    image_for,
+    update,
+)
+
+from hanlab.dsp.settings import DspSettings
+from hanlab.dsp.smi import SMETS2, Status
+from hanlab.duis.messages import (
+    FirmwareActivated,
+    FirmwareVersionRead,
+    Response,
+    TopUpDevice,
+    UpdateSecurityCredentials,
+)
+from hanlab.eui import Eui
+
+TOP_UP = TopUpDevice("73946144332040217315")
+
+
+@pytest.fixture
+def office() -> Office:
+    """With MP105 and SECMP0007."""
+    return furnished()
+
+
+@pytest.fixture
+def before_mp105() -> Office:
+    """Without MP105, with SECMP0007."""
+    return furnished(DspSettings(mp105=None))
+
+
+def suspend(office: Office, eui: Eui = ESME) -> None:
+    """Withdraw what that device runs from the CPL."""
+    found = office.dsp.smi.find(eui)
+    assert found
+    office.dsp.withdraw(entry(found, str(found.version)))
+    assert office.status(eui) is Status.SUSPENDED
+
+
+@pytest.mark.rule(78, 101)
+@pytest.mark.parametrize("device_type", ["ESME", "GSME", "PPMID", "HCALCS"])
+def test_removal_suspends_exactly_what_the_entry_covers(device_type: str) -> None:
+    office = Office()
+    one, other, newer = (Eui(bytes([n]) * 8) for n in (1, 2, 3))
+    gone = device(one, device_type)
+    office.enrol(gone, device(other, device_type, model="another"))
+    office.enrol(device(newer, device_type, NEW))
+    assert office.dsp.withdraw(entry(gone, OLD)) == 1
+    statuses = [office.status(e) for e in (one, other, newer)]
+    assert statuses == [Status.SUSPENDED, Status.COMMISSIONED, Status.COMMISSIONED]
+    assert office.told("N28") == [SUPPLIER, NETWORK]
+    assert office.rule() == 78
+
+
+@pytest.mark.rule(102)
+def test_an_ihd_is_not_on_the_cpl_and_never_suspended() -> None:
+    office = Office()
+    ihd = device(PPMID, "IHD")
+    office.enrol(ihd, device(OTHER_PPMID, "PPMID", model=ihd.model))
+    assert office.dsp.withdraw(entry(device(OTHER_PPMID, "PPMID", model=ihd.model), OLD)) == 1
+    assert office.status(PPMID) is Status.COMMISSIONED
+
+
+@pytest.mark.rule(78)
+def test_an_entry_that_expires_suspends_as_well(office: Office) -> None:
+    found = office.dsp.smi.find(PPMID)
+    assert found
+    lasting = dataclasses.replace(entry(found, "IHDAE04"), expires=date(2026, 1, 1))
+    office.dsp.load([lasting])
+    office.dsp.smi.set_version(PPMID, "IHDAE04")
+    assert office.dsp.expire() == 0
+    office.passed = timedelta(days=1)
+    assert office.dsp.expire() == 1
+    assert office.status(PPMID) is Status.SUSPENDED
+
+
+@pytest.mark.rule(79)
+def test_a_suspended_device_takes_a_critical_request(office: Office) -> None:
+    suspend(office)
+    assert office.receive(ACTIVATE, ESME) == "I99"
+    assert office.rule() == 79
+
+
+@pytest.mark.rule(80, 84)
+def test_11_2_to_a_suspended_device_is_e5_before_mp105(before_mp105: Office) -> None:
+    suspend(before_mp105)
+    assert before_mp105.send(READ, ESME) == ("E5", None)
+    assert before_mp105.door.asked == []
+    assert before_mp105.rule() == 84
+
+
+@pytest.mark.rule(85)
+def test_11_2_to_a_suspended_device_is_accepted_with_mp105(office: Office) -> None:
+    suspend(office)
+    assert office.receive(READ, ESME) == "I99"
+    assert office.rule() == 85
+
+
+@pytest.mark.rule(81)
+def test_11_1_to_a_suspended_device_is_accepted(before_mp105: Office) -> None:
+    suspend(before_mp105, PPMID)
+    assert before_mp105.receive(update(PPMID)) == "I99"
+    assert before_mp105.rule() == 81
+
+
+@pytest.mark.rule(82)
+def test_6_23_to_a_suspended_device_is_accepted(office: Office) -> None:
+    suspend(office)
+    assert office.receive(UpdateSecurityCredentials(), ESME, service="6.23") == "I99"
+    assert office.rule() == 82
+
+
+@pytest.mark.rule(83, 109)
+@pytest.mark.parametrize(
+    ("generation", "variant", "code"),
+    [("SMETS1", 2, "I99"), ("SMETS1", 1, "E5"), (SMETS2, 2, "E5"), (SMETS2, 1, "E5")],
+)
+def test_top_up_of_a_suspended_device(generation: str, variant: int, code: str) -> None:
+    office = Office()
+    office.enrol(device(ESME, "ESME", generation=generation))
+    suspend(office)
+    assert office.receive(TOP_UP, ESME, service="2.2", variant=variant) == code
+    assert office.rule() == (83 if code == "I99" else 109)
+
+
+@pytest.mark.rule(86)
+def test_a_lost_11_3_response_leaves_the_device_suspended() -> None:
+    office = furnished(DspSettings(lost_responses=1.0, retries=0))
+    suspend(office)
+    acknowledgement, result = office.send(ACTIVATE, ESME)
+    assert acknowledgement == "I99"
+    assert result is not None
+    assert result.code == "E21"
+    assert office.door.runs[ESME] == NEW
+    assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, OLD)
+
+
+@pytest.mark.rule(87, 93)
+def test_without_mp105_neither_11_2_nor_a_retry_helps_but_an_update_does() -> None:
+    office = furnished(DspSettings(mp105=None, lost_responses=0.5, retries=3))
+    suspend(office)
+    office.dsp._chance.seed(1)  # the first answer is lost, the second comes
+    _, result = office.send(ACTIVATE, ESME)
+    assert result is not None
+    assert isinstance(result.body, FirmwareActivated)
+    assert (office.dsp.lost, result.body.version) == (1, NEW)
+    assert office.rule() == 93
+    assert office.receive(READ, ESME) == "E5"
+    assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, OLD)
+    office.dsp.settings = DspSettings(mp105=None)
+    assert office.send(update(ESME)) == ("I99", None)
+    office.send(ACTIVATE, ESME)
+    assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
+
+
+@pytest.mark.rule(88, 90, 111, 115)
+def test_with_mp105_11_2_restores_the_device(office: Office) -> None:
+    suspend(office)
+    office.door.runs[ESME] = NEW
+    acknowledgement, result = office.send(READ, ESME)
+    assert acknowledgement == "I99"
+    assert result is not None
+    assert result.body == FirmwareVersionRead(NEW)
+    assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
+    assert office.told("N29") == [SUPPLIER, NETWORK]
+    assert office.rule() == 88
+
+
+@pytest.mark.rule(88)
+def test_11_2_that_reads_the_withdrawn_version_restores_nothing(office: Office) -> None:
+    suspend(office)
+    office.send(READ, ESME)
+    assert office.status(ESME) is Status.SUSPENDED
+    assert office.told("N29") == []
+
+
+@pytest.mark.rule(89)
+@pytest.mark.parametrize("before", [Status.COMMISSIONED, Status.INSTALLED_NOT_COMMISSIONED])
+def test_the_status_before_the_suspension_comes_back(before: Status, office: Office) -> None:
+    office.dsp.smi.set_status(ESME, before)
+    suspend(office)
+    office.door.runs[ESME] = NEW
+    office.send(READ, ESME)
+    assert office.status(ESME) is before
+
+
+@pytest.mark.rule(91, 92, 94)
+@pytest.mark.parametrize("suspended", [True, False])
+def test_with_mp105_a_retry_aligns_the_smi(suspended: bool) -> None:
+    office = furnished(DspSettings(lost_responses=0.5, retries=3))
+    if suspended:
+        suspend(office)
+    office.dsp._chance.seed(1)
+    office.send(ACTIVATE, ESME)
+    assert office.dsp.lost == 1
+    assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
+    assert office.told("N29") == ([SUPPLIER, NETWORK] if suspended else [])
+    assert office.rule() == (91 if suspended else 92)
+
+
+@pytest.mark.rule(95, 98)
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_answer_without_a_version_changes_nothing(lost: bool) -> None:
+    office = furnished(DspSettings(lost_responses=0.5 if lost else 0, retries=3))
+    office.door.says_version = False
+    suspend(office)
+    office.dsp._chance.seed(1)
+    _, result = office.send(ACTIVATE, ESME)
+    assert result is not None
+    assert result.body == FirmwareActivated(True, 0, "success", None)
+    assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, OLD)
+    assert office.told("N29") == []
+    assert office.rule() == (98 if lost else 95)
+    office.send(READ, ESME)  # so the user sends 11.2
+    assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
+
+
+@pytest.mark.rule(99)
+@pytest.mark.parametrize("generation", ["SMETS1", SMETS2])
+def test_mp105_is_for_both_generations(generation: str) -> None:
+    office = Office()
+    found = device(ESME, "ESME", generation=generation)
+    office.enrol(found)
+    office.dsp.load([entry(found, NEW)])
+    suspend(office)
+    office.door.runs[ESME] = NEW
+    office.send(READ, ESME)
+    assert office.status(ESME) is Status.COMMISSIONED
+
+
+@pytest.mark.rule(100, 108)
+def test_the_version_of_a_ppmid_is_secmp0007s() -> None:
+    office = furnished(BOTH_SWITCHES_OFF)
+    assert office.receive(READ, PPMID) == "E11"
+    assert office.rule() == 108
+    assert office.receive(READ, ESME) == "I99"
+
+
+@pytest.mark.rule(100, 113)
+@pytest.mark.parametrize("device_type", ["PPMID", "HCALCS"])
+def test_with_secmp0007_11_2_restores_them_too(device_type: str) -> None:
+    office = Office()
+    found = device(PPMID, device_type)
+    office.enrol(found)
+    office.dsp.load([entry(found, NEW)])
+    suspend(office, PPMID)
+    office.door.runs[PPMID] = NEW
+    office.send(READ, PPMID)
+    assert office.status(PPMID) is Status.COMMISSIONED
+
+
+@pytest.mark.rule(103, 104)
+def test_11_2_to_the_gpf_does_not_restore_the_gsme_but_11_2_to_the_gsme_does(
+    office: Office,
+) -> None:
+    suspend(office, GSME)
+    office.door.runs[GPF] = office.door.runs[GSME] = NEW
+    office.send(READ, GPF)
+    assert (office.status(GSME), office.version(GSME)) == (Status.SUSPENDED, OLD)
+    assert office.told("N29") == []
+    assert office.rule() == 104
+    office.send(READ, GSME)
+    assert (office.status(GSME), office.version(GSME)) == (Status.COMMISSIONED, NEW)
+
+
+@pytest.mark.rule(105)
+@pytest.mark.parametrize(("mirror", "told"), [(OLD, []), (NEW, [SUPPLIER, NETWORK])])
+def test_n52_if_the_gpf_says_another_gsme_version(
+    mirror: str, told: list[Eui], office: Office
+) -> None:
+    office.door.runs[GPF] = mirror
+    office.send(READ, GPF)
+    assert office.told("N52") == told
+
+
+@pytest.mark.rule(106, 107)
+def test_s1sp_and_responses_are_the_same_with_mp105_and_without() -> None:
+    seen: list[tuple[object, list[Response]]] = []
+    for settings in (DspSettings(), DspSettings(mp105=None)):
+        office = furnished(settings)
+        office.send(update(PPMID))
+        office.send(ACTIVATE, PPMID)
+        office.send(READ, PPMID)
+        seen.append((office.door.asked, office.written))
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.rule(110)
+def test_a_device_that_is_stuck_without_mp105_is_not_with_it() -> None:
+    ends = []
+    for mp105 in (None, DspSettings().mp105):
+        office = furnished(DspSettings(mp105=mp105, lost_responses=1.0, retries=2))
+        suspend(office)
+        office.send(ACTIVATE, ESME)
+        office.send(READ, ESME)
+        ends.append(office.status(ESME))
+    assert ends == [Status.SUSPENDED, Status.COMMISSIONED]
+
+
+def test_the_chf_is_told_of_in_dcc_alerts(office: Office) -> None:
+    found = office.dsp.smi.find(HUB)
+    assert found
+    image = image_for("CHF", NEW)
+    office.dsp.load([entry(found, NEW, image)])
+    assert office.send(update(HUB, image=image)) == ("I99", None)
+    assert office.told("N57") == [SUPPLIER, NETWORK]
+    office.send(ACTIVATE, HUB)
+    assert office.told("N56") == [SUPPLIER, NETWORK]
