@@ -2,6 +2,7 @@
 import asyncio
 import gc
 import json
+import sys
 
 # Modules that both roles need, leaves first. Compiling one takes several times the heap that stays of it, so
 # each is compiled with as little as possible open around it, and the heap stays in large pieces. The role is
@@ -23,16 +24,16 @@ _SHARED = (
     "wan.server",
     "wan.os_group",
 )
-# Octets allocated between two collections. Rubbish that is left until the heap is full scatters what lives long all
+# Octets allocated between two collections, where objects are 32-bit; an emulated board's may be twice as large. Rubbish that is left until the heap is full scatters what lives long all
 # over it: without this, minutes of traffic leave a CH no free piece of 1.2 KB, and no file can be opened any more.
-_COLLECT_EVERY = 8192
+_COLLECT_EVERY = 16_384
 _ROLES = {"comms_hub": "CommsHub", "device": "HanDevice"}
 
 
 def run(port):
     with open(port.root + "/board.json") as f:
         config = json.load(f)
-    gc.threshold(_COLLECT_EVERY)
+    gc.threshold(_COLLECT_EVERY << (sys.maxsize >> 31 != 0))
     asyncio.run(_run(port, config))
 
 

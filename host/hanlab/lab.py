@@ -167,8 +167,7 @@ class Lab:
         config = read_lab(file).impaired(impair)
         if open_wan:
             config = dataclasses.replace(config, wan_open=True)
-        beside = file.parent if file else Path()
-        return cls(config, state or beside / STATE / config.name, pcap=pcap)
+        return cls(config, state or state_folder(file, config), pcap=pcap)
 
     def close(self) -> None:
         """Power the boards off; their flash stays."""
@@ -248,6 +247,9 @@ class Lab:
     def installations(self) -> Installations:
         """What the DSP's S1SP serves: this lab's CH with its HAN."""
         devices = {device.eui: device.target for device in (self.hub, *self.devices)}
+        if self.config.gpf and self.config.gsme:
+            gsme = self.config.gsme.model
+            devices[self.config.gpf] = Target("GPF", self.config.gpf.octets, gsme)
         return Installations([Installation(self.hub.target, self.s1sp, devices)])
 
     async def send(
@@ -382,6 +384,11 @@ class Lab:
     def network_key(self) -> bytes:
         """The HAN's network key, for a capture's key file."""
         return self._desk.keys.network.octets
+
+
+def state_folder(file: Path | None, config: LabConfig) -> Path:
+    """Where the lab that `file` (a lab.toml) describes keeps its flash files and its DSP's memory."""
+    return (file.parent if file else Path()) / STATE / config.name
 
 
 def wan_client(desk: Desk, name: str) -> WanClient:

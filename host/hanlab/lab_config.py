@@ -13,6 +13,7 @@ october_2021 = false            # optional: without S1SR's rules on CH size, met
 board = "esp32-devkitc"         # boards/*.toml
 model = "skyline-i510"          # boards/models/*.toml
 eui = "00-DB-12-34-56-78-90-A2"
+gpf = "00-DB-12-34-56-78-90-A3" # optional: the EUI-64 of its GPF, which it has if there is a GSME
 store = 131072                  # optional: another store than the Device Model's (octets)
 size_behaviour = "overflow"     # optional: refuse, overflow, truncate or silent
 s1sr_clauses = ["18.63(d)"]     # optional: other S1SR clauses than the Device Model's (rule 6)
@@ -81,6 +82,12 @@ class LabConfig:
     han: Impairments = PERFECT
     """Of the air."""
     dsp: DspSettings = DEFAULT_SETTINGS
+    gpf: Eui | None = None
+    """The CH's mirror of the GSME; None where there is no GSME."""
+
+    @property
+    def gsme(self) -> NodeConfig | None:
+        return next((d for d in self.devices if d.model.device_type == "GSME"), None)
 
     def impaired(self, text: str) -> LabConfig:
         """The same lab with what `--impair` says of its wires on top.
@@ -112,6 +119,7 @@ class LabConfig:
         )
 
 
+GPF: Final = "00-DB-12-34-56-78-90-A3"
 DEFAULT: Final[Mapping[str, Any]] = {
     "seed": 1,
     "comms_hub": {
@@ -165,6 +173,12 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
     devices = data.get("device", [])
     if not isinstance(devices, list) or not all(isinstance(d, Mapping) for d in devices):
         raise UsageError("device has to be an array of tables", next_step="write [[device]]")
+    gpf = hub.get("gpf", GPF)
+    if not isinstance(gpf, str):
+        raise UsageError(
+            f"comms_hub: gpf has to be a text, not {gpf!r}", next_step=f'gpf = "{GPF}"'
+        )
+    hub = {key: value for key, value in hub.items() if key != "gpf"}
     october_2021 = _flag(data, "october_2021", default=True)
     config = LabConfig(
         name=name,
@@ -177,9 +191,13 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
         dsp=read_settings(data.get("dsp", {}), data.get("user", [])),
     )
     nodes = (config.hub, *config.devices)
+    if config.gsme:
+        config = dataclasses.replace(config, gpf=_at("comms_hub", Eui.parse, gpf))
+    if [n.model.device_type for n in config.devices].count("GSME") > 1:
+        raise UsageError("two devices are a GSME", next_step="a HAN has one gas meter at most")
     for what, values in (
         ("name", [n.name.upper() for n in nodes]),
-        ("eui", [str(n.eui) for n in nodes]),
+        ("eui", [*(str(n.eui) for n in nodes), *([str(config.gpf)] if config.gpf else [])]),
     ):
         twice = {v for v in values if values.count(v) > 1}
         if twice:

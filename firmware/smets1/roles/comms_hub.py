@@ -1,6 +1,7 @@
 # The Communications Hub: takes images over the WAN into its small store, and hands them to the devices of
 # its HAN. Its Device Model says how: what it does with an image that is too large (rules 3 to 6), whether
-# it needs its manufacturer's metadata (rules 28 to 31), and in how many steps it updates (rules 96, 97).
+# it needs its manufacturer's metadata (rules 28 to 31), and in how many steps it updates (rules 96, 97). With a
+# GSME on the HAN it has a GPF as well: a mirror that answers for the sleeping gas meter from what it last heard.
 import asyncio
 import binascii
 
@@ -23,6 +24,8 @@ from smets1.wan.server import Server
 from smets1.wan.smp import EBUSY, SmpError
 
 _EVENTS = const(24)  # the newest ones are kept
+_MIRROR_S = const(1800)  # how often the GPF hears of its GSME; illustrative
+_FIRST_S = const(2)  # and how soon after the CH's start
 
 
 class Device:
@@ -48,6 +51,9 @@ class CommsHub:
         for n in config["neighbours"]:
             device = Device(binascii.unhexlify(n["eui"]), n["type"], n["address"])
             self._devices[device.eui] = device
+        gpf = config.get("gpf")
+        self._gpf = binascii.unhexlify(gpf) if gpf else None
+        self._mirror = None  # what the GPF last heard from the GSME
         self.jobs = Jobs(
             self.network, self.store, self._devices, model["steps"], self.heap, self._log
         )
@@ -67,7 +73,18 @@ class CommsHub:
     async def run(self):
         self._log("boot", self.store.recovered)
         self.heap.sample()
-        await asyncio.gather(self.network.run(), self.server.run())
+        await asyncio.gather(self.network.run(), self.server.run(), self._listen_to_gsme())
+
+    async def _listen_to_gsme(self):
+        if not self._gpf:
+            return
+        gsme = next(d for d in self._devices.values() if d.type == "GSME")
+        while True:
+            await asyncio.sleep(_MIRROR_S if self._mirror else _FIRST_S)
+            try:
+                self._mirror = await self.read_version(gsme.eui)
+            except SmpError:
+                pass  # it keeps what it has
 
     # -- WAN: images
 
@@ -155,7 +172,11 @@ class CommsHub:
         return {"job": self.jobs.activate(device, hash, counter)}
 
     async def read_version(self, eui):
-        """11.2: what the device itself answers."""
+        """11.2: what the device itself answers; for a GPF, what it last heard from its GSME."""
+        if eui == self._gpf:
+            if self._mirror is None:
+                raise SmpError(han_group.NO_ANSWER, han_group.GROUP)
+            return self._mirror
         device = self._device(eui)
         try:
             # all tries together take less than the board's limits say (han_ms)

@@ -146,6 +146,7 @@ def board_config(config: LabConfig, node: NodeConfig, role: str, keys: LabKeys) 
     }
     if node is config.hub:
         wan["dco_key"] = keys.dco.octets.hex()
+    mirror = {"gpf": config.gpf.octets.hex()} if config.gpf and node is config.hub else {}
     return {
         "role": role,
         "eui": node.eui.octets.hex(),
@@ -157,6 +158,7 @@ def board_config(config: LabConfig, node: NodeConfig, role: str, keys: LabKeys) 
             "key": (keys.stranger if node.stranger else keys.network).octets.hex(),
         },
         "wan": wan,
+        **mirror,
         "neighbours": [
             {"eui": n.eui.octets.hex(), "address": address[n.name], "type": n.model.device_type}
             for n in nodes

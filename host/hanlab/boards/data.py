@@ -23,7 +23,7 @@ SIZE_BEHAVIOURS: Final = ("refuse", "overflow", "truncate", "silent")
 """What a CH does with an image that is too large: refuses it before the first octet, fails
 mid-transfer, keeps its beginning (found out by the hash), stops answering."""
 
-DEVICE_TYPES: Final = ("CHF", "PPMID")
+DEVICE_TYPES: Final = ("CHF", "ESME", "GSME", "PPMID")
 """The Device Types that a board can play."""
 
 FAMILIES: Final = ("rp2", "esp32")
@@ -166,7 +166,7 @@ class OtaIdentity:
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """A Device Model: `boards/models/<file>.toml`. A CHF has `update`, a PPMID has `ota`."""
+    """A Device Model: `boards/models/<file>.toml`. A CHF has `update`, the others have `ota`."""
 
     model: str
     manufacturer: str

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hanlab.cli import cpl as cpl_commands
 from hanlab.cli import image as image_commands
 from hanlab.cli import streams
 from hanlab.errors import HanlabError, UsageError
@@ -25,6 +26,7 @@ app = typer.Typer(
     "or environment.",
 )
 app.add_typer(image_commands.app, name="image")
+app.add_typer(cpl_commands.app, name="cpl")
 
 LabOption = Annotated[
     Path | None,
@@ -49,6 +51,13 @@ ImpairOption = Annotated[
         help="Spoil wires, e.g. wan.loss=0.2,han.loss=0.2,wan.pulled=12+30: wan or han; loss, burst, "
         "flips, truncate, duplicate, reorder, stall, stall_s, pulled.",
     ),
+]
+DirectOption = Annotated[
+    bool, typer.Option("--direct", help="Straight to the S1SP: no DSP, no CPL, no inventory.")
+]
+AsOption = Annotated[
+    str,
+    typer.Option("--as", metavar="USER", help="The Service User who sends it, e.g. supplier."),
 ]
 _DEVICE = "A device of the lab by its name, EUI-64 or type, e.g. PPMID."
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help=_DEVICE)]
@@ -81,11 +90,13 @@ def push(
     ],
     to: Annotated[str, typer.Option("--to", metavar="DEVICE", help=_DEVICE)],
     lab: LabOption = None,
+    direct: DirectOption = False,
+    user: AsOption = "",
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """11.1 Update Firmware: an image through the CH to a device.
+    """11.1 Update Firmware: an image through DSP, S1SP and CH to a device.
 
     Stopped half-way, the same command goes on where it stopped.
     """
@@ -93,13 +104,24 @@ def push(
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.push(image, to, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
+        requests.push(
+            image,
+            to,
+            lab=lab,
+            pcap=pcap,
+            impair=impair,
+            direct=direct,
+            user=user,
+            as_json=as_json,
+        )
 
 
 @app.command()
 def version(
     device: DeviceArgument,
     lab: LabOption = None,
+    direct: DirectOption = False,
+    user: AsOption = "",
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
@@ -109,7 +131,15 @@ def version(
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.version(device, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
+        requests.version(
+            device,
+            lab=lab,
+            pcap=pcap,
+            impair=impair,
+            direct=direct,
+            user=user,
+            as_json=as_json,
+        )
 
 
 @app.command()
@@ -126,6 +156,8 @@ def activate(
         typer.Option("--hash", metavar="HEX", help="The Manufacturer Image hash: 64 hex digits."),
     ] = None,
     lab: LabOption = None,
+    direct: DirectOption = False,
+    user: AsOption = "",
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
@@ -138,7 +170,17 @@ def activate(
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.activate(device, image, hash_, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
+        requests.activate(
+            device,
+            image,
+            hash_,
+            lab=lab,
+            pcap=pcap,
+            impair=impair,
+            direct=direct,
+            user=user,
+            as_json=as_json,
+        )
 
 
 @app.command()
@@ -176,6 +218,64 @@ def devices(
 
     with capturing(pcap, quiet=as_json):
         requests.devices(lab=lab, pcap=pcap, impair=impair, counters=counters, as_json=as_json)
+
+
+@app.command()
+def request(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.xml", help="A Service Request as DUIS 5.4 writes it.")
+    ],
+    lab: LabOption = None,
+    impair: ImpairOption = "",
+    pcap: PcapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a Service Request in XML to the DSP.
+
+    Prints the acknowledgement and what comes of it as XML.
+    """
+    from hanlab.cli import office
+
+    office.request(file, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
+
+
+@app.command()
+def inventory(
+    add: Annotated[
+        Path | None,
+        typer.Option("--add", metavar="FILE", help="Add the devices of a .toml or .csv file."),
+    ] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The SMI: every device with its status and version, as the DSP knows them."""
+    from hanlab.cli import office
+
+    office.inventory(add, lab=lab, as_json=as_json)
+
+
+@app.command()
+def alerts(
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The responses and DCC Alerts that the DSP has sent, and to whom."""
+    from hanlab.cli import office
+
+    office.alerts(last, lab=lab, as_json=as_json)
+
+
+@app.command()
+def audit(
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The DSP's decisions, each with the rule that made it."""
+    from hanlab.cli import office
+
+    office.audit(last, lab=lab, as_json=as_json)
 
 
 @app.command()

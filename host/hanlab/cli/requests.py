@@ -17,21 +17,58 @@ from rich.table import Table
 
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.show import ILLUSTRATIVE, REQUESTS, WAN_OPEN, Watch, console, say, store_bar
-from hanlab.errors import UsageError
+from hanlab.dsp.alerts import ALERTS
+from hanlab.duis.messages import (
+    ActivateFirmware,
+    Body,
+    FirmwareActivated,
+    FirmwareVersionRead,
+    ReadFirmwareVersion,
+    UpdateFirmware,
+)
+from hanlab.errors import HanlabError, UsageError
 from hanlab.images import read_image
-from hanlab.lab import Device, Lab
+from hanlab.lab import Answer, Device, Lab
 from hanlab.lab_config import read_lab
+from hanlab.office import named_user
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.service import Report
 from hanlab.wan.messages import HanDevice, StoreReadResponse
 
 _ANNOUNCE_S: Final = 5.0
 """How long (virtual s) a device may take to announce itself on the HAN after power-on."""
 _SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED, Outcome.SILENT)
 _HASH_DIGITS: Final = 64
+_GOES_ON: Final = ("I0", "I99", "W110101")
+_AFTER_REFUSAL: Final = {
+    "E5": "hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2",
+    "E110101": "hanlab cpl add FILE lists it, as its manufacturer would",
+    "E110102": "hanlab cpl shows the hashes; give the changed firmware another version",
+    "E110105": "hanlab inventory and hanlab cpl show what does not fit",
+}
+"""The next step after a response code that refuses a Service Request."""
+
+
+class RequestRefused(HanlabError):
+    """The DSP refused a Service Request, or no answer came; `outcome` is the response code."""
+
+    exit_code = 1
+
+    def __init__(self, outcome: str, what: str, *, next_step: str = "") -> None:
+        super().__init__(what, next_step=next_step)
+        self.outcome = outcome
 
 
 def push(
-    path: Path, to: str, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool
+    path: Path,
+    to: str,
+    *,
+    lab: Path | None,
+    pcap: Path | None,
+    impair: str,
+    direct: bool,
+    user: str,
+    as_json: bool,
 ) -> None:
     """11.1 Update Firmware."""
     image = read_image(path)
@@ -48,7 +85,15 @@ def push(
             )
         try:
             with _watch(out, bench, device, quiet=as_json) as watch:
-                outcome = bench.run(bench.update_firmware(image, device, watch))
+                answer = None
+                if direct:
+                    outcome = bench.run(bench.update_firmware(image, device, watch))
+                else:
+                    body = UpdateFirmware(image.to_bytes(), image.version, (device.eui,))
+                    answer = _send(bench, body, None, user, watch)
+            if answer:
+                _draw_answer(out, bench, answer, quiet=as_json)
+                outcome = _outcome(bench, device, answer, path)
         except ServiceRequestFailed as failure:
             if failure.outcome in _SIZE_FAILURES and not as_json:
                 _draw_store(out, bench, bench.run(bench.store()), octets)
@@ -63,6 +108,7 @@ def push(
                 hash=image.manufacturer_image_hash.hex(),
                 virtual_s=bench.clock_us / 1e6,
                 store=_store_dict(bench, report),
+                **_codes(answer),
                 **_counters(bench),
             )
             return
@@ -71,14 +117,25 @@ def push(
         say(out, f"✓ {outcome}", f"{holder} holds {image.version}; 11.3 makes it run", "green")
         command = ["hanlab", "activate", device.name, "--image", str(path)]
         command += ["--lab", str(lab)] if lab else []
+        command += ["--direct"] if direct else []
         out.print(f"  next: {shlex.join(command)}", soft_wrap=True)
 
 
 def version(
-    device: str, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool
+    device: str,
+    *,
+    lab: Path | None,
+    pcap: Path | None,
+    impair: str,
+    direct: bool,
+    user: str,
+    as_json: bool,
 ) -> None:
     """11.2 Read Firmware Version."""
     with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
+        if not direct:
+            _version_by_dsp(bench, target, user, as_json=as_json)
+            return
         read = bench.run(bench.wait_until_back(target))
         if as_json:
             _print_json(
@@ -100,6 +157,8 @@ def activate(
     lab: Path | None,
     pcap: Path | None,
     impair: str,
+    direct: bool,
+    user: str,
     as_json: bool,
 ) -> None:
     """11.3 Activate Firmware."""
@@ -115,17 +174,126 @@ def activate(
                 indent=0,
             )
         with _watch(out, bench, target, quiet=as_json) as watch:
-            outcome = bench.run(bench.activate_firmware(hash_, target, watch))
+            answer = None
+            if direct:
+                outcome = bench.run(bench.activate_firmware(hash_, target, watch))
+            else:
+                answer = _send(bench, ActivateFirmware(hash_), target, user, watch)
+        if answer:
+            _draw_answer(out, bench, answer, quiet=as_json)
+            outcome = _outcome(bench, target, answer, image)
+            if not _says_version(answer):
+                _without_version(out, outcome, target, answer, as_json=as_json)
+                return
         read = bench.run(bench.wait_until_back(target))
         if as_json:
             _print_json(
                 outcome=str(outcome),
                 device=str(target.eui),
                 version=read.firmware,
+                **_codes(answer),
                 **_counters(bench),
             )
         else:
             say(out, f"✓ {outcome}", f"{target.name} runs {read.firmware}", "green")
+
+
+def _send(bench: Lab, body: Body, device: Device | None, user: str, report: Report) -> Answer:
+    """A Service Request to the DSP; raises RequestRefused if it does not go on."""
+    sender = named_user(bench.dsp, user) if user else None
+    answer = bench.run(bench.send(body, device.eui if device else None, user=sender, report=report))
+    code = answer.acknowledgement.code
+    if code not in _GOES_ON:
+        why = bench.dsp.audit.read(1)[0]
+        rule = f" (rule {why.rule})" if why.rule else ""
+        raise RequestRefused(
+            code,
+            f"the DSP answered {code}: {why.why}{rule}",
+            next_step=_AFTER_REFUSAL.get(code, "hanlab inventory shows what the DSP knows"),
+        )
+    return answer
+
+
+def _outcome(bench: Lab, device: Device, answer: Answer, path: Path | None) -> Outcome:
+    """How an 11.1 or 11.3 that the DSP accepted ended at the device.
+
+    Raises:
+        ServiceRequestFailed: as the S1SP says.
+        RequestRefused: the answer never came to the DSP.
+    """
+    end = bench.installations.ends.get(device.eui)
+    if isinstance(end, ServiceRequestFailed):
+        raise end
+    if answer.code not in _GOES_ON:
+        raise RequestRefused(
+            answer.code,
+            f"{answer.code}: no answer of {device.name} came to the DSP",
+            next_step=f"hanlab version {device.name} reads what it runs now",
+        )
+    assert end
+    return end
+
+
+def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> None:
+    out = console()
+    answer = _send(bench, ReadFirmwareVersion(), target, user, lambda progress: None)
+    _draw_answer(out, bench, answer, quiet=as_json)
+    if answer.result is None or not isinstance(answer.result.body, FirmwareVersionRead):
+        raise RequestRefused(
+            answer.code,
+            f"{answer.code}: {target.name} does not answer",
+            next_step="check that it is switched on, and send the Service Request again",
+        )
+    read = answer.result.body.version
+    if as_json:
+        _print_json(
+            device=str(target.eui), version=read, model=target.model.model, **_codes(answer)
+        )
+    else:
+        sentence = f"{target.name}, a {target.model.model}, runs {read}"
+        say(out, REQUESTS["11.2"], sentence, "bold", indent=0)
+
+
+def _says_version(answer: Answer) -> bool:
+    body = answer.result and answer.result.body
+    return isinstance(body, FirmwareActivated) and body.version is not None
+
+
+def _without_version(
+    out: Console, outcome: Outcome, target: Device, answer: Answer, *, as_json: bool
+) -> None:
+    """The answer to 11.3 lacks the version (rule 95), so nobody but an 11.2 can say it (rule 98)."""
+    if as_json:
+        _print_json(outcome=str(outcome), device=str(target.eui), version=None, **_codes(answer))
+        return
+    say(
+        out,
+        f"✓ {outcome}",
+        "the answer says no version, as this CH's never does (rule 95)",
+        "green",
+    )
+    out.print(f"  next: hanlab version {target.name}", soft_wrap=True)
+
+
+def _codes(answer: Answer | None) -> dict[str, Any]:
+    """For --json: what the DSP said."""
+    if answer is None:
+        return {}
+    return {"request_id": str(answer.request.id), "code": answer.code, "alerts": answer.alerts}
+
+
+def _draw_answer(out: Console, bench: Lab, answer: Answer, *, quiet: bool) -> None:
+    """The response codes, and each DCC Alert with whom it went to."""
+    if quiet:
+        return
+    codes = [answer.acknowledgement.code, *([answer.result.code] if answer.result else [])]
+    say(out, "DSP", f"{', then '.join(codes)}   {answer.request.id}", "bold", indent=4)
+    for d in answer.deliveries:
+        if d.request is None:
+            alert = ALERTS[d.code]
+            user = bench.dsp.settings.user(d.recipient)
+            about = f"{alert.meaning}{'' if alert.stated else ' (code recalled)'}"
+            say(out, f"{d.code} to {user.name if user else d.recipient}", about, "yellow", indent=4)
 
 
 def store(

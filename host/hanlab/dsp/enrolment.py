@@ -6,6 +6,7 @@ A third-party PPMID on a Secure installation is not migrated: the Secure S1SP do
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from hanlab.boards.data import DeviceModel
@@ -39,6 +40,11 @@ def records(config: LabConfig) -> Iterator[SmiDevice]:
         knows_all = rules is None or rules.third_party_ppmid
         if knows_all or not is_third_party(node.model, config.hub.model):
             yield _record(node, config.dsp, config.hub.eui)
+    if config.gsme and config.gpf:
+        gsme = _record(config.gsme, config.dsp, config.hub.eui)
+        yield dataclasses.replace(
+            gsme, eui=config.gpf, device_type="GPF", version=None, gsme=gsme.eui
+        )
 
 
 def _record(node: NodeConfig, settings: DspSettings, hub: Eui | None) -> SmiDevice:

@@ -1,0 +1,58 @@
+"""`hanlab cpl`: the Central Products List of a lab's DSP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    invoke_without_command=True,
+    help="The CPL: which firmware versions may be used. Alone: show it.",
+)
+_Lab = Annotated[Path | None, typer.Option("--lab", metavar="FILE", help="A lab.toml.")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.callback()
+def show(context: typer.Context, lab: _Lab = None, as_json: _Json = False) -> None:
+    if context.invoked_subcommand is None:
+        from hanlab.cli import office
+
+        office.show_cpl(lab=lab, as_json=as_json)
+
+
+@app.command()
+def add(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="An OTA file, or a list of entries in a .toml or .csv file."
+        ),
+    ],
+    lab: _Lab = None,
+    as_json: _Json = False,
+) -> None:
+    """List products, as their manufacturer would.
+
+    An OTA file is listed for every Device Model of the lab that has its device type.
+    """
+    from hanlab.cli import office
+
+    office.add_to_cpl(file, lab=lab, as_json=as_json)
+
+
+@app.command()
+def withdraw(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="As DUIS writes it.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="Only that Device Model's entry.")
+    ] = "",
+    lab: _Lab = None,
+    as_json: _Json = False,
+) -> None:
+    """Take a version off the CPL: the devices that run it become Suspended."""
+    from hanlab.cli import office
+
+    office.withdraw(version, model, lab=lab, as_json=as_json)

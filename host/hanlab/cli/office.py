@@ -1,0 +1,251 @@
+"""`hanlab inventory`, `cpl`, `alerts`, `audit` and `request`: the DSP of a lab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.table import Table
+
+from hanlab.cli.show import console, say
+from hanlab.dsp.alerts import ALERTS
+from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl
+from hanlab.dsp.enrolment import product
+from hanlab.dsp.service import Dsp
+from hanlab.dsp.smi import read_inventory
+from hanlab.errors import UsageError
+from hanlab.eui import Eui
+from hanlab.images import read_image
+from hanlab.lab import Lab, state_folder
+from hanlab.lab_config import LabConfig, read_lab
+from hanlab.office import open_office
+
+_LISTS = (".toml", ".csv")
+_HASH_SHOWN = 16
+
+
+def inventory(add: Path | None, *, lab: Path | None, as_json: bool) -> None:
+    """Show the SMI, after adding what a file lists."""
+    with _office(lab) as (dsp, _):
+        if add:
+            dsp.smi.add(*read_inventory(add))
+        devices = list(dsp.smi.everything())
+        if as_json:
+            rows = [{k: _text(v) for k, v in vars(d).items()} for d in devices]
+            print(json.dumps({"devices": rows}))
+            return
+        _table(
+            ("device", "type", "model", "version", "status", "before", "supplier"),
+            [
+                (
+                    str(d.eui),
+                    d.device_type,
+                    f"{d.manufacturer} {d.model}",
+                    d.version or "",
+                    d.status,
+                    d.status_before or "",
+                    _name(dsp, d.supplier),
+                )
+                for d in devices
+            ],
+        )
+
+
+def show_cpl(*, lab: Path | None, as_json: bool) -> None:
+    """Every entry."""
+    with _office(lab) as (dsp, _):
+        entries = dsp.cpl.everything()
+        if as_json:
+            print(json.dumps({"entries": [_entry(e) for e in entries]}))
+            return
+        _table(
+            ("type", "model", "hardware", "generation", "version", "status", "hash"),
+            [
+                (
+                    e.device_type,
+                    f"{e.manufacturer} {e.model}",
+                    e.hardware,
+                    e.generation,
+                    e.version,
+                    e.status,
+                    f"{e.hash.hex()[:_HASH_SHOWN]}…" if e.hash else "",
+                )
+                for e in entries
+            ],
+        )
+
+
+def add_to_cpl(file: Path, *, lab: Path | None, as_json: bool) -> None:
+    """List what a file says, or the firmware that an OTA file has in it."""
+    with _office(lab) as (dsp, config):
+        listed = file.suffix.lower() in _LISTS
+        entries = read_cpl(file) if listed else _entries_of(file, config)
+        dsp.load(entries)
+        if as_json:
+            print(json.dumps({"entries": [_entry(e) for e in entries]}))
+            return
+        for entry in entries:
+            say(console(), "✓ listed", str(entry), "green")
+
+
+def _entries_of(file: Path, config: LabConfig) -> list[CplEntry]:
+    image = read_image(file)
+    nodes = (config.hub, *config.devices)
+    entries = {
+        product(n.model, image.version, image.manufacturer_image_hash): None
+        for n in nodes
+        if n.model.device_type == image.device_type
+    }
+    if not entries:
+        types = ", ".join(dict.fromkeys(n.model.device_type for n in nodes))
+        raise UsageError(
+            f"{file} is for device type {image.device_type or 'unknown'}, and this lab has none",
+            next_step=f"it has {types}; hanlab image inspect {file}",
+        )
+    return list(entries)
+
+
+def withdraw(version: str, model: str, *, lab: Path | None, as_json: bool) -> None:
+    """Withdraw the entries with that version, of one Device Model or of all."""
+    with _office(lab) as (dsp, _):
+        found = [
+            e
+            for e in dsp.cpl.of_version(version)
+            if e.status is CplStatus.ACTIVE and (not model or e.model.lower() == model.lower())
+        ]
+        if not found:
+            raise UsageError(
+                f"no active entry of the CPL has version {version!r}",
+                next_step="hanlab cpl shows what is there",
+            )
+        suspended = sum(dsp.withdraw(entry) for entry in found)
+        if as_json:
+            print(json.dumps({"withdrawn": [_entry(e) for e in found], "suspended": suspended}))
+            return
+        for entry in found:
+            say(console(), "✓ withdrawn", str(entry), "green")
+        devices = "device is" if suspended == 1 else "devices are"
+        say(console(), "Suspended", f"{suspended:,} {devices} now Suspended (rule 78)", "yellow")
+
+
+def alerts(last: int, *, lab: Path | None, as_json: bool) -> None:
+    """What was sent to Service Users, oldest first."""
+    with _office(lab) as (dsp, _):
+        sent = dsp.deliveries.last(last)
+        if as_json:
+            rows = [
+                {
+                    "at": d.at.isoformat(),
+                    "to": str(d.recipient),
+                    "code": d.code,
+                    "device": _text(d.device),
+                    "request": d.request,
+                    "delivered": d.delivered,
+                    "xml": d.xml.decode(),
+                }
+                for d in sent
+            ]
+            print(json.dumps({"deliveries": rows}))
+            return
+        _table(
+            ("at", "to", "code", "about", "device"),
+            [
+                (
+                    f"{d.at:%Y-%m-%d %H:%M:%S}",
+                    _name(dsp, d.recipient),
+                    d.code,
+                    ALERTS[d.code].meaning if d.code in ALERTS else f"response to {d.request}",
+                    _text(d.device) or "",
+                )
+                for d in sent
+            ],
+        )
+
+
+def audit(last: int, *, lab: Path | None, as_json: bool) -> None:
+    """The newest decisions, oldest first."""
+    with _office(lab) as (dsp, _):
+        entries = dsp.audit.read(last)
+        if as_json:
+            print(json.dumps({"entries": [vars(e) for e in entries]}))
+            return
+        _table(
+            ("at", "who", "what", "about", "answer", "rule", "why"),
+            [
+                (
+                    e.at[:19].replace("T", " "),
+                    _who(dsp, e.actor),
+                    e.action,
+                    e.subject,
+                    e.code,
+                    "" if e.rule is None else str(e.rule),
+                    e.why,
+                )
+                for e in entries
+            ],
+        )
+
+
+def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool) -> None:
+    """Send a file's Service Request, and print what comes back."""
+    from hanlab.duis.reading import read_request
+    from hanlab.duis.writing import write_response
+
+    try:
+        octets = file.read_bytes()
+    except OSError as e:
+        raise UsageError(f"{file} cannot be read: {e.strerror}", next_step="check it") from None
+    sent = read_request(octets)
+    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
+        before = bench.dsp.deliveries.newest()
+        acknowledgement = bench.dsp.receive(sent)
+        bench.run(bench.dsp.carry_out(sent.id, lambda progress: None))
+        came = bench.dsp.deliveries.after(before)
+        texts = [write_response(acknowledgement).decode(), *(d.xml.decode() for d in came)]
+        if as_json:
+            codes = [acknowledgement.code, *(d.code for d in came)]
+            print(json.dumps({"request_id": str(sent.id), "codes": codes, "xml": texts}))
+        else:
+            print("\n".join(text.strip() for text in texts))
+
+
+@contextmanager
+def _office(lab: Path | None) -> Iterator[tuple[Dsp, LabConfig]]:
+    """The lab's DSP, without its boards."""
+    config = read_lab(lab)
+    office = open_office(config, state_folder(lab, config))
+    try:
+        yield office.dsp, config
+    finally:
+        office.close()
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in ("at", "device", "code"))
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def _name(dsp: Dsp, eui: Eui | None) -> str:
+    user = eui and dsp.settings.user(eui)
+    return user.name if user else str(eui or "")
+
+
+def _who(dsp: Dsp, actor: str) -> str:
+    return next((u.name for u in dsp.settings.users if str(u.eui) == actor), actor)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _entry(entry: CplEntry) -> dict[str, str | None]:
+    return {
+        **{k: _text(v) for k, v in vars(entry).items()},
+        "hash": entry.hash.hex() if entry.hash else None,
+    }
