@@ -24,8 +24,9 @@ _SHARED = (
     "wan.server",
     "wan.os_group",
 )
-# Octets allocated between two collections, where objects are 32-bit; an emulated board's may be twice as large. Rubbish that is left until the heap is full scatters what lives long all
-# over it: without this, minutes of traffic leave a CH no free piece of 1.2 KB, and no file can be opened any more.
+# Octets allocated between two collections, of 32-bit objects; those of a 64-bit VM are twice as large. Rubbish that is
+# left until the heap is full scatters what lives long all over it: without this, minutes of traffic leave a CH no free
+# piece of 1.2 KB, and no file can be opened any more.
 _COLLECT_EVERY = 16_384
 _ROLES = {"comms_hub": "CommsHub", "device": "HanDevice"}
 

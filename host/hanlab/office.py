@@ -9,8 +9,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hanlab.dsp.database import Database
 from hanlab.dsp.enrolment import enrol
@@ -33,7 +34,12 @@ from hanlab.eui import Eui
 from hanlab.lab_config import LabConfig
 from hanlab.s1sp.installations import Installations
 
+if TYPE_CHECKING:
+    from hanlab.duis.pki import Pki
+
 DATABASE: Final = "dsp.sqlite"
+PKI: Final = "pki"
+"""The folder of a lab's test keys."""
 
 _SERVICES: Final = {
     UpdateFirmware: "11.1",
@@ -71,7 +77,12 @@ def open_office(
     `clock_us` is the lab's clock (µs since it was opened): civil time goes on with it from where the
     last command of this lab left it.
     """
+    from hanlab.duis.pki import S1SP_NAME
     from hanlab.duis.writing import write_response
+
+    @cache
+    def pki() -> Pki:  # as soon as something has to be signed
+        return open_pki(folder / PKI, config)
 
     folder.mkdir(parents=True, exist_ok=True)
     database = Database(folder / DATABASE)
@@ -81,14 +92,28 @@ def open_office(
         config.dsp,
         installations or Installations([]),
         clock=lambda: began + timedelta(microseconds=clock_us()),
-        write=write_response,
+        write=lambda response: write_response(response, lambda: pki().signers[S1SP_NAME]),
         chance=random.Random(f"{config.seed} lost responses"),
     )
     began = max(began, dsp.smi.last_time() or began)
     enrol(dsp, config)
     dsp.expire()
-    now = lambda: began + timedelta(microseconds=clock_us())  # noqa: E731
-    return Office(dsp, database, lambda: dsp.smi.remember_time(now()))
+    return Office(dsp, database, dsp.remember_time)
+
+
+def open_pki(folder: Path, config: LabConfig) -> Pki:
+    """The lab's test keys; made if there are none yet."""
+    from hanlab.duis.pki import provision, read_pki
+
+    return read_pki(folder) if folder.exists() else provision(folder, parties(config))
+
+
+def parties(config: LabConfig) -> list[tuple[str, Eui]]:
+    """Who signs messages in a lab."""
+    from hanlab.duis.pki import DSP_NAME, S1SP, S1SP_NAME
+
+    users = [(user.name, user.eui) for user in config.dsp.users]
+    return [*users, (DSP_NAME, DSP), (S1SP_NAME, S1SP)]
 
 
 def service_request(

@@ -240,6 +240,44 @@ def request(
 
 
 @app.command()
+def provision(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Where to. (default: the lab's own)")
+    ] = None,
+    lab: LabOption = None,
+    force: Annotated[bool, typer.Option("--force", help="New keys in place of old ones.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make test keys for signing: a CA, the Service Users, the DSP, the S1SP."""
+    from hanlab.cli.provision import run
+
+    run(folder, lab=lab, force=force, as_json=as_json)
+
+
+@app.command()
+def serve(
+    lab: LabOption = None,
+    host: Annotated[str, typer.Option(help="The address to serve.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to serve.")] = 8079,
+    pki: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Test keys. (default: the lab's own, made if missing)"),
+    ] = None,
+    impair: ImpairOption = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON as soon as it serves.")
+    ] = False,
+) -> None:
+    """The DSP's web services (DUIS over HTTP) with the lab behind them, until Ctrl-C.
+
+    In real time; answers come to the users' listeners that lab.toml names.
+    """
+    from hanlab.cli.serve import run
+
+    run(lab=lab, host=host, port=port, pki=pki, impair=impair, as_json=as_json)
+
+
+@app.command()
 def inventory(
     add: Annotated[
         Path | None,

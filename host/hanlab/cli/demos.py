@@ -138,7 +138,7 @@ class _Stage:
         if not self._quiet:
             self._out.print()
             if request != _READ:
-                say(self._out, REQUESTS[request], tried, _HEAD)
+                say(self._out, REQUESTS.get(request, request), tried, _HEAD)
         self._watch.__enter__()
 
     def progress(self, progress: Progress, clock_us: int) -> None:
@@ -216,7 +216,7 @@ def _row(out: Console, result: Result) -> None:
     sign, style = _look(result)
     before = 2 + _TRIED + 2 + _HAPPENED
     reasons = wrapped(_brief(result), out.width - before)
-    row = Text(f"  {REQUESTS[result.request]:<{_TRIED}}")
+    row = Text(f"  {REQUESTS.get(result.request, result.request):<{_TRIED}}")
     row.append(f"{sign} {result.happened:<{_HAPPENED}}", style=style)
     row.append(reasons[0])
     out.print(row, soft_wrap=True)

@@ -23,6 +23,7 @@ class ImageSpec:
     body: int = 128 * KIB
     version: str = "IHDAE06"
     for_ch: str | None = "Secure"
+    device_type: str = "PPMID"
     hardware: tuple[int, int] = (0x0000, 0xFFFF)
     boots: bool = True
     """False: it never confirms that it works."""
@@ -71,7 +72,7 @@ class Push:
     """11.1 Update Firmware."""
 
     image: ImageSpec
-    expect: Outcome
+    expect: Outcome | str
     fault: Fault | None = None
 
 
@@ -80,7 +81,7 @@ class Activate:
     """11.3 Activate Firmware with the hash of `image`."""
 
     image: ImageSpec
-    expect: Outcome
+    expect: Outcome | str
     fault: Fault | None = None
 
 
@@ -91,7 +92,46 @@ class Version:
     expect: str
 
 
-Step = Push | Activate | Version
+@dataclass(frozen=True)
+class Withdraw:
+    """A version is taken off the CPL."""
+
+    version: str
+    expect: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the SMI says of the device: "status, version"."""
+
+    expect: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who has got a DCC Alert with this code so far, e.g. "supplier, network"."""
+
+    code: str
+    expect: str
+
+
+@dataclass(frozen=True)
+class ReadMirror:
+    """11.2 to the GPF: what it last heard from its GSME."""
+
+    expect: str
+
+
+@dataclass(frozen=True)
+class Activations:
+    """So many updates, one after the other, each with 11.1 and 11.3; 11.2 where no answer came."""
+
+    times: int
+    images: tuple[ImageSpec, ImageSpec]
+    expect: str
+
+
+Step = Push | Activate | Version | Withdraw | Known | Told | ReadMirror | Activations
 
 
 @dataclass(frozen=True)
@@ -106,6 +146,10 @@ class Scene:
     wires: Mapping[str, Any] = field(default_factory=dict)
     """The lab's [wan] and [han]: what goes wrong on them."""
     about: str = ""
+    dsp: Mapping[str, Any] | None = None
+    """The requests go through the DSP, with these settings; None: straight to the S1SP."""
+    listed: tuple[ImageSpec, ...] = ()
+    """What is on the CPL for the device besides its factory version."""
 
     def lab(self) -> dict[str, Any]:
         """The lab.toml of this scene."""
@@ -114,6 +158,7 @@ class Scene:
             **self.wires,
             "comms_hub": {**DEFAULT["comms_hub"], **self.hub},
             "device": [{**DEFAULT["device"][0], **self.device}],
+            **({"dsp": self.dsp} if self.dsp else {}),
         }
 
 
@@ -155,6 +200,46 @@ def _too_small(behaviour: str, expect: Outcome) -> tuple[Scene, ...]:
         ),
     )
 
+
+METER: Final = {
+    "name": "ESME",
+    "model": "liberty-100",
+    "eui": "00-DB-12-34-56-78-90-A0",
+}
+GAS_METER: Final = {
+    "name": "GSME",
+    "model": "liberty-eg4v11",
+    "eui": "00-DB-12-34-56-78-90-A1",
+}
+METER_UPDATE: Final = ImageSpec(32 * KIB, "P4X9G02", device_type="ESME")
+GAS_UPDATE: Final = ImageSpec(32 * KIB, "Q4X2G0F", device_type="GSME")
+OLD_METER: Final = "P4X9G01"
+"""What a Liberty 100 runs before any update (rule 126)."""
+NO_MP105: Final = {"mp105": False}
+LOSES_ALL: Final = {"lost_responses": 1.0, "retries": 0}
+
+
+def _of_the_dsp(
+    *steps: Step,
+    about: str,
+    dsp: Mapping[str, Any] | None = None,
+    device: Mapping[str, Any] = METER,
+    hub: Mapping[str, Any] | None = None,
+    listed: tuple[ImageSpec, ...] = (METER_UPDATE,),
+) -> Scene:
+    """A scene whose requests go through the DSP, by default to an ESME."""
+    return Scene(
+        steps, device=device, hub=hub or {}, about=about, dsp=dsp or {"retries": 1}, listed=listed
+    )
+
+
+_STUCK: Final = (
+    Push(METER_UPDATE, Outcome.DISTRIBUTED),
+    Withdraw(OLD_METER, "1 Suspended"),
+    Activate(METER_UPDATE, "E21"),
+    Known(f"Suspended, {OLD_METER}"),
+)
+"""The ESME runs its new firmware, and the DSP does not know (rule 86)."""
 
 CATALOGUE: Final[tuple[Demo, ...]] = (
     Demo(
@@ -509,6 +594,177 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
                     Activate(SHORT, Outcome.ACTIVATED),
                     Version("IHDAE06"),
                 ),
+            ),
+        ),
+    ),
+    Demo(
+        "suspended",
+        "A lost 11.3 response leaves a meter Suspended; 11.2 brings it back, or cannot",
+        "its version left the CPL while the answer was lost; only MP105 lets 11.2 through (rules 78 to 90)",
+        (
+            _of_the_dsp(
+                *_STUCK,
+                Version("E5"),
+                Known(f"Suspended, {OLD_METER}"),
+                about="before MP105",
+                dsp={**NO_MP105, **LOSES_ALL},
+            ),
+            _of_the_dsp(
+                *_STUCK,
+                Version("P4X9G02"),
+                Known("Commissioned, P4X9G02"),
+                Told("N29", "supplier, network"),
+                about="with MP105",
+                dsp=LOSES_ALL,
+            ),
+        ),
+        tour=False,
+    ),
+    Demo(
+        "retry",
+        "The DSP sends 11.3 again after a lost response",
+        "with MP105 the second answer restores the meter, if it says the version (rules 91 to 98)",
+        (
+            _of_the_dsp(
+                Push(METER_UPDATE, Outcome.DISTRIBUTED),
+                Withdraw(OLD_METER, "1 Suspended"),
+                Activate(METER_UPDATE, Outcome.ACTIVATED),
+                Known("Commissioned, P4X9G02"),
+                Told("N29", "supplier, network"),
+                about="with MP105, on a CH whose answers say the version",
+                dsp={"lost_responses": 0.5, "retries": 3},
+            ),
+            _of_the_dsp(
+                Push(METER_UPDATE, Outcome.DISTRIBUTED),
+                Withdraw(OLD_METER, "1 Suspended"),
+                Activate(METER_UPDATE, Outcome.ACTIVATED),
+                Known(f"Suspended, {OLD_METER}"),
+                Version("E5"),
+                about="before MP105",
+                dsp={**NO_MP105, "lost_responses": 0.5, "retries": 3},
+            ),
+            _of_the_dsp(
+                Push(replace(METER_UPDATE, for_ch="Elster", version="ASP04042"), Outcome.STORED),
+                Withdraw("ASP04041", "1 Suspended"),
+                Activate(
+                    replace(METER_UPDATE, for_ch="Elster", version="ASP04042"), Outcome.ACTIVATED
+                ),
+                Known("Suspended, ASP04041"),
+                Version("ASP04042"),
+                Known("Commissioned, ASP04042"),
+                about="with MP105, on a CH whose answers never say the version: 11.2 has to",
+                dsp={"lost_responses": 0.5, "retries": 3},
+                device={**METER, "model": "as-300p"},
+                hub=ELSTER,
+                listed=(replace(METER_UPDATE, for_ch="Elster", version="ASP04042"),),
+            ),
+        ),
+    ),
+    Demo(
+        "lost-200",
+        "One 11.3 response in five is lost, over 200 activations",
+        "each lost answer leaves the DSP behind the device until an 11.2 (rules 86, 88, 94); a minute",
+        (
+            _of_the_dsp(
+                Activations(
+                    200,
+                    (
+                        replace(METER_UPDATE, body=1024),
+                        replace(METER_UPDATE, body=1024, version="P4X9G03"),
+                    ),
+                    "200 activated, 0 stale",
+                ),
+                about="MP105 is in force, the DSP does not try again by itself",
+                dsp={"lost_responses": 0.2, "retries": 0},
+                listed=(
+                    replace(METER_UPDATE, body=1024),
+                    replace(METER_UPDATE, body=1024, version="P4X9G03"),
+                ),
+            ),
+        ),
+    ),
+    Demo(
+        "gpf",
+        "The GPF says another version than the GSME runs",
+        "it answers from what it last heard: N52, and only 11.2 to the GSME counts (rules 103 to 105)",
+        (
+            _of_the_dsp(
+                ReadMirror("Q4X2G0E"),
+                Told("N52", "nobody"),
+                Push(GAS_UPDATE, Outcome.DISTRIBUTED),
+                Activate(GAS_UPDATE, Outcome.ACTIVATED),
+                Known("Commissioned, Q4X2G0F"),
+                ReadMirror("Q4X2G0E"),
+                Told("N52", "supplier, network"),
+                Version("Q4X2G0F"),
+                about="a Secure CH with its GSME",
+                device=GAS_METER,
+                listed=(GAS_UPDATE,),
+            ),
+        ),
+    ),
+    Demo(
+        "third-party",
+        "A third-party PPMID on a Secure CH",
+        "the Secure S1SP holds no details of it, so every update fails (rules 22 to 27, Annex D)",
+        (
+            _of_the_dsp(
+                Push(SHORT, Outcome.THIRD_PARTY),
+                Version("2.08.01"),
+                Told("N22", "supplier"),
+                about="Chameleon's SED V3 on Secure's CH",
+                device={"model": "sed-v3"},
+                listed=(SHORT,),
+            ),
+            _of_the_dsp(
+                Push(SHORT, Outcome.DISTRIBUTED),
+                about="Secure's own Pipit 500 there",
+                device={"name": "PPMID"},
+                listed=(SHORT,),
+            ),
+        ),
+    ),
+    Demo(
+        "hash-lock",
+        "One image, two manufacturers' CHs",
+        "the hash covers the metadata, so an image fits the CH of one manufacturer only (rules 28 to 31)",
+        tuple(
+            _of_the_dsp(
+                *(
+                    Push(
+                        replace(SHORT, for_ch=made_for),
+                        (stored if made_for == maker else "E110102"),
+                    )
+                    for made_for in ("Elster", "Secure")
+                ),
+                about=f"a CH of {maker}; the CPL has the hash of its image",
+                hub=hub,
+                device=ppmid,
+                listed=(replace(SHORT, for_ch=maker),),
+            )
+            for maker, hub, ppmid, stored in (
+                (
+                    "Secure",
+                    {"eui": DEFAULT["comms_hub"]["eui"]},
+                    {"name": "PPMID"},
+                    Outcome.DISTRIBUTED,
+                ),
+                ("Elster", ELSTER, ELSTER_PPMID, Outcome.STORED),
+            )
+        ),
+    ),
+    Demo(
+        "not-listed",
+        "A version that is not on the CPL, and one that is there with another hash",
+        "the DSP refuses the whole request, and nothing reaches the S1SP (rules 19, 29, 39)",
+        (
+            _of_the_dsp(
+                Push(OTHER, "E110101"),
+                Push(FOR_ELSTER, "E110102"),
+                Push(UPDATE, Outcome.DISTRIBUTED),
+                about="a Secure CH with its PPMID",
+                device={"name": "PPMID"},
+                listed=(UPDATE,),
             ),
         ),
     ),

@@ -15,17 +15,31 @@ from typing import Any, Protocol
 
 from hanlab.demos.catalogue import (
     Activate,
+    Activations,
     BitRot,
     Demo,
     Fault,
     ImageSpec,
+    Known,
     Meanwhile,
     PowerCut,
     Push,
+    ReadMirror,
     Scene,
     Step,
+    Told,
     Version,
+    Withdraw,
 )
+from hanlab.dsp.enrolment import product
+from hanlab.duis.messages import (
+    ActivateFirmware,
+    Body,
+    FirmwareVersionRead,
+    ReadFirmwareVersion,
+    UpdateFirmware,
+)
+from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Lab
 from hanlab.lab_config import LabConfig, make_lab
@@ -36,7 +50,20 @@ from hanlab.wan.messages import StoreReadResponse
 _SIZE_AT = 52
 """Where the OTA header has the total size."""
 
-SERVICE_REQUEST = {Push: "11.1", Version: "11.2", Activate: "11.3"}
+_WELL = ("I0", "I99", "W110101")
+_NO_RESPONSE = "E21"
+
+SERVICE_REQUEST = {
+    Push: "11.1",
+    Version: "11.2",
+    ReadMirror: "11.2",
+    Activate: "11.3",
+    Withdraw: "CPL",
+    Known: "SMI",
+    Told: "DCC Alerts",
+    Activations: "11.1 and 11.3",
+}
+"""What each step is called."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +99,7 @@ def make_image(spec: ImageSpec) -> OtaImage:
     """The image that a demo's step uses; the same for the same spec."""
     image = build(
         made_body(spec.body, seed=zlib.crc32(spec.version.encode()), boots=spec.boots),
-        device_type="PPMID",
+        device_type=spec.device_type,
         version=spec.version,
         hardware=spec.hardware,
         for_ch=spec.for_ch,
@@ -107,9 +134,18 @@ def run_demo(
             tempfile.TemporaryDirectory(prefix="hanlab-demo-") as folder,
             Lab(_config(demo, scene, impair), Path(folder), pcap=capture) as lab,
         ):
+            _list(scene, lab)
             watcher.scene(demo, scene, lab)
             for step in scene.steps:
                 yield from _Run(demo, scene, lab, watcher).step(step)
+
+
+def _list(scene: Scene, lab: Lab) -> None:
+    """Put on the CPL what the scene wants there, as its manufacturer would."""
+    for spec in scene.listed:
+        image = make_image(spec)
+        model = lab.devices[0].model
+        lab.dsp.load([product(model, image.version, image.manufacturer_image_hash)])
 
 
 def _config(demo: Demo, scene: Scene, impair: str | None) -> LabConfig:
@@ -128,14 +164,32 @@ class _Run:
         self._device = lab.devices[0]
         self._fault: Fault | None = None
         self._other: asyncio.Task[Outcome] | None = None
+        self._why = ""
 
     def step(self, step: Step) -> Iterator[Result]:
         request = SERVICE_REQUEST[type(step)]
         octets = 0
+        main: Coroutine[Any, Any, str]
+        image: OtaImage | None = None
         match step:
             case Version():
                 tried = f"version of {self._device.name}"
                 main = self._version()
+            case ReadMirror():
+                tried = "version of the GPF"
+                main = self._mirror()
+            case Withdraw(version):
+                tried = f"{version} is withdrawn"
+                main = self._withdraw(version)
+            case Known():
+                tried = f"what it knows of {self._device.name}"
+                main = self._known()
+            case Told(code):
+                tried = f"who has got {code}"
+                main = self._told(code)
+            case Activations(times, images):
+                tried = f"{times} updates of {self._device.name}"
+                main = self._activations(times, images)
             case Push(spec):
                 image = make_image(spec)
                 octets = len(image.to_bytes())
@@ -145,9 +199,9 @@ class _Run:
                 image = make_image(spec)
                 tried = f"hash of {image.version} on {self._device.name}"
                 main = self._activate(image)
-        if not isinstance(step, Version):
+        if isinstance(step, Push | Activate):
             self._fault = step.fault
-            if isinstance(self._fault, BitRot):
+            if isinstance(self._fault, BitRot) and image:
                 self._rot(self._fault, image)
         self._watcher.step(request, tried)
         yield self._result(request, tried, step.expect, octets, main)
@@ -170,6 +224,8 @@ class _Run:
             why = failure.what
         if request == SERVICE_REQUEST[Version]:
             why = why or f"{self._device.name} runs {happened}"
+        why = why or self._why
+        self._why = ""
         return Result(
             demo=self._demo.name,
             scene=self._scene.about,
@@ -177,7 +233,7 @@ class _Run:
             tried=tried,
             expected=str(expect),
             happened=happened,
-            why=why or EXPLAINED.get(Outcome(happened), ""),
+            why=why or EXPLAINED.get(happened, ""),
             virtual_s=(lab.clock_us - clock) / 1e6,
             wall_s=time.perf_counter() - wall,
             store=lab.run(lab.store()),
@@ -185,17 +241,89 @@ class _Run:
         )
 
     async def _version(self) -> str:
+        if self._scene.dsp:
+            return await self._read(self._device.eui)
         return (await self._lab.wait_until_back(self._device)).firmware
 
     async def _push(self, image: OtaImage) -> str:
+        if self._scene.dsp:
+            return await self._send(
+                UpdateFirmware(image.to_bytes(), image.version, (self._device.eui,)), None
+            )
         return str(await self._lab.update_firmware(image, self._device, self._report))
 
     async def _activate(self, image: OtaImage) -> str:
         hash_ = image.manufacturer_image_hash
+        if self._scene.dsp:
+            return await self._send(ActivateFirmware(hash_), self._device.eui)
         return str(await self._lab.activate_firmware(hash_, self._device, self._report))
 
     async def _outcome(self, task: asyncio.Task[Outcome]) -> str:
         return str(await task)
+
+    # -- through the DSP
+
+    async def _send(self, body: Body, to: Eui | None) -> str:
+        """How a Service Request ended: a code that is no success, else what became of it."""
+        lab = self._lab
+        answer = await lab.send(body, to, report=self._report)
+        if answer.acknowledgement.code != "I99":
+            self._why = lab.dsp.audit.read(1)[0].why
+            return answer.acknowledgement.code
+        if answer.code not in _WELL:
+            self._why = f"no answer of {self._device.name} came to the DSP"
+            return answer.code
+        end = lab.installations.ends[self._device.eui]
+        if isinstance(end, ServiceRequestFailed):
+            raise end
+        return str(end)
+
+    async def _read(self, eui: Eui) -> str:
+        answer = await self._lab.send(ReadFirmwareVersion(), eui)
+        if answer.result is None or not isinstance(answer.result.body, FirmwareVersionRead):
+            self._why = self._lab.dsp.audit.read(1)[0].why
+            return answer.code
+        return str(answer.result.body.version)
+
+    async def _mirror(self) -> str:
+        gpf = self._lab.config.gpf
+        assert gpf, "a scene that asks the GPF has a GSME"
+        return await self._read(gpf)
+
+    async def _withdraw(self, version: str) -> str:
+        dsp = self._lab.dsp
+        return f"{sum(dsp.withdraw(entry) for entry in dsp.cpl.of_version(version))} Suspended"
+
+    async def _known(self) -> str:
+        device = self._lab.dsp.smi.find(self._device.eui)
+        return f"{device.status}, {device.version}" if device else "not in the inventory"
+
+    async def _told(self, code: str) -> str:
+        settings = self._lab.dsp.settings
+        recipients = [d.recipient for d in self._lab.dsp.deliveries.last(1000) if d.code == code]
+        users = [settings.user(recipient) for recipient in recipients]
+        return ", ".join(user.name for user in users if user) or "nobody"
+
+    async def _activations(self, times: int, specs: tuple[ImageSpec, ImageSpec]) -> str:
+        """Two versions in turn; after an answer that was lost, 11.2."""
+        lab, device = self._lab, self._device
+        activated = stale = 0
+        images = [make_image(spec) for spec in specs]
+        for number in range(times):
+            image = images[number % len(images)]
+            body = UpdateFirmware(image.to_bytes(), image.version, (device.eui,))
+            await lab.send(body)
+            answer = await lab.send(ActivateFirmware(image.manufacturer_image_hash), device.eui)
+            if answer.code == _NO_RESPONSE:
+                await lab.send(ReadFirmwareVersion(), device.eui)
+            known = lab.dsp.smi.find(device.eui)
+            activated += lab.installations.ends[device.eui] == Outcome.ACTIVATED
+            stale += known is None or known.version != image.version
+        share = lab.dsp.lost / times
+        self._why = (
+            f"{lab.dsp.lost} answers lost ({share:.0%}); after 11.2 the SMI was right each time"
+        )
+        return f"{activated} activated, {stale} stale"
 
     # -- faults
 
@@ -220,7 +348,7 @@ class _Run:
         self._lab.board(self._lab.device(fault.board)).flash.rot(octets[middle : middle + 64])
 
 
-EXPLAINED = {
+EXPLAINED: dict[str, str] = {
     Outcome.STORED: "the CH holds it; the device has nothing yet",
     Outcome.DISTRIBUTED: "the device holds it; it runs what it ran before",
     Outcome.ACTIVATED: "the hash is right; the device restarts with it",

@@ -7,6 +7,7 @@ it was doing.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,7 +82,7 @@ CREATE TABLE deliveries (
     body TEXT,                           -- the XML; NULL: made from code and device
     delivered TEXT
 );
-CREATE INDEX deliveries_waiting ON deliveries (id) WHERE delivered IS NULL;
+CREATE INDEX deliveries_waiting ON deliveries (recipient, id) WHERE delivered IS NULL;
 
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY,
@@ -103,10 +104,11 @@ CREATE TABLE clock (last TEXT NOT NULL);
 
 
 class Database:
-    """The file `path`, made if it is not there; None: one in memory."""
+    """The file `path`, made if it is not there; None: one in memory. Threads may share it."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self._one_at_a_time = threading.RLock()
         try:
             self.sql = sqlite3.connect(
                 path or ":memory:", isolation_level=None, timeout=10, check_same_thread=False
@@ -133,16 +135,17 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it or nothing; one within another belongs to the outer one."""
-        if self.sql.in_transaction:
-            yield
-            return
-        self.sql.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.sql.execute("ROLLBACK")
-            raise
-        self.sql.execute("COMMIT")
+        with self._one_at_a_time:
+            if self.sql.in_transaction:
+                yield
+                return
+            self.sql.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self.sql.execute("ROLLBACK")
+                raise
+            self.sql.execute("COMMIT")
 
     def close(self) -> None:
         self.sql.close()

@@ -60,9 +60,11 @@ class Deliveries:
                 (now.isoformat(), alert.code, *values),
             )
 
-    def waiting(self, limit: int = 100) -> list[Delivery]:
-        """The oldest messages that no listener has taken yet."""
-        return self._read("WHERE delivered IS NULL ORDER BY id LIMIT ?", limit)
+    def waiting_for(self, recipient: Eui, limit: int = 100) -> list[Delivery]:
+        """The oldest messages that this user's listener has not taken yet."""
+        return self._read(
+            "WHERE delivered IS NULL AND recipient = ? ORDER BY id LIMIT ?", recipient.octets, limit
+        )
 
     def last(self, limit: int = 100) -> list[Delivery]:
         """The newest messages, oldest first."""

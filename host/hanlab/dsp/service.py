@@ -32,6 +32,7 @@ from hanlab.dsp.settings import DspSettings, User
 from hanlab.dsp.smi import SMETS1, SMETS2, SUSPENDABLE, Smi, SmiDevice, Status
 from hanlab.duis.messages import (
     ActivateFirmware,
+    AlertBody,
     ChFirmwareNotification,
     DccAlert,
     DevicePreNotification,
@@ -143,6 +144,10 @@ class Dsp:
         """Take off the CPL whose last day has passed; how many devices are Suspended with that."""
         due = self.cpl.due(self._clock())
         return sum(self.withdraw(entry, CplStatus.EXPIRED) for entry in due)
+
+    def remember_time(self) -> None:
+        """Civil time goes on from here when the DSP is opened again."""
+        self.smi.remember_time(self._clock())
 
     # -- a Service Request comes
 
@@ -375,7 +380,8 @@ class Dsp:
                 now = self._clock()
                 note = FirmwareDelivered(request, hub, device, version, now, success=not why)
                 kind = alerts.NOT_DELIVERED if why else alerts.DELIVERED
-                self._tell(request.originator, kind, note, device)
+                with self._database.transaction():
+                    self._tell(request.originator, kind, note, device)
         return failed
 
     def _failed(self, request: RequestId, device: Eui, error: ServiceRequestFailed) -> None:
@@ -406,7 +412,8 @@ class Dsp:
             if self._chance.random() < self.settings.lost_responses:
                 self.lost += 1
                 why = f"the answer of {eui} to 11.3 was lost on its way to the DSP"
-                self._audit("S1SP", eui, "11.3", Decision("lost", 86, why))
+                with self._database.transaction():
+                    self._audit("S1SP", eui, "11.3", Decision("lost", 86, why))
                 continue
             answer = came
             break
@@ -499,7 +506,7 @@ class Dsp:
     def _alert(
         self,
         alert: Alert,
-        body: DeviceStatusChanged | FirmwareVersionMismatch | ChFirmwareNotification,
+        body: AlertBody,
         device: SmiDevice,
     ) -> None:
         """Once to each party that the alert's routing names (rule 115)."""
@@ -512,12 +519,7 @@ class Dsp:
         self,
         recipient: Eui,
         alert: Alert,
-        body: DeviceStatusChanged
-        | FirmwareVersionMismatch
-        | FirmwareDistributionFailure
-        | FirmwareDelivered
-        | ChFirmwareNotification
-        | S1spAlert,
+        body: AlertBody,
         device: Eui | None = None,
     ) -> None:
         response = Response("I0", self._clock(), body=DccAlert(alert.code, body))

@@ -12,6 +12,7 @@ retries = 1                   # how often the DSP sends an 11.3 again that nobod
 name = "supplier"
 eui = "90-B3-D5-1F-30-01-00-00"
 roles = ["IS", "GS"]
+listener = "http://127.0.0.1:1880/smartdcc/duis"   # where `hanlab serve` posts what comes for it
 ```
 """
 
@@ -43,6 +44,8 @@ class User:
     eui: Eui
     roles: frozenset[str]
     active: bool = True
+    listener: str = ""
+    """Where its responses and DCC Alerts are posted to (URL); none: they wait."""
 
 
 DEFAULT_USERS: Final = (
@@ -144,7 +147,7 @@ _READERS: Final = {
 
 
 def _user(data: Mapping[str, Any], where: str) -> User:
-    unknown = set(data) - {"name", "eui", "roles", "active"}
+    unknown = set(data) - {"name", "eui", "roles", "active", "listener"}
     roles = data.get("roles")
     if (
         unknown
@@ -152,6 +155,7 @@ def _user(data: Mapping[str, Any], where: str) -> User:
         or not isinstance(data.get("eui"), str)
         or not isinstance(roles, list)
         or not isinstance(data.get("active", True), bool)
+        or not isinstance(data.get("listener", ""), str)
         or not set(roles) <= ALL_ROLES
     ):
         raise UsageError(
@@ -159,4 +163,10 @@ def _user(data: Mapping[str, Any], where: str) -> User:
             + (f", and has no {min(unknown)!r}" if unknown else ""),
             next_step='name = "supplier", eui = "90-B3-D5-1F-30-01-00-00", roles = ["IS"]',
         )
-    return User(data["name"], Eui.parse(data["eui"]), frozenset(roles), data.get("active", True))
+    return User(
+        data["name"],
+        Eui.parse(data["eui"]),
+        frozenset(roles),
+        data.get("active", True),
+        data.get("listener", ""),
+    )

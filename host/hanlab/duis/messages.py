@@ -137,6 +137,7 @@ class UpdateFirmwareWarning:
     not_commissioned: tuple[Eui, ...] = ()
     not_applicable: tuple[Eui, ...] = ()
     other_in_progress: tuple[Eui, ...] = ()
+    invalid_gbcs_version: tuple[Eui, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,28 @@ class FirmwareDelivered:
 
 
 @dataclass(frozen=True)
+class FirmwareTransferred:
+    """FirmwareTransferAlert of a CH about a device: `code` is in hex, `result` e.g. FileTransferSuccess."""
+
+    hub: Eui
+    code: str
+    request: RequestId
+    device: Eui
+    version: str
+    result: str
+    when: datetime
+
+
+@dataclass(frozen=True)
+class FirmwareUpgradeRequested:
+    """Somebody has sent an 11.1 for these devices."""
+
+    device_type: str
+    version: str
+    devices: tuple[Eui, ...]
+
+
+@dataclass(frozen=True)
 class ChFirmwareNotification:
     """SMETS1CHFirmwareNotification: `status` is UpdateRequested or ActivationSuccessful."""
 
@@ -249,19 +272,24 @@ class S1spAlert:
     when: datetime
 
 
+AlertBody = (
+    DeviceStatusChanged
+    | FirmwareVersionMismatch
+    | FirmwareDistributionFailure
+    | FirmwareDelivered
+    | FirmwareTransferred
+    | FirmwareUpgradeRequested
+    | ChFirmwareNotification
+    | S1spAlert
+)
+
+
 @dataclass(frozen=True)
 class DccAlert:
     """A DCC Alert with its code, e.g. N29."""
 
     code: str
-    body: (
-        DeviceStatusChanged
-        | FirmwareVersionMismatch
-        | FirmwareDistributionFailure
-        | FirmwareDelivered
-        | ChFirmwareNotification
-        | S1spAlert
-    )
+    body: AlertBody
 
 
 ResponseBody = (

@@ -1,0 +1,59 @@
+"""The XML names of DUIS 5.4: namespaces, elements of requests, device lists, alert bodies."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SR: Final = "http://www.dccinterface.co.uk/ServiceUserGateway"
+RA: Final = "http://www.dccinterface.co.uk/ResponseAndAlert"
+DS: Final = "http://www.w3.org/2000/09/xmldsig#"
+NAMESPACES: Final = {"sr": SR, "ra": RA, "ds": DS}
+SCHEMA_VERSION: Final = "5.4"
+SIGNATURE: Final = f"{{{DS}}}Signature"
+
+LISTS: Final = (
+    ("InvalidDeviceIDList", "invalid"),
+    ("NotCommissionedDeviceIDList", "not_commissioned"),
+    ("NotApplicableFirmwareDeviceIDList", "not_applicable"),
+    ("OtherRequestInProgressList", "other_in_progress"),
+    ("InvalidGBCSVersionList", "invalid_gbcs_version"),
+)
+"""The lists of DSPUpdateFirmwareWarning in their order, with the fields of UpdateFirmwareWarning."""
+
+INVENTORY: Final = (
+    ("DeviceID", "device"),
+    ("DeviceType", "device_type"),
+    ("DeviceStatus", "status"),
+    ("DeviceManufacturer", "manufacturer"),
+    ("DeviceModel", "model"),
+    ("SMETSCHTSVersion", "smets_chts_version"),
+    ("DeviceFirmwareVersion", "firmware_version"),
+    ("DeviceFirmwareVersionStatus", "firmware_status"),
+    ("CPLStatus", "cpl_status"),
+    ("DateCommissioned", "commissioned"),
+    ("ImportMPxN", "import_mpxn"),
+    ("S1SP", "s1sp"),
+)
+"""What hanlab says of a device in a Read Inventory response, in the schema's order."""
+INVENTORY_SKIPPED: Final = frozenset(
+    {
+        "SecondaryImportMPAN",
+        "ExportMPAN",
+        "ESMEVariant",
+        "UPRN",
+        "PropertyFilter",
+        "CSPRegion",
+        "DeviceGBCSVersion",
+        "HANVariant",
+        "Connectivity",
+    }
+)
+"""What others say besides; it is read over."""
+
+
+def sr(name: str) -> str:
+    return f"{{{SR}}}{name}"
+
+
+def ra(name: str) -> str:
+    return f"{{{RA}}}{name}"

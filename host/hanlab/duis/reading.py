@@ -1,0 +1,420 @@
+"""XML to messages, as strict as the schema where hanlab goes by what it reads."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import Final
+
+from lxml import etree
+
+from hanlab.duis.messages import (
+    MAX_COUNTER,
+    MAX_DEVICES,
+    MAX_IMAGE,
+    ActivateFirmware,
+    AlertBody,
+    Body,
+    ChFirmwareNotification,
+    DccAlert,
+    DevicePreNotification,
+    DeviceStatusChanged,
+    FirmwareActivated,
+    FirmwareDelivered,
+    FirmwareDistributionFailure,
+    FirmwareTransferred,
+    FirmwareUpgradeRequested,
+    FirmwareVersionMismatch,
+    FirmwareVersionRead,
+    Inventory,
+    InventoryDevice,
+    OtherBody,
+    ReadFirmwareVersion,
+    ReadInventory,
+    Request,
+    RequestId,
+    Response,
+    ResponseBody,
+    S1spAlert,
+    TopUpDevice,
+    UpdateFirmware,
+    UpdateFirmwareWarning,
+    UpdateSecurityCredentials,
+)
+from hanlab.duis.names import INVENTORY, INVENTORY_SKIPPED, LISTS, SIGNATURE, ra, sr
+from hanlab.duis.parsing import Children, DuisError, date_of, eui_of, parse, short, text_of, wrong
+from hanlab.eui import Eui
+
+__all__ = ["DuisError", "read_request", "read_response"]
+
+_ID: Final = re.compile(r"([^:]{23}):([^:]{23}):(0|[1-9][0-9]{0,19})")
+_SERVICE: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,2}){1,2}")
+_MAX_VARIANT: Final = 9
+_EUI_LENGTH: Final = 23
+
+
+def read_request(octets: bytes) -> Request:
+    """A Service Request.
+
+    Raises:
+        DuisError: it is none; says which element is wrong.
+    """
+    children = _root(octets, "Request")
+    header = Children(children.take(sr("Header")))
+    id_ = _request_id(header.text(sr("RequestID"), 67))
+    header.maybe(sr("FirstInSequence"))
+    header.maybe(sr("PrecedingServiceRequestID"))
+    variant = header.text(sr("CommandVariant"), 1)
+    if not variant.isdecimal() or not 1 <= int(variant) <= _MAX_VARIANT:
+        raise wrong("sr:CommandVariant", f"is {variant!r}, not 1 to {_MAX_VARIANT}")
+    service = _service(header.text(sr("ServiceReference"), 8))
+    service_variant = _service(header.text(sr("ServiceReferenceVariant"), 8))
+    header.end()
+    holder = Children(children.take(sr("Body")))
+    element = holder.any()
+    holder.end()
+    children.maybe(SIGNATURE)
+    children.end()
+    name = etree.QName(element).localname
+    expected, reader = _BODIES.get(service, (name, None))
+    if reader is None:
+        return Request(id_, int(variant), service, service_variant, OtherBody(name))
+    if element.tag != sr(expected):
+        raise wrong("sr:Body", f"has {short(element)}, and {service} has sr:{expected}")
+    body = reader(Children(element))
+    return Request(id_, int(variant), service, service_variant, body)
+
+
+def read_response(octets: bytes) -> Response:
+    """A Service Response, an acknowledgement or a DCC Alert. Signatures are not checked here.
+
+    Raises:
+        DuisError: it is none; says which element is wrong.
+    """
+    children = _root(octets, "Response")
+    header = Children(children.take(sr("Header")))
+    request = header.maybe_text(sr("RequestID"), 67)
+    answer = header.maybe_text(sr("ResponseID"), 67)
+    code = header.text(sr("ResponseCode"), 8)
+    when = date_of(header.text(sr("ResponseDateTime"), 40), "sr:ResponseDateTime")
+    header.end()
+    holder = Children(children.take(sr("Body")))
+    message = holder.any()
+    holder.end()
+    children.maybe(SIGNATURE)
+    children.end()
+    reader = _MESSAGES.get(str(message.tag))
+    if reader is None:
+        raise wrong("sr:Body", f"has {short(message)}, which hanlab does not read")
+    service, variant, body = reader(Children(message))
+    id_ = request and _request_id(request)
+    return Response(code, when, id_ or None, service, variant, body, answer is not None)
+
+
+def _root(octets: bytes, name: str) -> Children:
+    root = parse(octets)
+    if root.tag != sr(name):
+        raise wrong(short(root), f"is no sr:{name}")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", root.get("schemaVersion", "")):
+        raise wrong(f"sr:{name}", "has no schemaVersion")
+    return Children(root)
+
+
+def _request_id(text: str) -> RequestId:
+    match = _ID.fullmatch(text)
+    if not match or int(match[3]) > MAX_COUNTER:
+        raise wrong("sr:RequestID", f"is not originator:target:counter: {text[:80]!r}")
+    return RequestId(
+        eui_of(match[1], "sr:RequestID"), eui_of(match[2], "sr:RequestID"), int(match[3])
+    )
+
+
+def _service(text: str) -> str:
+    if not _SERVICE.fullmatch(text):
+        raise wrong("sr:ServiceReference", f"is {text!r}")
+    return text
+
+
+# -- the bodies of requests
+
+
+def _update_firmware(children: Children) -> UpdateFirmware:
+    image = children.text(sr("FirmwareImage"), MAX_IMAGE * 4 // 3 + MAX_IMAGE // 16, 0)
+    version = children.text(sr("FirmwareVersion"), 8)
+    text = children.text(sr("DeviceIDList"), MAX_DEVICES * (_EUI_LENGTH + 1) - 1, _EUI_LENGTH)
+    children.end()
+    try:
+        octets = base64.b64decode(image, validate=not any(c.isspace() for c in image[:100]))
+    except (binascii.Error, ValueError) as e:
+        raise wrong("sr:FirmwareImage", f"is no base64: {e}") from None
+    if len(octets) > MAX_IMAGE:
+        raise wrong("sr:FirmwareImage", f"has {len(octets):,} octets; {MAX_IMAGE:,} at most")
+    return UpdateFirmware(octets, version, _euis(text, "sr:DeviceIDList"))
+
+
+def _euis(text: str, name: str) -> tuple[Eui, ...]:
+    return tuple(eui_of(one, name) for one in text.split(","))
+
+
+def _read_firmware_version(children: Children) -> ReadFirmwareVersion:
+    when = children.maybe_text(sr("ExecutionDateTime"), 40)
+    children.end()
+    return ReadFirmwareVersion(date_of(when, "sr:ExecutionDateTime") if when else None)
+
+
+def _activate_firmware(children: Children) -> ActivateFirmware:
+    when = children.maybe_text(sr("ExecutionDateTime"), 40)
+    text = children.text(sr("FirmwareHash"), 64, 64)
+    children.end()
+    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
+        raise wrong("sr:FirmwareHash", "is not 64 hex digits")
+    return ActivateFirmware(
+        bytes.fromhex(text), date_of(when, "sr:ExecutionDateTime") if when else None
+    )
+
+
+def _top_up(children: Children) -> TopUpDevice:
+    utrn = children.text(sr("UTRN"), 20, 20)
+    children.end()
+    if not utrn.isdecimal():
+        raise wrong("sr:UTRN", "is not 20 digits")
+    return TopUpDevice(utrn)
+
+
+def _credentials(children: Children) -> UpdateSecurityCredentials:
+    children.any()
+    return UpdateSecurityCredentials()
+
+
+def _read_inventory(children: Children) -> ReadInventory:
+    device = eui_of(children.text(sr("DeviceID"), _EUI_LENGTH), "sr:DeviceID")
+    children.end()
+    return ReadInventory(device)
+
+
+def _pre_notification(children: Children) -> DevicePreNotification:
+    device = eui_of(children.text(sr("DeviceID"), _EUI_LENGTH), "sr:DeviceID")
+    manufacturer = children.text(sr("DeviceManufacturer"), 30)
+    model = children.text(sr("DeviceModel"), 30)
+    kind = children.text(sr("DeviceType"), 6)
+    smets = children.maybe_text(sr("SMETSCHTSVersion"), 20)
+    version = children.maybe_text(sr("FirmwareVersion"), 8)
+    variant = children.maybe_text(sr("ESMEVariant"), 4)
+    gpf = children.maybe_text(sr("AssociatedGPFDeviceID"), _EUI_LENGTH)
+    children.end()
+    mirror = eui_of(gpf, "sr:AssociatedGPFDeviceID") if gpf else None
+    return DevicePreNotification(device, manufacturer, model, kind, smets, version, variant, mirror)
+
+
+_BODIES: Final[dict[str, tuple[str, Callable[[Children], Body] | None]]] = {
+    "2.2": ("TopUpDevice", _top_up),
+    "6.23": ("UpdateSecurityCredentialsCoS", _credentials),
+    "8.2": ("ReadInventory", _read_inventory),
+    "11.1": ("UpdateFirmware", _update_firmware),
+    "11.2": ("ReadFirmwareVersion", _read_firmware_version),
+    "11.3": ("ActivateFirmware", _activate_firmware),
+    "11.4": ("UpdatePPMIDFirmware", _update_firmware),
+    "12.2": ("DevicePrenotification", _pre_notification),
+}
+
+# -- the messages of responses
+
+_Message = tuple[str, str, ResponseBody | None]
+
+
+def _response_message(children: Children) -> _Message:
+    service, variant = _services(children)
+    body: ResponseBody | None = None
+    if (warning := children.maybe(sr("DSPUpdateFirmwareWarning"))) is not None:
+        lists = Children(warning)
+        found = {field: lists.maybe_text(sr(name), 1_199_999) for name, field in LISTS}
+        lists.end()
+        euis = {field: _euis(text, field) for field, text in found.items() if text}
+        body = UpdateFirmwareWarning(**euis)
+    elif (inventory := children.maybe(sr("DSPInventory"))) is not None:
+        body = Inventory(tuple(_inventory_device(Children(d)) for d in inventory))
+    children.end()
+    return service, variant, body
+
+
+def _services(children: Children) -> tuple[str, str]:
+    return (
+        _service(children.text(sr("ServiceReference"), 8)),
+        _service(children.text(sr("ServiceReferenceVariant"), 8)),
+    )
+
+
+def _inventory_device(children: Children) -> InventoryDevice:
+    values: dict[str, str | None] = {}
+    for name, field in INVENTORY:
+        children.skip(INVENTORY_SKIPPED)
+        values[field] = children.maybe_text(sr(name), 40)
+    children.skip(INVENTORY_SKIPPED)
+    children.end()
+    device, kind = values.pop("device"), values.pop("device_type")
+    maker, model = values.pop("manufacturer"), values.pop("model")
+    commissioned = values.pop("commissioned")
+    if not (device and kind and maker and model):
+        raise wrong("sr:Device", "needs DeviceID, DeviceType, DeviceManufacturer, DeviceModel")
+    return InventoryDevice(
+        device=eui_of(device, "sr:DeviceID"),
+        device_type=kind,
+        manufacturer=maker,
+        model=model,
+        commissioned=date_of(commissioned.rstrip("Z"), "sr:DateCommissioned")
+        if commissioned
+        else None,
+        **values,
+    )
+
+
+def _smets1_message(children: Children) -> _Message:
+    service, variant = _services(children)
+    signed = Children(children.take(sr("SMETS1SignedResponse")))
+    children.end()
+    response = Children(signed.take(sr("SMETS1Response")))
+    signed.take(SIGNATURE)
+    signed.end()
+    response.take(sr("Header"))
+    payload = Children(Children(response.take(sr("Body"))).take(sr("ResponseMessage")))
+    data = Children(payload.take(ra("SMETSData")))
+    debug = payload.maybe(ra("DebugInfo"))
+    element = data.any()
+    data.end()
+    success = element.get("MessageSuccess") == "true"
+    parts = Children(element)
+    body: ResponseBody
+    if element.tag == ra("ReadFirmwareVersionRsp"):
+        body = FirmwareVersionRead(parts.maybe_text(ra("FirmwareVersion"), 100), success)
+    elif element.tag == ra("ActivateFirmwareRsp"):
+        code = parts.maybe(ra("ActivateImageResponseCode"))
+        version = parts.maybe_text(ra("FirmwareVersion"), 8)
+        number = None if code is None else int(code.get("ResponseCode", "0"))
+        status = None if code is None else Children(code).text(ra("ASN1Status"), 40)
+        said = "" if debug is None else "".join(str(text) for text in debug.itertext()).strip()
+        body = FirmwareActivated(success, number, status, version, said)
+    else:
+        raise wrong("ra:SMETSData", f"has {short(element)}, which hanlab does not read")
+    parts.end()
+    return service, variant, body
+
+
+def _alert_message(children: Children) -> _Message:
+    code = children.text(sr("DCCAlertCode"), 4)
+    children.maybe(sr("ThrottledAlertSequenceId"))
+    children.maybe(sr("ThrottledAlertCount"))
+    holder = Children(children.take(sr("DCCAlert")))
+    children.end()
+    element = holder.any()
+    holder.end()
+    reader = _ALERTS.get(str(element.tag))
+    if reader is None:
+        raise wrong("sr:DCCAlert", f"has {short(element)}, which hanlab does not read")
+    return "", "", DccAlert(code, reader(Children(element)))
+
+
+_MESSAGES: Final = {
+    sr("ResponseMessage"): _response_message,
+    sr("SMETS1ResponseMessage"): _smets1_message,
+    sr("DCCAlertMessage"): _alert_message,
+}
+
+
+# -- the bodies of DCC Alerts
+
+
+def _status_change(c: Children) -> DeviceStatusChanged:
+    device = _eui(c, "DeviceID")
+    change = Children(c.take(sr("DeviceStatusChange"))).any()
+    return DeviceStatusChanged(device, etree.QName(change).localname)
+
+
+def _mismatch(c: Children) -> FirmwareVersionMismatch:
+    return FirmwareVersionMismatch(
+        _eui(c, "DeviceID"),
+        c.text(sr("DeviceType"), 6),
+        c.text(sr("FirmwareVersionSMI"), 100),
+        c.text(sr("FirmwareVersionDevice"), 100),
+    )
+
+
+def _failure(c: Children) -> FirmwareDistributionFailure:
+    return FirmwareDistributionFailure(
+        _request_id(c.text(sr("UpdateFirmwareRequestID"), 67)),
+        _euis(c.text(sr("MeterIDs"), 1_199_999), "sr:MeterIDs"),
+    )
+
+
+def _delivered(c: Children) -> FirmwareDelivered:
+    request = _request_id(c.text(sr("UpdateFirmwareRequestID"), 67))
+    hub, device = _eui(c, "CommsHubDeviceID"), _eui(c, "TargetDeviceID")
+    version = c.text(sr("FirmwareVersion"), 8)
+    when = date_of(c.text(sr("TimeStamp"), 40), "sr:TimeStamp")
+    status = c.text(sr("CommsHubTransferStatus"), 7)
+    return FirmwareDelivered(request, hub, device, version, when, status == "Success")
+
+
+def _transferred(c: Children) -> FirmwareTransferred:
+    hub, code = _eui(c, "CommsHubDeviceID"), c.text(sr("AlertCode"), 4)
+    when = date_of(c.text(sr("TimeStamp"), 40), "sr:TimeStamp")
+    inner = Children(c.take(sr("FirmwareTransferAlert")))
+    return FirmwareTransferred(
+        hub,
+        code,
+        _request_id(inner.text(sr("UpdateFirmwareRequestID"), 67)),
+        _eui(inner, "OtherDeviceID"),
+        inner.text(sr("FirmwareVersion"), 8),
+        inner.text(sr("TransferResponseCode"), 40),
+        when,
+    )
+
+
+def _requested(c: Children) -> FirmwareUpgradeRequested:
+    kind, version = c.text(sr("DeviceType"), 6), c.text(sr("FirmwareVersion"), 8)
+    return FirmwareUpgradeRequested(
+        kind, version, _euis(c.text(sr("DeviceList"), 1_199_999), "list")
+    )
+
+
+def _ch_notification(c: Children) -> ChFirmwareNotification:
+    return ChFirmwareNotification(
+        _eui(c, "DeviceID"),
+        c.text(sr("FirmwareVersion"), 8),
+        c.text(sr("FirmwareVersionUpdateStatus"), 40),
+    )
+
+
+def _s1sp(c: Children) -> S1spAlert:
+    alert = Children(c.take(sr("S1SPAlert")))
+    request = alert.maybe_text(sr("RequestID"), 67)
+    device = alert.maybe_text(sr("DeviceID"), _EUI_LENGTH)
+    code = alert.text(sr("S1SPAlertCode"), 250)
+    said = alert.maybe(sr("AdditionalInformation"))
+    alert.maybe(sr("UTRN"))
+    when = date_of(alert.text(sr("DateTime"), 40), "sr:DateTime")
+    alert.take(SIGNATURE)
+    return S1spAlert(
+        _request_id(request) if request else None,
+        eui_of(device, "sr:DeviceID") if device else None,
+        code,
+        "" if said is None else text_of(said, 1_000, 0),
+        when,
+    )
+
+
+def _eui(children: Children, name: str) -> Eui:
+    return eui_of(children.text(sr(name), _EUI_LENGTH), f"sr:{name}")
+
+
+_ALERTS: Final[dict[str, Callable[[Children], AlertBody]]] = {
+    sr("DeviceStatusChangeEvent"): _status_change,
+    sr("FirmwareVersionMismatch"): _mismatch,
+    sr("FirmwareDistributionFailure"): _failure,
+    sr("CSPFirmwareDeliveryStatus"): _delivered,
+    sr("CommsHubAlert"): _transferred,
+    sr("FirmwareUpgradeRequested"): _requested,
+    sr("SMETS1CHFirmwareNotification"): _ch_notification,
+    sr("S1SPAlertDSP"): _s1sp,
+}

@@ -1,0 +1,1 @@
+"""The DUIS gateway: the DSP's three web services over HTTP, and the way back to the users' listeners."""

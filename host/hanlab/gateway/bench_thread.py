@@ -1,0 +1,69 @@
+"""A lab beside the gateway: it runs in a thread of its own, paced by the wall clock."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from typing import Final
+
+from hanlab.duis.messages import RequestId, Response
+from hanlab.lab import Lab
+
+SLICE_S: Final = 0.02
+"""How far the lab's time goes between two looks at the wall clock and at new requests."""
+
+
+class BenchThread:
+    """Carries out what the gateway acknowledges. Everything of the lab happens in this thread.
+
+    The DSP's decisions are the gateway's thread's; its database takes one transaction at a time.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._requests: queue.SimpleQueue[RequestId | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="bench", daemon=True)
+        self.error: BaseException | None = None
+
+    def start(self) -> None:
+        """What an earlier process left undone comes first."""
+        for request in self._lab.dsp.unfinished():
+            self._requests.put(request)
+        self._thread.start()
+
+    def carry_out(self, request: RequestId) -> None:
+        self._requests.put(request)
+
+    def stop(self) -> None:
+        self._requests.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._lab.run(self._work())
+        except BaseException as e:  # a board that dies: the gateway says so and goes on
+            self.error = e
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        ahead = loop.time() - time.monotonic()
+        tasks: set[asyncio.Task[Response | None]] = set()
+        while True:
+            wait = loop.time() - ahead - time.monotonic()
+            try:
+                request = (
+                    self._requests.get(timeout=wait) if wait > 0 else self._requests.get_nowait()
+                )
+            except queue.Empty:
+                await asyncio.sleep(SLICE_S)
+                continue
+            if request is None:
+                break
+            task = asyncio.ensure_future(self._lab.dsp.carry_out(request, lambda progress: None))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
