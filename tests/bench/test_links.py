@@ -448,12 +448,16 @@ def test_command_line(
         return int(ended.value.code or 0), shown.out + shown.err
 
     impair = both("loss=0.2")
-    code, shown = hanlab("push", "image.ota", "--to", "PPMID", "--impair", impair, "--json")
+    code, shown = hanlab(
+        "push", "image.ota", "--to", "PPMID", "--direct", "--impair", impair, "--json"
+    )
     assert code == 0, shown
     report = json.loads(shown)
     assert report["counters"]["adds_up"] is True
     assert report["counters"]["client"]["retries"] > 0
-    code, shown = hanlab("activate", "PPMID", "--image", "image.ota", "--impair", impair)
+    code, shown = hanlab(
+        "activate", "PPMID", "--direct", "--image", "image.ota", "--impair", impair
+    )
     assert code == 0, shown
     assert "WAN host → hub" in shown
     assert "HAN hub → PPMID" in shown

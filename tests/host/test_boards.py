@@ -34,9 +34,12 @@ def spoil(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
+@pytest.mark.rule(124, 125, 126, 127)
 def test_there_are_two_boards_and_the_two_sets_of_the_rules() -> None:
     assert board_names() == ["esp32-devkitc", "pico"]
-    assert model_names() == ["am110r", "pipit-500", "sed-v3", "skyline-i510"]
+    secure = ["liberty-100", "liberty-eg4v11", "pipit-500", "skyline-i510"]
+    elster = ["am110r", "as-300p", "bk-g4e", "sed-v3"]
+    assert model_names() == sorted(secure + elster)
 
 
 @pytest.mark.parametrize("name", board_names())

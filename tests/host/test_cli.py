@@ -34,7 +34,10 @@ OCTETS = IMAGE.to_bytes()
 HASH = IMAGE.manufacturer_image_hash.hex()
 STATE = Path(".hanlab/default")
 
-COMMANDS = ("demo", "push", "version", "activate", "store", "devices", "up", "sweep", "boards")
+COMMANDS = (
+    "demo", "push", "version", "activate", "store", "devices", "up", "sweep", "boards",
+    "request", "provision", "serve", "inventory", "cpl", "alerts", "audit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def boards_after_a_push(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The flash of a CH and a PPMID that hold `ppmid.ota`."""
     folder = tmp_path_factory.mktemp("pushed")
     (folder / "ppmid.ota").write_bytes(OCTETS)
-    assert process("push", "ppmid.ota", "--to", "PPMID", cwd=folder).code == 0
+    assert process("push", "ppmid.ota", "--to", "PPMID", "--direct", cwd=folder).code == 0
     return folder / STATE
 
 
@@ -135,7 +138,7 @@ def is_one_sentence(ended: Ended, code: int, words: str) -> None:
 
 def test_push_activate_version(cli: Cli) -> None:
     """Rules 1 and 97, in the user's own steps: each command names the next one."""
-    done = cli("push", "ppmid.ota", "--to", "PPMID")
+    done = cli("push", "ppmid.ota", "--to", "PPMID", "--direct")
     assert (done.code, done.err) == (0, "")
     assert "11.1 Update Firmware: IHDAE06, 20,092 B, to PPMID" in done.out
     assert re.search(
@@ -152,20 +155,20 @@ def test_push_activate_version(cli: Cli) -> None:
     done = cli("version", "PPMID")
     assert (done.code, done.err) == (0, "")
     assert done.out == "11.2 Read Firmware Version: PPMID, a Pipit 500, runs IHDAE06\n"
-    done = cli("push", "ppmid.ota", "--to", "PPMID")
+    done = cli("push", "ppmid.ota", "--to", "PPMID", "--direct")
     is_one_sentence(done, 1, "PPMID runs IHDAE06 already")
 
 
 def test_the_next_command_can_be_pasted(cli: Cli) -> None:
     Path("my lab.toml").write_text(lab_toml())
     Path("v 6.ota").write_bytes(OCTETS)
-    done = cli("push", "v 6.ota", "--to", "ppmid", "--lab", "my lab.toml")
+    done = cli("push", "v 6.ota", "--to", "ppmid", "--direct", "--lab", "my lab.toml")
     (command,) = re.findall(r"next: hanlab (.*)", done.out)
     assert cli(*shlex.split(command), "--json").json["version"] == "IHDAE06"
 
 
 def test_json_is_one_document(cli: Cli) -> None:
-    done = cli("push", "ppmid.ota", "--to", "00-db-12-34-56-78-90-a4", "--json")
+    done = cli("push", "ppmid.ota", "--to", "00-db-12-34-56-78-90-a4", "--direct", "--json")
     assert done.code == 0
     assert done.json["outcome"] == "distributed"
     assert done.json["hash"] == HASH
@@ -173,7 +176,7 @@ def test_json_is_one_document(cli: Cli) -> None:
     assert cli("store", "--json").json["images"][0]["hash"] == HASH
     assert cli("version", "PPMID", "--json").json["version"] == "IHDAE05"
     assert [d["on_han"] for d in cli("devices", "--json").json["devices"]] == [True, True]
-    assert cli("activate", "PPMID", "--hash", HASH, "--json").json == {
+    assert cli("activate", "PPMID", "--direct", "--hash", HASH, "--json").json == {
         "outcome": "activated",
         "device": "00-DB-12-34-56-78-90-A4",
         "version": "IHDAE06",
@@ -206,7 +209,7 @@ def test_devices_are_all_on_the_han(cli: Cli) -> None:
 
 def test_a_recovered_store_is_reported(pushed: Cli) -> None:
     damage(STATE / "hub.flash", "store/journal", "store/journal.old")
-    done = pushed("push", "ppmid.ota", "--to", "PPMID")
+    done = pushed("push", "ppmid.ota", "--to", "PPMID", "--direct")
     assert done.code == 0
     assert "the CH mended its store as it started: journal bad" in done.out
     assert "✓ distributed" in done.out
@@ -256,7 +259,10 @@ def test_a_bad_image_is_refused_before_any_board(pushed: Cli, name: str) -> None
     if name in BAD_IMAGES:
         Path(name).write_bytes(octets)
     before = flash()
-    for command in (["push", name, "--to", "PPMID"], ["activate", "PPMID", "--image", name]):
+    for command in (
+        ["push", name, "--to", "PPMID", "--direct"],
+        ["activate", "PPMID", "--direct", "--image", name],
+    ):
         done = pushed(*command)
         is_one_sentence(done, 2, words)
         assert done.out == ""
@@ -288,7 +294,7 @@ def test_an_image_for_another_device_type(cli: Cli) -> None:
         "-o",
         "e.ota",
     )
-    done = cli("push", "e.ota", "--to", "PPMID")
+    done = cli("push", "e.ota", "--to", "PPMID", "--direct")
     is_one_sentence(done, 1, "the image is for device type ESME, PPMID is a PPMID")
 
 
@@ -298,18 +304,27 @@ def test_an_image_for_another_device_type(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["push", "ppmid.ota", "--to", "00-DB-12-34-56-78-90-FF"], "no device '00-DB-12-34"),
-        (["push", "ppmid.ota", "--to", "nobody"], "no device 'nobody'"),
-        (["push", "ppmid.ota", "--to", ""], "no device ''"),
-        (["push", "ppmid.ota", "--to", "hub"], "hub is the Communications Hub"),
+        (
+            ["push", "ppmid.ota", "--to", "00-DB-12-34-56-78-90-FF", "--direct"],
+            "no device '00-DB-12-34",
+        ),
+        (["push", "ppmid.ota", "--to", "nobody", "--direct"], "no device 'nobody'"),
+        (["push", "ppmid.ota", "--to", "", "--direct"], "no device ''"),
+        (["push", "ppmid.ota", "--to", "hub", "--direct"], "hub is the Communications Hub"),
         (["version", "CHF"], "CHF is the Communications Hub"),
         (["version", "\udcff"], "no device"),
         (["activate", "nobody", "--hash", HASH], "no device 'nobody'"),
         (["activate", "PPMID"], "one hash, and there is none"),
-        (["activate", "PPMID", "--hash", HASH, "--image", "ppmid.ota"], "there are both"),
-        (["activate", "PPMID", "--hash", HASH[:-1]], "--hash has 63 digits; a SHA-256 is 64 hex"),
-        (["activate", "PPMID", "--hash", "z" * 64], "--hash has 'z' in it"),
-        (["activate", "PPMID", "--hash", ""], "--hash has 0 digits"),
+        (
+            ["activate", "PPMID", "--direct", "--hash", HASH, "--image", "ppmid.ota"],
+            "there are both",
+        ),
+        (
+            ["activate", "PPMID", "--direct", "--hash", HASH[:-1]],
+            "--hash has 63 digits; a SHA-256 is 64 hex",
+        ),
+        (["activate", "PPMID", "--direct", "--hash", "z" * 64], "--hash has 'z' in it"),
+        (["activate", "PPMID", "--direct", "--hash", ""], "--hash has 0 digits"),
         (["version", "PPMID", "--lab", "none.toml"], "none.toml cannot be read: No such file"),
         (["version", "PPMID", "--lab", "."], r"\. is no file"),
         (["version", "PPMID", "--lab", "ppmid.ota"], "ppmid.ota is no TOML"),
@@ -334,7 +349,7 @@ def test_wrong_usage_is_one_sentence_and_changes_nothing(
 
 
 def test_a_wrong_name_leaves_no_boards_behind(cli: Cli) -> None:
-    cli("push", "ppmid.ota", "--to", "nobody", "--pcap", "han.pcap")
+    cli("push", "ppmid.ota", "--to", "nobody", "--direct", "--pcap", "han.pcap")
     assert [path.name for path in Path().iterdir()] == ["ppmid.ota"]
 
 
@@ -345,7 +360,7 @@ def test_a_wrong_name_leaves_no_boards_behind(cli: Cli) -> None:
         (["--nosuch"], "No such option"),
         (["push", "--nosuch"], "No such option"),
         (["push", "ppmid.ota"], "Missing option '--to'"),
-        (["push", "--to", "PPMID"], "Missing argument 'IMAGE'"),
+        (["push", "--to", "PPMID", "--direct"], "Missing argument 'IMAGE'"),
         (["version"], "Missing argument 'DEVICE'"),
         (["store", "--evict", "x"], "Invalid value for '--evict'"),
         (["image", "inspect"], "Missing argument 'FILE'"),
@@ -409,7 +424,7 @@ def test_a_wrong_lab_is_refused_before_any_board(cli: Cli, old: str, new: str, w
 def test_too_large_says_by_how_much(cli: Cli, behaviour: str, outcome: str) -> None:
     """Rules 2 to 6: the numbers, the store drawn with the image, exit code 1."""
     Path("lab.toml").write_text(lab_toml(store=20_000, size_behaviour=behaviour))
-    push = ["push", "ppmid.ota", "--to", "PPMID", "--lab", "lab.toml"]
+    push = ["push", "ppmid.ota", "--to", "PPMID", "--direct", "--lab", "lab.toml"]
     done = cli(*push)
     is_one_sentence(done, 1, "image 20,092 B; store .* 20,000 B, 20,000 B free; short by 92 B")
     assert "✕ 20,092 B, short by 92 B" in done.out
@@ -421,7 +436,7 @@ def test_too_large_says_by_how_much(cli: Cli, behaviour: str, outcome: str) -> N
 def test_evicting_is_advised_only_where_it_helps(pushed: Cli) -> None:
     shutil.copytree(STATE, STATE.with_name("lab"))
     Path("lab.toml").write_text(lab_toml(store=22_000))
-    push = ["push", "next.ota", "--to", "PPMID", "--lab", "lab.toml", "--json"]
+    push = ["push", "next.ota", "--to", "PPMID", "--direct", "--lab", "lab.toml", "--json"]
     for body, advice in (
         (BODY, "`hanlab store --evict ID` makes room: image 1 is IHDAE06 (20,092 B)"),
         (BODY + 10_000, "use a smaller image or a CH with a larger store"),
@@ -435,19 +450,19 @@ def test_an_image_without_the_metadata_block(cli: Cli) -> None:
     """Rules 28 to 30; the next step is the option that makes the right one."""
     image = build(made_body(1000), device_type="PPMID", version="IHDAE06")
     Path("plain.ota").write_bytes(image.to_bytes())
-    done = cli("push", "plain.ota", "--to", "PPMID")
+    done = cli("push", "plain.ota", "--to", "PPMID", "--direct")
     is_one_sentence(done, 1, "Skyline i-510 needs a metadata block of Secure")
     assert "--for-ch Secure" in done.err
 
 
 def test_the_three_refusals_of_activate(pushed: Cli) -> None:
     """noImageHeld 1, hashMismatch 2, each with the step that helps."""
-    done = pushed("activate", "PPMID", "--hash", "ab" * 32)
+    done = pushed("activate", "PPMID", "--direct", "--hash", "ab" * 32)
     is_one_sentence(done, 1, r"hashMismatch \(2\): PPMID holds an image")
-    error = pushed("activate", "PPMID", "--hash", "ab" * 32, "--json").json
+    error = pushed("activate", "PPMID", "--direct", "--hash", "ab" * 32, "--json").json
     assert error["outcome"] == "hash-mismatch"
     shutil.rmtree(STATE)
-    done = pushed("activate", "PPMID", "--hash", HASH)
+    done = pushed("activate", "PPMID", "--direct", "--hash", HASH)
     is_one_sentence(done, 1, r"noImageHeld \(1\): PPMID holds no image")
     assert "hanlab push FILE --to PPMID" in done.err
 
@@ -461,7 +476,7 @@ def test_two_commands_on_one_lab(pushed: Cli) -> None:
         fcntl.flock(other, fcntl.LOCK_EX)
         other.write("4711")
         other.flush()
-        for command in (["store"], ["push", "ppmid.ota", "--to", "PPMID"]):
+        for command in (["store"], ["push", "ppmid.ota", "--to", "PPMID", "--direct"]):
             done = pushed(*command)
             is_one_sentence(done, 2, r"another hanlab command \(process 4711\) uses the lab in")
             assert "process 4711" in pushed(*command, "--json").json["error"]
@@ -474,7 +489,7 @@ def test_a_flash_file_of_the_wrong_size(pushed: Cli, octets: bytes) -> None:
     (STATE / "hub.flash").write_bytes(octets)
     before = flash()
     words = f"hub.flash holds {len(octets):,} octets, but this board's flash has 2,097,152"
-    is_one_sentence(pushed("push", "ppmid.ota", "--to", "PPMID"), 2, words)
+    is_one_sentence(pushed("push", "ppmid.ota", "--to", "PPMID", "--direct"), 2, words)
     assert "delete" in pushed("store", "--json").json["next_step"]
     assert flash() == before
 
@@ -483,7 +498,7 @@ def test_a_flash_file_that_holds_garbage(pushed: Cli) -> None:
     file = STATE / "hub.flash"
     file.write_bytes(b"garbage!" * (file.stat().st_size // 8))
     before = flash()["hub.flash"]
-    for done in (pushed("store"), pushed("push", "ppmid.ota", "--to", "PPMID")):
+    for done in (pushed("store"), pushed("push", "ppmid.ota", "--to", "PPMID", "--direct")):
         assert done.code == 2
         assert "Traceback" not in done.err
         assert re.search("hub.flash holds no filesystem that can be read", done.err)
@@ -564,7 +579,7 @@ def large(cli: Cli) -> list[str]:
     """A push of 80,092 octets, which takes a while."""
     image = build(made_body(80_000), device_type="PPMID", version="IHDAE06", for_ch="Secure")
     Path("large.ota").write_bytes(image.to_bytes())
-    return ["push", "large.ota", "--to", "PPMID"]
+    return ["push", "large.ota", "--to", "PPMID", "--direct"]
 
 
 @pytest.mark.parametrize(
@@ -633,9 +648,11 @@ def test_an_output_that_takes_ascii_only(tmp_path: Path, env: dict[str, str]) ->
 
 
 def test_a_file_name_that_is_no_text(cli: Cli) -> None:
-    done = process("push", "\udcff.ota", "--to", "PPMID", cwd=Path())
+    done = process("push", "\udcff.ota", "--to", "PPMID", "--direct", cwd=Path())
     is_one_sentence(done, 2, "there is no file")
-    assert process("push", "\udcff.ota", "--to", "PPMID", "--json", cwd=Path()).json["error"]
+    assert process("push", "\udcff.ota", "--to", "PPMID", "--direct", "--json", cwd=Path()).json[
+        "error"
+    ]
 
 
 @pytest.mark.parametrize("columns", ["60", "80"])
@@ -652,9 +669,9 @@ def test_no_color(pushed: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in pushed("store", "--evict", "9").err + pushed("store").out
     monkeypatch.setenv("FORCE_COLOR", "1")
     green = "\x1b[32m"
-    assert green in pushed("push", "ppmid.ota", "--to", "PPMID").out
+    assert green in pushed("push", "ppmid.ota", "--to", "PPMID", "--direct").out
     monkeypatch.setenv("NO_COLOR", "1")
-    assert green not in pushed("push", "ppmid.ota", "--to", "PPMID").out
+    assert green not in pushed("push", "ppmid.ota", "--to", "PPMID", "--direct").out
 
 
 # -- help
@@ -671,7 +688,17 @@ def test_help_is_whole(cli: Cli, command: str) -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, hanlab.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    heavy = {"rich", "smp", "smpclient", "pydantic", "serial", "asyncio"}
+    heavy = {
+        "rich",
+        "smp",
+        "smpclient",
+        "pydantic",
+        "serial",
+        "asyncio",
+        "lxml",
+        "cryptography",
+        "sqlite3",
+    }
     assert not heavy & set(loaded.split())
 
 

@@ -173,7 +173,9 @@ class Jobs:
             job.note = "starts again: the device's first %d octets are not this file's" % offset
             offset, _ = await self._tunnel.announce(short, image.sha, image.size, True)
         elif offset:
-            job.note = "goes on at %d: the octets before have the right SHA-256" % offset
+            job.note = "goes on at %s: the octets before have the right SHA-256" % "{:,}".format(
+                offset
+            )
         job.off = offset
         if job.note:
             self._log("transfer", job.note)
@@ -213,13 +215,17 @@ class Jobs:
         return True
 
     async def _activate(self, job, device, hash, counter):
+        code = tunnel.ACTIVATED
         if self._steps == 1:
             code = await self._fetch_first(job, device, hash)
-            if code != tunnel.ACTIVATED:
+            if code == tunnel.ACTIVATION_FAILURE:
                 job.status = code
                 return
+        # without an image as well: the device knows whether it was asked before and runs it already
         self._announces = 0
         job.status, version = await self._tunnel.activate(device.address, hash, counter)
+        if job.status != tunnel.ACTIVATED and code != tunnel.ACTIVATED:
+            job.status = code
         if job.status == tunnel.ACTIVATED and not await self._runs(device, version):
             job.status = tunnel.ACTIVATION_FAILURE
             job.reason = "it came back with the firmware that it had before"

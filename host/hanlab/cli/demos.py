@@ -214,10 +214,11 @@ def _table(out: Console, results: list[Result]) -> None:
 
 def _row(out: Console, result: Result) -> None:
     sign, style = _look(result)
-    before = 2 + _TRIED + 2 + _HAPPENED
+    happened = f"{result.happened:<{_HAPPENED - 1}} "
+    before = 2 + _TRIED + 2 + len(happened)
     reasons = wrapped(_brief(result), out.width - before)
     row = Text(f"  {REQUESTS.get(result.request, result.request):<{_TRIED}}")
-    row.append(f"{sign} {result.happened:<{_HAPPENED}}", style=style)
+    row.append(f"{sign} {happened}", style=style)
     row.append(reasons[0])
     out.print(row, soft_wrap=True)
     for reason in reasons[1:]:

@@ -93,6 +93,13 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Enrol:
+    """12.2 for a device that was not migrated; its commissioning is taken as done."""
+
+    expect: str
+
+
+@dataclass(frozen=True)
 class Withdraw:
     """A version is taken off the CPL."""
 
@@ -131,7 +138,7 @@ class Activations:
     expect: str
 
 
-Step = Push | Activate | Version | Withdraw | Known | Told | ReadMirror | Activations
+Step = Push | Activate | Version | Enrol | Withdraw | Known | Told | ReadMirror | Activations
 
 
 @dataclass(frozen=True)
@@ -709,6 +716,8 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
         "the Secure S1SP holds no details of it, so every update fails (rules 22 to 27, Annex D)",
         (
             _of_the_dsp(
+                Push(SHORT, "E110105"),
+                Enrol("Pending, 2.08.01"),
                 Push(SHORT, Outcome.THIRD_PARTY),
                 Version("2.08.01"),
                 Told("N22", "supplier"),

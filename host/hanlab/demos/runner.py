@@ -18,6 +18,7 @@ from hanlab.demos.catalogue import (
     Activations,
     BitRot,
     Demo,
+    Enrol,
     Fault,
     ImageSpec,
     Known,
@@ -35,6 +36,7 @@ from hanlab.dsp.enrolment import product
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
+    DevicePreNotification,
     FirmwareVersionRead,
     ReadFirmwareVersion,
     UpdateFirmware,
@@ -58,6 +60,7 @@ SERVICE_REQUEST = {
     Version: "11.2",
     ReadMirror: "11.2",
     Activate: "11.3",
+    Enrol: "12.2",
     Withdraw: "CPL",
     Known: "SMI",
     Told: "DCC Alerts",
@@ -178,6 +181,9 @@ class _Run:
             case ReadMirror():
                 tried = "version of the GPF"
                 main = self._mirror()
+            case Enrol():
+                tried = f"pre-notification of {self._device.name}"
+                main = self._enrol()
             case Withdraw(version):
                 tried = f"{version} is withdrawn"
                 main = self._withdraw(version)
@@ -222,9 +228,9 @@ class _Run:
         except ServiceRequestFailed as failure:
             happened = str(failure.outcome)
             why = failure.what
-        if request == SERVICE_REQUEST[Version]:
-            why = why or f"{self._device.name} runs {happened}"
         why = why or self._why
+        if request == SERVICE_REQUEST[Version] and not why:
+            why = f"{self._device.name} runs {happened}"
         self._why = ""
         return Result(
             demo=self._demo.name,
@@ -289,6 +295,20 @@ class _Run:
         gpf = self._lab.config.gpf
         assert gpf, "a scene that asks the GPF has a GSME"
         return await self._read(gpf)
+
+    async def _enrol(self) -> str:
+        model = self._device.model
+        body = DevicePreNotification(
+            self._device.eui,
+            model.manufacturer,
+            model.model,
+            model.device_type,
+            firmware_version=model.duis_version,
+        )
+        await self._lab.send(body)
+        known = await self._known()
+        self._lab.dsp.commission(self._device.eui)
+        return known
 
     async def _withdraw(self, version: str) -> str:
         dsp = self._lab.dsp

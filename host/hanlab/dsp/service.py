@@ -149,6 +149,13 @@ class Dsp:
         """Civil time goes on from here when the DSP is opened again."""
         self.smi.remember_time(self._clock())
 
+    def commission(self, eui: Eui) -> None:
+        """Take a device as commissioned: the requests that bring it there are not simulated."""
+        with self._database.transaction():
+            self.smi.set_status(eui, Status.COMMISSIONED)
+            decision = Decision(Status.COMMISSIONED, None, "commissioning is not simulated")
+            self._audit("lab", eui, "commissioned", decision)
+
     # -- a Service Request comes
 
     def next_counter(self, originator: Eui) -> int:

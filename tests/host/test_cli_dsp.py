@@ -1,0 +1,164 @@
+"""The command line with the DSP between: what a Service User and a lab engineer type."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hanlab.cli import app, fail
+from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, Request, RequestId
+from hanlab.duis.reading import read_response
+from hanlab.duis.writing import write_request
+from hanlab.errors import HanlabError
+from hanlab.eui import Eui
+from hanlab.images import build, made_body
+
+SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
+PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
+
+
+class Shell:
+    """Runs commands in a folder of its own, where v6.ota is an image for the PPMID."""
+
+    def __init__(self) -> None:
+        image = build(
+            made_body(8192, seed=1), device_type="PPMID", version="IHDAE06", for_ch="Secure"
+        )
+        Path("v6.ota").write_bytes(image.to_bytes())
+        self.hash = image.manufacturer_image_hash
+
+    def __call__(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            if isinstance(result.exception, HanlabError):
+                raise result.exception
+            raise AssertionError(result.output) from result.exception
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+    def status(self) -> tuple[str, str]:
+        devices = self.json("inventory")["devices"]
+        (found,) = [d for d in devices if d["eui"] == str(PPMID)]
+        return found["status"], found["version"]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell()
+
+
+@pytest.mark.rule(1, 39, 111)
+def test_an_update_through_the_dsp(shell: Shell) -> None:
+    with pytest.raises(HanlabError, match="E110101") as e:
+        shell("push", "v6.ota", "--to", "PPMID")
+    assert "hanlab cpl add" in e.value.next_step
+    assert fail(e.value, as_json=True) == 1
+    assert "✓ listed: Secure Pipit 500 IHDAE06 (SMETS1)" in shell("cpl", "add", "v6.ota")
+    pushed = shell("push", "v6.ota", "--to", "PPMID")
+    assert "DSP: I99" in pushed
+    assert "N60 to supplier" in pushed
+    assert shell.status() == ("Commissioned", "IHDAE05")
+    activated = shell.json("activate", "PPMID", "--image", "v6.ota")
+    assert (activated["code"], activated["version"]) == ("I0", "IHDAE06")
+    assert shell.status() == ("Commissioned", "IHDAE06")
+    assert shell.json("version", "PPMID")["version"] == "IHDAE06"
+
+
+@pytest.mark.rule(78, 88, 90)
+def test_withdrawn_suspended_and_back(shell: Shell) -> None:
+    shell("cpl", "add", "v6.ota")
+    shell("push", "v6.ota", "--to", "PPMID")
+    withdrawn = shell("cpl", "withdraw", "IHDAE05")
+    assert "1 device is now Suspended (rule 78)" in withdrawn
+    assert shell.status() == ("Suspended", "IHDAE05")
+    alerts = [d["code"] for d in shell.json("alerts")["deliveries"]]
+    assert alerts[-2:] == ["N28", "N28"]
+    shell("activate", "PPMID", "--image", "v6.ota", "--direct")  # the DSP hears nothing of it
+    assert shell.status() == ("Suspended", "IHDAE05")
+    read = shell.json("version", "PPMID")
+    assert (read["version"], read["alerts"]) == ("IHDAE06", ["N29", "N29"])
+    assert shell.status() == ("Commissioned", "IHDAE06")
+    assert shell.json("audit")["entries"][-1]["rule"] == 88
+    assert "88" in shell("audit")
+
+
+@pytest.mark.rule(95)
+def test_a_ch_whose_answer_says_no_version(shell: Shell) -> None:
+    Path("lab.toml").write_text(
+        '[comms_hub]\nboard = "esp32-devkitc"\nmodel = "am110r"\neui = "00-DB-12-34-56-78-90-A2"\n'
+        '[[device]]\nname = "PPMID"\nboard = "pico"\nmodel = "sed-v3"\n'
+        f'eui = "{PPMID}"\n'
+    )
+    image = build(made_body(4096, seed=1), device_type="PPMID", version="2.08.02", for_ch="Elster")
+    Path("e.ota").write_bytes(image.to_bytes())
+    lab = ("--lab", "lab.toml")
+    shell("cpl", "add", "e.ota", *lab)
+    shell("push", "e.ota", "--to", "PPMID", *lab)
+    said = shell("activate", "PPMID", "--image", "e.ota", *lab)
+    assert "says no version" in said
+    assert "next: hanlab version PPMID" in said
+    assert shell.json("version", "PPMID", *lab)["version"] == "2.08.02"
+
+
+def test_a_service_request_in_xml(shell: Shell) -> None:
+    id_ = RequestId(SUPPLIER, PPMID, 1000)
+    Path("r.xml").write_bytes(write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion())))
+    sent = shell.json("request", "r.xml")
+    assert sent["codes"] == ["I99", "I0"]
+    answers = [read_response(xml.encode()) for xml in sent["xml"]]
+    assert [a.code for a in answers] == ["I99", "I0"]
+    assert "<ra:FirmwareVersion>IHDAE05</ra:FirmwareVersion>" in sent["xml"][1]
+    with pytest.raises(HanlabError, match="not above 1000"):
+        shell("request", "r.xml")
+    wrong = RequestId(SUPPLIER, PPMID, 1001)
+    body = ActivateFirmware(bytes(32))
+    Path("w.xml").write_bytes(write_request(Request(wrong, 1, "11.3", "11.3", body)))
+    said = shell("request", "w.xml")
+    assert "noImageHeld" in said
+
+
+@pytest.mark.parametrize("command", [["cpl"], ["inventory"], ["alerts"], ["audit"]])
+def test_lists_are_shown_for_people_and_machines(command: list[str], shell: Shell) -> None:
+    assert shell(*command)
+    assert isinstance(shell.json(*command), dict)
+
+
+def test_an_inventory_file_is_added(shell: Shell) -> None:
+    Path("more.csv").write_text(
+        "eui,upgradable,manufacturer,model\n00-DB-12-34-56-78-90-B1,false,Secure,In-Home 1\n"
+    )
+    assert "IHD" in shell("inventory", "--add", "more.csv")
+    with pytest.raises(HanlabError, match="already"):
+        shell("inventory", "--add", "more.csv")
+
+
+def test_only_the_lab_has_what_it_lists(shell: Shell) -> None:
+    esme = build(made_body(512, seed=1), device_type="ESME", version="P4X9G02", for_ch="Secure")
+    Path("esme.ota").write_bytes(esme.to_bytes())
+    with pytest.raises(HanlabError, match="this lab has none"):
+        shell("cpl", "add", "esme.ota")
+    with pytest.raises(HanlabError, match="no active entry"):
+        shell("cpl", "withdraw", "IHDAE99")
+
+
+def test_another_user_does_not_answer_for_the_device(shell: Shell) -> None:
+    with pytest.raises(HanlabError, match="E4"):
+        shell("version", "PPMID", "--as", "other-supplier")
+    with pytest.raises(HanlabError, match="no Service User 'nobody'"):
+        shell("version", "PPMID", "--as", "nobody")
+
+
+def test_test_keys(shell: Shell) -> None:
+    made = shell.json("provision", "keys")
+    assert set(made["signers"]) == {"supplier", "other-supplier", "network", "dsp", "s1sp"}
+    with pytest.raises(HanlabError, match="already"):
+        shell("provision", "keys")
+    assert "for labs only" in shell("provision", "keys", "--force")
