@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 from pathlib import Path
 
 import httpx
@@ -34,39 +35,45 @@ def run(
     with Lab.open(lab, impair=impair) as bench:
         thread = BenchThread(bench)
         seals = seals_of(keys)
-        app = make_app(bench.dsp, seals, thread.carry_out)
-        server = _server(app, host, port)
-        thread.start()
-        try:
-            _ready(bench, host, port, keys, as_json=as_json)
-            asyncio.run(_serve(server, bench, seals))
-        finally:
-            thread.stop()
+        server = _server(make_app(bench.dsp, seals, thread.carry_out))
+        with _listen(host, port) as listening:
+            thread.start()
+            try:
+                _ready(bench, host, listening.getsockname()[1], keys, as_json=as_json)
+                with contextlib.suppress(KeyboardInterrupt):
+                    asyncio.run(_serve(server, listening, bench, seals))
+            finally:
+                thread.stop()
     if thread.error:
         raise thread.error
 
 
-async def _serve(server: uvicorn.Server, bench: Lab, seals: Seals) -> None:
+async def _serve(
+    server: uvicorn.Server, listening: socket.socket, bench: Lab, seals: Seals
+) -> None:
     async with httpx.AsyncClient() as client:
         deliverer = asyncio.ensure_future(Deliverer(bench.dsp, seals.sign, client).run())
         try:
-            await server.serve()
-        except SystemExit:  # uvicorn's way to say that the port is taken
-            raise UsageError(
-                f"{server.config.host}:{server.config.port} cannot be served",
-                next_step="another program has the port: use --port",
-            ) from None
+            await server.serve([listening])
         finally:
             deliverer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await deliverer
 
 
-def _server(app: Starlette, host: str, port: int) -> uvicorn.Server:
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as e:
+        raise UsageError(
+            f"{host}:{port} cannot be served: {e.strerror}",
+            next_step="another program has the port: --port takes another one",
+        ) from None
+
+
+def _server(app: Starlette) -> uvicorn.Server:
     return uvicorn.Server(
-        uvicorn.Config(
-            app, host=host, port=port, log_level="warning", access_log=False, lifespan="off"
-        )
+        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
     )
 
 
