@@ -411,6 +411,7 @@ def _house(desk: Desk, folder: Path) -> House:
     return made
 
 
+@pytest.mark.rule(121)
 def test_either_mac_alone_is_refused_and_logged(house: House) -> None:
     good = house.signed(1)
     assert house.activate(good, dco_mac=bytes(32)) == "the DCO's MAC is wrong"

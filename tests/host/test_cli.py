@@ -152,7 +152,7 @@ def test_push_activate_version(cli: Cli) -> None:
     done = cli(*shlex.split(command))
     assert (done.code, done.err) == (0, "")
     assert "✓ activated: PPMID runs IHDAE06" in done.out
-    done = cli("version", "PPMID")
+    done = cli("version", "PPMID", "--direct")
     assert (done.code, done.err) == (0, "")
     assert done.out == "11.2 Read Firmware Version: PPMID, a Pipit 500, runs IHDAE06\n"
     done = cli("push", "ppmid.ota", "--to", "PPMID", "--direct")

@@ -90,13 +90,13 @@ class OtaServer(Cluster):
         """Offer nothing; a download under way is answered ABORT."""
         self.offers.pop(eui, None)
 
-    async def notify(self, eui):
-        """Tell the device of its offer (Image Notify)."""
+    async def notify(self, eui, jitter=_JITTER):
+        """Tell the device of its offer (Image Notify); jitter: 1 to 100."""
         offer = self.offers[eui]
         frame = bytearray(13)
         self.header(frame, self.next_tsn(), IMAGE_NOTIFY)
         frame[3] = _PAYLOAD_ALL
-        frame[4] = _JITTER
+        frame[4] = jitter
         frame[5:13] = offer.name
         await self.send(self.network.peer(eui).short, frame, len(frame))
 

@@ -152,13 +152,13 @@ class CommsHub:
     def progress(self):
         return self.jobs.progress()
 
-    def distribute(self, eui, hash):
+    def distribute(self, eui, hash, jitter):
         """11.1 on a two-step model: hand an image to a device."""
         device = self._device(eui)
         for image in self.jobs.stored_for(device):
             if binascii.unhexlify(image.info["hash"]) == hash:
                 self._check_idle()
-                return {"job": self.jobs.distribute(device, image)}
+                return {"job": self.jobs.distribute(device, image, jitter)}
         raise SmpError(han_group.NO_IMAGE, han_group.GROUP)
 
     def activate(self, eui, hash, counter, mac, dco_mac):

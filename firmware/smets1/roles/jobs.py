@@ -50,6 +50,7 @@ class Job:
         self.reason = ""
         self.note = ""  # how it began: afresh, or where an earlier transfer stopped
         self.misreads = 0
+        self.jitter = 100  # of its Image Notify
         self.moved = asyncio.Event()  # the device asked for something, or ended
 
 
@@ -89,9 +90,10 @@ class Jobs:
             "note": job.note,
         }
 
-    def distribute(self, device, image):
+    def distribute(self, device, image, jitter):
         """11.1 on a two-step model: hand an image to a device. The job's number."""
         job = self._begin("distribute", device)
+        job.jitter = jitter
         return self._start(job, self._distribute(job, image))
 
     def activate(self, device, hash, counter):
@@ -190,7 +192,7 @@ class Jobs:
 
     async def _served(self, job, offer):
         silent = 0  # notifications that nothing came of
-        await self.ota.notify(job.eui)
+        await self.ota.notify(job.eui, job.jitter)
         while job.state == "running" and offer.ended is None:
             if await self._moves(job, _NOTIFY_MS[silent]):
                 silent = 0
@@ -199,7 +201,7 @@ class Jobs:
             if silent == len(_NOTIFY_MS):
                 self._fail(job, TIMEOUT)
             else:
-                await self.ota.notify(job.eui)
+                await self.ota.notify(job.eui, job.jitter)
         if job.state == "running" and offer.ended != SUCCESS:
             self._fail(job, offer.ended)
         if job.state == "running":

@@ -32,9 +32,12 @@ _COUNTER_BITS = const(63)  # the HAN carries it as a signed number
 _IMAGES = const(8)  # in one store report
 
 
+_JITTER = const(100)  # the most there is: every device is to answer an Image Notify
+
+
 class HanGroup:
     """hub: store_report(verify), limits(), counters(),
-    devices(), distribute(eui, hash), progress(), activate(eui, hash, counter),
+    devices(), distribute(eui, hash, jitter), progress(), activate(eui, hash, counter),
     read_version(eui), events(since). Each returns a dict or an awaitable of one, or raises SmpError
     with this GROUP. store_report has a list "images", devices "devices", events "events": what does
     not fit into one answer is cut off their ends, and the answer then has "more": True."""
@@ -61,7 +64,12 @@ class HanGroup:
         return _fit(await _settled(self._hub.devices()), "devices")
 
     def _distribute(self, request):
-        return self._hub.distribute(_octets(request, "eui", _EUI), _octets(request, "hash", _HASH))
+        jitter = _count(request, "jitter") if "jitter" in request else _JITTER
+        if not 1 <= jitter <= _JITTER:
+            raise SmpError(EINVAL)
+        return self._hub.distribute(
+            _octets(request, "eui", _EUI), _octets(request, "hash", _HASH), jitter
+        )
 
     def _progress(self, request):
         return self._hub.progress()

@@ -96,7 +96,7 @@ def push(
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """11.1 Update Firmware: an image through DSP, S1SP and CH to a device.
+    """11.1 Update Firmware: an image through the CH to a device.
 
     Stopped half-way, the same command goes on where it stopped.
     """
@@ -387,6 +387,22 @@ def sweep(
         picture=svg,
         as_json=as_json,
     )
+
+
+@app.command()
+def rules(
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Every rule with the tests that show it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Which S1SR clauses hold for which Device Models (DMVES)."""
+    from hanlab.cli import rule_table
+
+    if coverage:
+        rule_table.show_coverage(as_json=as_json)
+    else:
+        rule_table.show_matrix(as_json=as_json)
 
 
 @app.command()

@@ -52,7 +52,7 @@ def withdraw(
     lab: _Lab = None,
     as_json: _Json = False,
 ) -> None:
-    """Take a version off the CPL: the devices that run it become Suspended."""
+    """Take a version off the CPL; what runs it is Suspended."""
     from hanlab.cli import office
 
     office.withdraw(version, model, lab=lab, as_json=as_json)

@@ -237,7 +237,6 @@ def _outcome(bench: Lab, device: Device, answer: Answer, path: Path | None) -> O
 def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> None:
     out = console()
     answer = _send(bench, ReadFirmwareVersion(), target, user, lambda progress: None)
-    _draw_answer(out, bench, answer, quiet=as_json)
     if answer.result is None or not isinstance(answer.result.body, FirmwareVersionRead):
         raise RequestRefused(
             answer.code,
@@ -252,6 +251,7 @@ def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> 
     else:
         sentence = f"{target.name}, a {target.model.model}, runs {read}"
         say(out, REQUESTS["11.2"], sentence, "bold", indent=0)
+        _draw_answer(out, bench, answer, quiet=False)
 
 
 def _says_version(answer: Answer) -> bool:

@@ -63,7 +63,7 @@ def read_request(octets: bytes) -> Request:
     """
     children = _root(octets, "Request")
     header = Children(children.take(sr("Header")))
-    id_ = _request_id(header.text(sr("RequestID"), 67))
+    id_ = _request_id(header.text(sr("RequestID"), 68))
     header.maybe(sr("FirstInSequence"))
     header.maybe(sr("PrecedingServiceRequestID"))
     variant = header.text(sr("CommandVariant"), 1)
@@ -95,8 +95,8 @@ def read_response(octets: bytes) -> Response:
     """
     children = _root(octets, "Response")
     header = Children(children.take(sr("Header")))
-    request = header.maybe_text(sr("RequestID"), 67)
-    answer = header.maybe_text(sr("ResponseID"), 67)
+    request = header.maybe_text(sr("RequestID"), 68)
+    answer = header.maybe_text(sr("ResponseID"), 68)
     code = header.text(sr("ResponseCode"), 8)
     when = date_of(header.text(sr("ResponseDateTime"), 40), "sr:ResponseDateTime")
     header.end()
@@ -342,13 +342,13 @@ def _mismatch(c: Children) -> FirmwareVersionMismatch:
 
 def _failure(c: Children) -> FirmwareDistributionFailure:
     return FirmwareDistributionFailure(
-        _request_id(c.text(sr("UpdateFirmwareRequestID"), 67)),
+        _request_id(c.text(sr("UpdateFirmwareRequestID"), 68)),
         _euis(c.text(sr("MeterIDs"), 1_199_999), "sr:MeterIDs"),
     )
 
 
 def _delivered(c: Children) -> FirmwareDelivered:
-    request = _request_id(c.text(sr("UpdateFirmwareRequestID"), 67))
+    request = _request_id(c.text(sr("UpdateFirmwareRequestID"), 68))
     hub, device = _eui(c, "CommsHubDeviceID"), _eui(c, "TargetDeviceID")
     version = c.text(sr("FirmwareVersion"), 8)
     when = date_of(c.text(sr("TimeStamp"), 40), "sr:TimeStamp")
@@ -363,7 +363,7 @@ def _transferred(c: Children) -> FirmwareTransferred:
     return FirmwareTransferred(
         hub,
         code,
-        _request_id(inner.text(sr("UpdateFirmwareRequestID"), 67)),
+        _request_id(inner.text(sr("UpdateFirmwareRequestID"), 68)),
         _eui(inner, "OtherDeviceID"),
         inner.text(sr("FirmwareVersion"), 8),
         inner.text(sr("TransferResponseCode"), 40),
@@ -388,7 +388,7 @@ def _ch_notification(c: Children) -> ChFirmwareNotification:
 
 def _s1sp(c: Children) -> S1spAlert:
     alert = Children(c.take(sr("S1SPAlert")))
-    request = alert.maybe_text(sr("RequestID"), 67)
+    request = alert.maybe_text(sr("RequestID"), 68)
     device = alert.maybe_text(sr("DeviceID"), _EUI_LENGTH)
     code = alert.text(sr("S1SPAlertCode"), 250)
     said = alert.maybe(sr("AdditionalInformation"))

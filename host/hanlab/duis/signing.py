@@ -1,34 +1,21 @@
 """XML signatures as DUIS has them: ECDSA P-256 with SHA-256, exclusive C14N, enveloped.
 
-KeyInfo names the signer's certificate by issuer and serial number. Signing builds the one form that
-DUIS has; checking is signxml's, which knows the attacks.
+KeyInfo names the signer's certificate by issuer and serial number. The work is signxml's.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
 from hanlab.duis.names import DS, SIGNATURE
 from hanlab.duis.parsing import parse
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
-
-_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
-_ECDSA: Final = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"
-_ENVELOPED: Final = f"{DS}enveloped-signature"
-_SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
-_HALF: Final = 32
-"""Octets of r and of s."""
 
 
 class SignatureError(HanlabError):
@@ -58,34 +45,31 @@ class Signer:
     certificate: Certificate
     key: ec.EllipticCurvePrivateKey
 
-    def sign(self, root: etree._Element) -> None:
-        """Put a signature over the whole of `root` into it, as its last child."""
-        digest = hashlib.sha256(_canonical(root)).digest()
-        signature = etree.SubElement(root, SIGNATURE, nsmap={"ds": DS})
-        info = _under(signature, "SignedInfo")
-        _under(info, "CanonicalizationMethod", _C14N)
-        _under(info, "SignatureMethod", _ECDSA)
-        reference = _under(info, "Reference")
-        reference.set("URI", "")
-        _under(_under(reference, "Transforms"), "Transform", _ENVELOPED)
-        transforms = reference[0]
-        _under(transforms, "Transform", _C14N)
-        _under(reference, "DigestMethod", _SHA256)
-        _under(reference, "DigestValue").text = base64.b64encode(digest).decode()
-        made = self.key.sign(_canonical(info), ec.ECDSA(hashes.SHA256()))
-        r, s = decode_dss_signature(made)
-        value = r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
-        _under(signature, "SignatureValue").text = base64.b64encode(value).decode()
+    def sign(self, root: etree._Element) -> etree._Element:
+        """A copy of `root` with a signature over the whole of it, as its last child."""
+        from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
+        from signxml.signer import XMLSigner
+
+        signer = XMLSigner(
+            signature_algorithm=SignatureMethod.ECDSA_SHA256,
+            digest_algorithm=DigestAlgorithm.SHA256,
+            c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+        )
+        certificate = [self.certificate.x509]
+        return signer.sign(root, key=self.key, cert=certificate, key_info=self._key_info())
+
+    def _key_info(self) -> etree._Element:
         issuer, serial = self.certificate.issuer_serial
-        named = _under(_under(_under(signature, "KeyInfo"), "X509Data"), "X509IssuerSerial")
-        _under(named, "X509IssuerName").text = issuer
-        _under(named, "X509SerialNumber").text = serial
+        info = etree.Element(f"{{{DS}}}KeyInfo", nsmap={"ds": DS})
+        data = etree.SubElement(info, f"{{{DS}}}X509Data")
+        named = etree.SubElement(data, f"{{{DS}}}X509IssuerSerial")
+        etree.SubElement(named, f"{{{DS}}}X509IssuerName").text = issuer
+        etree.SubElement(named, f"{{{DS}}}X509SerialNumber").text = serial
+        return info
 
     def sign_octets(self, xml: bytes) -> bytes:
         """`xml` with a signature over all of it."""
-        root = parse(xml)
-        self.sign(root)
-        return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+        return etree.tostring(self.sign(parse(xml)), xml_declaration=True, encoding="UTF-8")
 
 
 def is_signed(octets: bytes) -> bool:
@@ -140,14 +124,3 @@ def check(octets: bytes, known: Iterable[Certificate]) -> Certificate:
 def _plain(name: str) -> str:
     """Distinguished names are written with spaces after the commas or without."""
     return name.replace(", ", ",").strip()
-
-
-def _canonical(element: etree._Element) -> bytes:
-    return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
-
-
-def _under(parent: etree._Element, name: str, algorithm: str = "") -> etree._Element:
-    element = etree.SubElement(parent, f"{{{DS}}}{name}")
-    if algorithm:
-        element.set("Algorithm", algorithm)
-    return element

@@ -280,8 +280,7 @@ def _signed(element: _Parent, signer: Callable[[], Signer] | None) -> _Parent:
             "what the S1SP says has to have its signature, and there is no key",
             next_step="hanlab provision makes test keys",
         )
-    signer().sign(element)
-    return element
+    return signer().sign(element)
 
 
 def _root(name: str) -> _Parent:

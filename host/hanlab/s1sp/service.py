@@ -18,6 +18,7 @@ from smpclient.requests.image_management import ImageErase
 from hanlab.boards.data import DeviceModel
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
+from hanlab.s1sp.annex_c import ANNEX_C
 from hanlab.s1sp.authority import Authority
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.wan.client import NoAnswer, Refused, WanClient
@@ -156,7 +157,10 @@ class S1sp:
             return Outcome.STORED
         try:
             started = await self._wan.write(
-                Distribute, eui=target.eui, hash=image.manufacturer_image_hash
+                Distribute,
+                eui=target.eui,
+                hash=image.manufacturer_image_hash,
+                jitter=ANNEX_C[self._hub.population].query_jitter,  # rule 38
             )
         except Refused as e:
             raise _not_offered(e, image, target) from None

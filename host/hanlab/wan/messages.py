@@ -240,6 +240,8 @@ class Distribute(message.WriteRequest, _Errors):
 
     eui: bytes
     hash: bytes
+    jitter: int = 100
+    """Of the Image Notify, 1 to 100."""
 
 
 class ProgressRead(message.ReadRequest, _Errors):

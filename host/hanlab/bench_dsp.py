@@ -1,0 +1,167 @@
+"""The DSP's part of `make bench`: decisions through the gateway, a large 11.1, a large inventory."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from hanlab.dsp.cpl import CplEntry
+from hanlab.dsp.smi import SmiDevice, Status
+from hanlab.duis.messages import ReadFirmwareVersion, Request, RequestId, UpdateFirmware
+from hanlab.duis.reading import read_request
+from hanlab.duis.writing import write_request
+from hanlab.eui import Eui
+from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.office import PKI, Office, open_office, open_pki
+
+REQUESTS: Final = 4_000
+CONNECTIONS: Final = 4
+DEVICES: Final = 100_000
+SUPPLIER: Final = Eui.parse("90-B3-D5-1F-30-01-00-00")
+ESME: Final = Eui.parse("00-DB-12-34-56-78-90-A0")
+OTHER: Final = Eui.parse("00-DB-12-34-56-78-90-A1")
+
+
+def _office(folder: Path) -> Office:
+    config = make_lab("bench", {**DEFAULT, "dsp": {"mp105": False}})
+    office = open_office(config, folder)
+    for eui in (ESME, OTHER):
+        device = SmiDevice(eui, "ESME", "Secure", "Liberty 100", supplier=SUPPLIER)
+        if office.dsp.smi.find(eui) is None:
+            office.dsp.smi.add(device)
+    office.dsp.smi.set_status(ESME, Status.SUSPENDED)
+    return office
+
+
+# -- decisions
+
+
+def decisions() -> float:
+    """11.2 through the gateway, every other one refused with E5: how many a second (wall clock).
+
+    The gateway is a process of its own with one thread of work, so it has one core.
+    """
+    with tempfile.TemporaryDirectory(prefix="hanlab-bench-") as folder:
+        server = subprocess.Popen(
+            [sys.executable, "-m", __name__, "serve", folder], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert server.stdout
+            port = int(server.stdout.readline())
+            return asyncio.run(_ask(port))
+        finally:
+            server.terminate()
+            server.communicate()
+
+
+async def _ask(port: int) -> float:
+    def post(counter: int) -> bytes:
+        id_ = RequestId(SUPPLIER, ESME if counter % 2 else OTHER, counter)
+        body = write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))
+        head = f"POST /api/v1/serviceS HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+    waiting = [post(n) for n in range(REQUESTS, 0, -1)]
+    codes = dict.fromkeys((b"E5", b"I99"), 0)
+    turn = asyncio.Lock()
+
+    async def connection() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while waiting:
+            async with turn:  # counters have to arrive in their order
+                writer.write(waiting.pop())
+                await writer.drain()
+                head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            body = await reader.readexactly(length)
+            codes[body.split(b"ResponseCode>")[1].split(b"<")[0]] += 1
+        writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
+    took = time.perf_counter() - began
+    if codes != {b"E5": REQUESTS // 2, b"I99": REQUESTS // 2}:
+        raise SystemExit(f"the gateway answered {codes}")
+    return REQUESTS / took
+
+
+def serve(folder: Path) -> None:
+    import uvicorn
+
+    from hanlab.gateway.app import make_app
+    from hanlab.gateway.seals import seals_of
+
+    office = _office(folder)
+    config = make_lab("bench", DEFAULT)
+    app = make_app(office.dsp, seals_of(open_pki(folder / PKI, config)), lambda request: None)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        print(listening.getsockname()[1], flush=True)
+        settings = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
+        asyncio.run(uvicorn.Server(settings).serve([listening]))
+
+
+# -- a large 11.1
+
+
+def memory_of_largest_update() -> int:
+    """Octets of memory that reading an 11.1 of 10,240,000 image octets takes beside the file's own."""
+    with tempfile.TemporaryDirectory(prefix="hanlab-bench-") as folder:
+        file = Path(folder) / "11.1.xml"
+        body = UpdateFirmware(bytes(10_240_000), "1", (ESME,))
+        file.write_bytes(
+            write_request(Request(RequestId(SUPPLIER, ESME, 1), 8, "11.1", "11.1", body))
+        )
+        ran = subprocess.run(
+            [sys.executable, "-m", __name__, "read", str(file)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(ran.stdout)
+
+
+def read(file: Path) -> None:
+    octets = file.read_bytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read_request(octets)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+# -- a large inventory
+
+
+def suspend_half() -> tuple[int, float]:
+    """How many of 100,000 devices a CPL removal suspends, and in how many seconds (wall clock)."""
+    with tempfile.TemporaryDirectory(prefix="hanlab-bench-") as folder:
+        office = _office(Path(folder))
+        entry = CplEntry("ESME", "Secure", "Liberty 100", "P4X9G01")
+        office.dsp.load([entry, replace(entry, version="P4X9G02")])
+        office.dsp.smi.add_many(
+            SmiDevice(
+                Eui(number.to_bytes(8, "big")),
+                "ESME",
+                "Secure",
+                "Liberty 100",
+                version=("P4X9G01", "P4X9G02")[number % 2],
+                supplier=SUPPLIER,
+                network_operator=OTHER,
+            )
+            for number in range(1, DEVICES + 1)
+        )
+        began = time.perf_counter()
+        suspended = office.dsp.withdraw(entry)
+        took = time.perf_counter() - began
+        office.close()
+        return suspended, took
+
+
+if __name__ == "__main__":
+    {"serve": serve, "read": read}[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,179 @@
+"""Rules that take whole boards to show: sizes, third parties, meters, the GPF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hanlab.demos.catalogue import GAS_METER, METER, METER_UPDATE
+from hanlab.demos.runner import make_image as make_demo_image
+from hanlab.dsp.enrolment import product
+from hanlab.duis.messages import ReadFirmwareVersion, UpdateFirmware
+from hanlab.images import OtaImage, build, made_body
+from hanlab.lab import Device, Lab
+from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.s1sp import annex_c
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+
+ESME: dict[str, Any] = {"board": "pico", **METER}
+GSME: dict[str, Any] = {"board": "pico", **GAS_METER}
+
+
+def lab_of(
+    folder: Path, *devices: dict[str, Any], hub: dict[str, Any] | None = None, **other: Any
+) -> Lab:
+    """A lab with the default CH (changed by `hub`) and these devices."""
+    data = {"comms_hub": {**DEFAULT["comms_hub"], **(hub or {})}, "device": list(devices), **other}
+    return Lab(make_lab("rules", data), folder)
+
+
+def image_for(device: Device, size: int = 4096, version: str = "NEW1", **fields: Any) -> OtaImage:
+    return build(
+        made_body(size, seed=1),
+        device_type=device.model.device_type,
+        version=version,
+        **{"for_ch": "Secure", **fields},
+    )
+
+
+def outcome(lab: Lab, image: OtaImage, device: Device) -> Outcome:
+    try:
+        return lab.run(lab.update_firmware(image, device))
+    except ServiceRequestFailed as e:
+        return e.outcome
+
+
+@pytest.mark.rule(3, 5)
+@pytest.mark.parametrize(("more", "expect"), [(0, Outcome.DISTRIBUTED), (1, Outcome.TOO_LARGE)])
+def test_an_image_of_the_stores_size_fits_and_one_octet_more_does_not(
+    more: int, expect: Outcome, tmp_path: Path
+) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0], hub={"store": 65_536}) as lab:
+        over = len(image_for(lab.devices[0], 1024).to_bytes()) - 1024
+        image = image_for(lab.devices[0], 65_536 - over + more)
+        assert len(image.to_bytes()) == 65_536 + more
+        assert outcome(lab, image, lab.devices[0]) is expect
+
+
+@pytest.mark.rule(6)
+def test_without_the_clause_size_is_no_reason_to_fail(tmp_path: Path) -> None:
+    for clauses, expect in ((["18.63(d)"], Outcome.TOO_LARGE), ([], Outcome.DISTRIBUTED)):
+        hub = {"store": 32_768, "s1sr_clauses": clauses}
+        with lab_of(tmp_path / str(expect), DEFAULT["device"][0], hub=hub) as lab:
+            assert outcome(lab, image_for(lab.devices[0], 40_000), lab.devices[0]) is expect
+
+
+@pytest.mark.rule(9)
+def test_a_ch_without_a_published_limit_reports_none(tmp_path: Path) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0], hub={"s1sr_clauses": []}) as lab:
+        assert lab.run(lab.store()).capacity is None
+
+
+@pytest.mark.rule(4, 34)
+def test_what_is_too_large_for_the_ppmid_is_too_large_for_the_meter(tmp_path: Path) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0], ESME, hub={"store": 32_768}) as lab:
+        for device in lab.devices:
+            assert outcome(lab, image_for(device, 40_000), device) is Outcome.TOO_LARGE
+        assert lab.run(lab.store()).used == 0
+
+
+@pytest.mark.rule(10, 124, 126)
+def test_meters_are_updated_as_a_ppmid_is(tmp_path: Path) -> None:
+    with lab_of(tmp_path, ESME, GSME) as lab:
+        for device in lab.devices:
+            image = image_for(device)
+            assert outcome(lab, image, device) is Outcome.DISTRIBUTED
+            hash_ = image.manufacturer_image_hash
+            assert lab.run(lab.activate_firmware(hash_, device)) is Outcome.ACTIVATED
+            assert lab.run(lab.wait_until_back(device)).firmware == "NEW1"
+
+
+@pytest.mark.rule(125, 127, 136)
+def test_elsters_meters_without_a_ppmid(tmp_path: Path) -> None:
+    meters = ({**ESME, "model": "as-300p"}, {**GSME, "model": "bk-g4e"})
+    with lab_of(tmp_path, *meters, hub={"model": "am110r"}) as lab:
+        versions = [lab.run(lab.wait_until_back(d)).firmware for d in lab.devices]
+        assert versions == ["ASP04041", "10.94"]
+        image = image_for(lab.devices[0], for_ch="Elster")
+        assert outcome(lab, image, lab.devices[0]) is Outcome.STORED
+
+
+@pytest.mark.rule(12, 22, 23, 25)
+def test_a_third_party_ppmid_can_be_updated_before_enrolment_only(tmp_path: Path) -> None:
+    ppmid = {**DEFAULT["device"][0], "model": "sed-v3"}
+    with lab_of(tmp_path, ppmid) as lab:
+        (device,) = lab.devices
+        assert lab.dsp.smi.find(device.eui) is None, "it is not migrated"
+        image = image_for(device)
+        assert outcome(lab, image, device) is Outcome.DISTRIBUTED, "past the S1SP's rules"
+        with pytest.raises(ServiceRequestFailed) as e:
+            lab.run(lab.installations.update_firmware(image, device.eui, lambda progress: None))
+        assert e.value.outcome is Outcome.THIRD_PARTY
+
+
+@pytest.mark.rule(20)
+def test_before_october_2021_none_of_the_ppmid_and_ch_rules_holds(tmp_path: Path) -> None:
+    ppmid = {**DEFAULT["device"][0], "model": "sed-v3"}
+    hub = {"store": 32_768}
+    with lab_of(tmp_path, ppmid, hub=hub, october_2021=False) as lab:
+        (device,) = lab.devices
+        assert lab.dsp.smi.find(device.eui)
+        image = image_for(device, 40_000, for_ch=None)
+        lab.dsp.load([product(device.model, "NEW1", image.manufacturer_image_hash)])
+        body = UpdateFirmware(image.to_bytes(), "NEW1", (device.eui,))
+        assert lab.run(lab.send(body)).code == "I99"
+        assert lab.installations.ends[device.eui] is Outcome.DISTRIBUTED
+
+
+@pytest.mark.rule(38)
+def test_the_ch_gets_defaults_that_no_user_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setitem(annex_c.ANNEX_C, "Secure", annex_c.Defaults(query_jitter=37))
+    with lab_of(tmp_path, ESME) as lab:
+        write = lab.s1sp._wan.write
+
+        def spy(message: Any, **fields: Any) -> Any:
+            sent.append(fields)
+            return write(message, **fields)
+
+        monkeypatch.setattr(lab.s1sp._wan, "write", spy)
+        image = make_demo_image(METER_UPDATE)
+        assert outcome(lab, image, lab.devices[0]) is Outcome.DISTRIBUTED
+    assert [fields["jitter"] for fields in sent if "jitter" in fields] == [37]
+
+
+@pytest.mark.rule(103, 104)
+def test_the_gpf_lags_and_catches_up(tmp_path: Path) -> None:
+    import asyncio
+
+    with lab_of(tmp_path, GSME) as lab:
+        (gsme,) = lab.devices
+        gpf = lab.config.gpf
+        assert gpf
+
+        def mirror() -> str:
+            read = lab.run(lab.installations.read_firmware_version(gpf))
+            return str(read.version)
+
+        assert mirror() == "Q4X2G0E"
+        image = image_for(gsme)
+        outcome(lab, image, gsme)
+        lab.run(lab.activate_firmware(image.manufacturer_image_hash, gsme))
+        assert lab.run(lab.wait_until_back(gsme)).firmware == "NEW1"
+        assert mirror() == "Q4X2G0E"
+        lab.run(asyncio.sleep(1900))
+        assert mirror() == "NEW1"
+
+
+def test_the_gpf_is_in_the_inventory_of_its_gsme(tmp_path: Path) -> None:
+    with lab_of(tmp_path, GSME) as lab:
+        gpf = lab.config.gpf
+        assert gpf
+        found = lab.dsp.smi.find(gpf)
+        assert found
+        assert (found.device_type, found.gsme) == ("GPF", lab.devices[0].eui)
+        assert lab.run(lab.send(ReadFirmwareVersion(), gpf)).code == "I0"
