@@ -40,7 +40,7 @@ class Hub:
     async def devices(self):
         return {"devices": [{"eui": EUI, "type": "PPMID"}]}
 
-    def distribute(self, eui, hash):
+    def distribute(self, eui, hash, jitter):
         self.asked.append((eui, hash))
         return {"job": 1}
 

@@ -268,9 +268,9 @@ def serve(
         bool, typer.Option("--json", help="One line of JSON as soon as it serves.")
     ] = False,
 ) -> None:
-    """The DSP's web services (DUIS over HTTP) with the lab behind them, until Ctrl-C.
+    """The DSP's web services (DUIS over HTTP), until Ctrl-C.
 
-    In real time; answers come to the users' listeners that lab.toml names.
+    With the lab behind them, in real time; answers come to the users' listeners that lab.toml names.
     """
     from hanlab.cli.serve import run
 
@@ -286,7 +286,7 @@ def inventory(
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The SMI: every device with its status and version, as the DSP knows them."""
+    """The SMI: every device with its status and version."""
     from hanlab.cli import office
 
     office.inventory(add, lab=lab, as_json=as_json)
@@ -298,7 +298,7 @@ def alerts(
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The responses and DCC Alerts that the DSP has sent, and to whom."""
+    """The responses and DCC Alerts that the DSP has sent."""
     from hanlab.cli import office
 
     office.alerts(last, lab=lab, as_json=as_json)

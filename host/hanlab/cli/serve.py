@@ -15,10 +15,10 @@ from starlette.applications import Starlette
 
 from hanlab.cli.show import console, say
 from hanlab.duis.pki import Pki
-from hanlab.errors import UsageError
 from hanlab.gateway.app import Seals, make_app
 from hanlab.gateway.bench_thread import BenchThread
 from hanlab.gateway.delivery import Deliverer
+from hanlab.gateway.listening import listen
 from hanlab.gateway.seals import seals_of
 from hanlab.lab import Lab, state_folder
 from hanlab.lab_config import read_lab
@@ -36,7 +36,7 @@ def run(
         thread = BenchThread(bench)
         seals = seals_of(keys)
         server = _server(make_app(bench.dsp, seals, thread.carry_out))
-        with _listen(host, port) as listening:
+        with listen(host, port) as listening:
             thread.start()
             try:
                 _ready(bench, host, listening.getsockname()[1], keys, as_json=as_json)
@@ -59,16 +59,6 @@ async def _serve(
             deliverer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await deliverer
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port))
-    except OSError as e:
-        raise UsageError(
-            f"{host}:{port} cannot be served: {e.strerror}",
-            next_step="another program has the port: --port takes another one",
-        ) from None
 
 
 def _server(app: Starlette) -> uvicorn.Server:
