@@ -11,7 +11,7 @@ VM32 := .vm/.tried
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench fuzz vm wheel clean
+.PHONY: help setup demo test lint bench soak fuzz vm wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ lint: $(DEV) ## ruff check, ruff format --check, mypy
 
 bench: $(RUNTIME) $(VM32) ## speed and memory, as a table
 	@$(BIN)/python -m hanlab.bench_report $(ARGS)
+
+soak: $(DEV) $(VM32) ## 100,000 hostile frames on both wires while updates go on
+	@HANLAB_SOAK=100000 $(BIN)/pytest -s --timeout 1200 tests/bench/test_soak.py
 
 FUZZ_SECONDS := 60
 fuzz: $(DEV) ## coverage-guided fuzzing of the host's parsers, a minute each: make fuzz FUZZ_SECONDS=600

@@ -1,6 +1,6 @@
 """Garbage on every wire while updates go on: they complete, and nothing else has changed.
 
-HANLAB_SOAK=100000 sends that many hostile frames instead of a few thousand.
+HANLAB_SOAK=100000 (`make soak`) sends that many hostile frames instead of 10,000.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hanlab.counters import BoardReport
 from hanlab.images import build, made_body
 from hanlab.lab import Device, Lab, Outcome
 
-FRAMES = int(os.environ.get("HANLAB_SOAK", "10000"))
+FRAMES = max(10_000, int(os.environ.get("HANLAB_SOAK", "0")))
 IMAGE_OCTETS = 16 * 1024
 LEAST_HEAP = 12_000
 """Octets that stay free on each board, whatever arrives."""

@@ -136,6 +136,12 @@ def test_a_smets2_ppmid_takes_11_4(service: str, code: str) -> None:
     assert office.receive(update(PPMID), service=service) == code
 
 
+def test_11_4_has_response_codes_of_its_own() -> None:
+    office = furnished()
+    assert office.receive(update(PPMID), service="11.4") == "E110405"
+    assert office.receive(update(PPMID, version="IHDAE99"), service="11.4") == "E110401"
+
+
 @pytest.mark.rule(35)
 def test_a_second_update_on_a_busy_han_is_refused(office: Office) -> None:
     assert office.receive(update(PPMID)) == "I99"

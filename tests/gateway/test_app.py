@@ -97,7 +97,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         ("11.2_request_future.xml", "S", "I99"),
         ("11.3_request_immediate.xml", "S", "E12"),
         ("11.3_request_future.xml", "S", "I99"),
-        ("11.4_request.xml", "D", "E110103"),
+        ("11.4_request.xml", "D", "E110403"),
         ("11.2_request_future.xml", "D", "E13"),
     ],
 )

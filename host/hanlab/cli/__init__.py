@@ -248,7 +248,7 @@ def provision(
     force: Annotated[bool, typer.Option("--force", help="New keys in place of old ones.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make test keys for signing: a CA, the Service Users, the DSP, the S1SP."""
+    """Make test keys: a CA, the Service Users, DSP and S1SP."""
     from hanlab.cli.provision import run
 
     run(folder, lab=lab, force=force, as_json=as_json)

@@ -57,11 +57,11 @@ class BitRot:
 
 @dataclass(frozen=True)
 class Meanwhile:
-    """Somebody sends another 11.1 to the same HAN."""
+    """Somebody sends another 11.1 to the same HAN; through the DSP also to a device on another HAN."""
 
     when: When
     image: ImageSpec
-    expect: Outcome
+    expect: Outcome | str
 
 
 Fault = PowerCut | BitRot | Meanwhile
@@ -96,6 +96,24 @@ class Version:
 class Enrol:
     """12.2 for a device that was not migrated; its commissioning is taken as done."""
 
+    expect: str
+
+
+@dataclass(frozen=True)
+class ListAs:
+    """The manufacturer lists a version of the device's model on the CPL, for a generation."""
+
+    generation: str
+    version: str
+    expect: str
+
+
+@dataclass(frozen=True)
+class Notify:
+    """12.2 for another device of that model, with a version and a SMETS version."""
+
+    version: str
+    smets: str
     expect: str
 
 
@@ -138,7 +156,19 @@ class Activations:
     expect: str
 
 
-Step = Push | Activate | Version | Enrol | Withdraw | Known | Told | ReadMirror | Activations
+Step = (
+    Push
+    | Activate
+    | Version
+    | Enrol
+    | ListAs
+    | Notify
+    | Withdraw
+    | Known
+    | Told
+    | ReadMirror
+    | Activations
+)
 
 
 @dataclass(frozen=True)
@@ -760,6 +790,39 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
                 ),
                 ("Elster", ELSTER, ELSTER_PPMID, Outcome.STORED),
             )
+        ),
+    ),
+    Demo(
+        "busy-mixed",
+        "A second 11.1, for a device on the busy HAN and one elsewhere",
+        "only the device on the busy HAN is left out: OtherRequestInProgressList (rules 35 to 37)",
+        (
+            _of_the_dsp(
+                Push(
+                    METER_UPDATE,
+                    Outcome.DISTRIBUTED,
+                    Meanwhile(When("distribute", 8_000), METER_UPDATE, "W110101"),
+                ),
+                Push(METER_UPDATE, Outcome.DISTRIBUTED),
+                about="the other device is in the inventory only",
+            ),
+        ),
+    ),
+    Demo(
+        "bilingual",
+        "A PPMID model that is sold for SMETS1 and for SMETS2+",
+        "it needs two entries of the CPL with different versions (rules 13 to 19)",
+        (
+            _of_the_dsp(
+                ListAs("SMETS2+", FACTORY, "refused"),
+                Notify("IHDAE55", "SMETS V1.58", "refused"),
+                ListAs("SMETS2+", "IHDAE55", "listed"),
+                Notify("IHDAE55", "SMETS V1.58", "SMETS2+, Pending"),
+                Notify(FACTORY, "SMETS V1.2", "refused"),
+                about="Secure's Pipit 500, taken for a bilingual one",
+                device={"name": "PPMID"},
+                listed=(),
+            ),
         ),
     ),
     Demo(

@@ -9,7 +9,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,9 @@ from hanlab.demos.catalogue import (
     Fault,
     ImageSpec,
     Known,
+    ListAs,
     Meanwhile,
+    Notify,
     PowerCut,
     Push,
     ReadMirror,
@@ -40,7 +42,9 @@ from hanlab.duis.messages import (
     FirmwareVersionRead,
     ReadFirmwareVersion,
     UpdateFirmware,
+    UpdateFirmwareWarning,
 )
+from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Lab
@@ -52,6 +56,9 @@ from hanlab.wan.messages import StoreReadResponse
 _SIZE_AT = 52
 """Where the OTA header has the total size."""
 
+ELSEWHERE = Eui.parse("00-DB-12-34-56-78-91-A0")
+"""A device of another HAN, which has no board here."""
+OTHER_HUB = Eui.parse("00-DB-12-34-56-78-91-A2")
 _WELL = ("I0", "I99", "W110101")
 _NO_RESPONSE = "E21"
 
@@ -61,6 +68,8 @@ SERVICE_REQUEST = {
     ReadMirror: "11.2",
     Activate: "11.3",
     Enrol: "12.2",
+    Notify: "12.2",
+    ListAs: "CPL",
     Withdraw: "CPL",
     Known: "SMI",
     Told: "DCC Alerts",
@@ -166,7 +175,7 @@ class _Run:
         self._watcher = watcher
         self._device = lab.devices[0]
         self._fault: Fault | None = None
-        self._other: asyncio.Task[Outcome] | None = None
+        self._other: asyncio.Task[str] | None = None
         self._why = ""
 
     def step(self, step: Step) -> Iterator[Result]:
@@ -184,6 +193,12 @@ class _Run:
             case Enrol():
                 tried = f"pre-notification of {self._device.name}"
                 main = self._enrol()
+            case ListAs(generation, version):
+                tried = f"{version} as {generation}"
+                main = self._list_as(generation, version)
+            case Notify(version, smets):
+                tried = f"another device with {version}, {smets}"
+                main = self._notify(version, smets)
             case Withdraw(version):
                 tried = f"{version} is withdrawn"
                 main = self._withdraw(version)
@@ -264,8 +279,8 @@ class _Run:
             return await self._send(ActivateFirmware(hash_), self._device.eui)
         return str(await self._lab.activate_firmware(hash_, self._device, self._report))
 
-    async def _outcome(self, task: asyncio.Task[Outcome]) -> str:
-        return str(await task)
+    async def _outcome(self, task: asyncio.Task[str]) -> str:
+        return await task
 
     # -- through the DSP
 
@@ -309,6 +324,41 @@ class _Run:
         known = await self._known()
         self._lab.dsp.commission(self._device.eui)
         return known
+
+    async def _list_as(self, generation: str, version: str) -> str:
+        entry = replace(product(self._device.model, version), generation=generation)
+        try:
+            self._lab.dsp.load([entry])
+        except UsageError as e:
+            self._why = e.what
+            return "refused"
+        return "listed"
+
+    async def _notify(self, version: str, smets: str) -> str:
+        model, lab = self._device.model, self._lab
+        body = DevicePreNotification(
+            ELSEWHERE, model.manufacturer, model.model, model.device_type, smets, version
+        )
+        try:
+            await lab.send(body)
+        except UsageError as e:
+            self._why = e.what
+            return "refused"
+        found = lab.dsp.smi.find(ELSEWHERE)
+        return f"{found.generation}, {found.status}" if found else "not in the inventory"
+
+    async def _mixed(self, image: OtaImage) -> str:
+        """11.1 for this device and for one of its model on another HAN."""
+        lab = self._lab
+        here = lab.dsp.smi.find(self._device.eui)
+        assert here, "it is enrolled"
+        lab.dsp.smi.add(replace(here, eui=ELSEWHERE, hub=OTHER_HUB))
+        devices = (self._device.eui, ELSEWHERE)
+        answer = await lab.send(UpdateFirmware(image.to_bytes(), image.version, devices))
+        warning = answer.result and answer.result.body
+        busy = isinstance(warning, UpdateFirmwareWarning) and warning.other_in_progress
+        self._why = f"OtherRequestInProgressList: {', '.join(map(str, busy or ()))}"
+        return answer.code
 
     async def _withdraw(self, version: str) -> str:
         dsp = self._lab.dsp
@@ -359,8 +409,12 @@ class _Run:
             boards = [self._lab.device(name) for name in fault.boards]
             self._lab.power_cycle(*boards, in_s=fault.when.later_s)
         else:
-            other = self._lab.update_firmware(make_image(fault.image), self._device)
-            self._other = asyncio.ensure_future(other)
+            self._other = asyncio.ensure_future(self._meanwhile(make_image(fault.image)))
+
+    async def _meanwhile(self, image: OtaImage) -> str:
+        if self._scene.dsp:
+            return await self._mixed(image)
+        return str(await self._lab.update_firmware(image, self._device))
 
     def _rot(self, fault: BitRot, image: OtaImage) -> None:
         octets = image.to_bytes()

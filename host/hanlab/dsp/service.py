@@ -15,6 +15,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -196,7 +197,9 @@ class Dsp:
             case DevicePreNotification():
                 self._pre_notify(request.body, user)
             case UpdateFirmware():
-                return self._accept_update(request, request.body, user), None
+                decided = self._accept_update(request, request.body, user)
+                code = updates.code_for(request.service, decided.code)
+                return replace(decided, code=code), None
             case ReadFirmwareVersion(execution) | ActivateFirmware(execution=execution):
                 if is_cancellation(execution):
                     number = self._accepted.cancel(request)
@@ -360,7 +363,7 @@ class Dsp:
                 self._accepted.done(accepted.id)
                 return None
             response = Response(
-                updates.SOME_LEFT_OUT,
+                updates.code_for(accepted.service, updates.SOME_LEFT_OUT),
                 self._clock(),
                 accepted.id,
                 accepted.service,

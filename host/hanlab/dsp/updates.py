@@ -32,6 +32,15 @@ RECALLED: Final = {
 }
 """Meanings that are recalled: the codes exist in the schema, their text is not public."""
 
+PPMID_CODES: Final = {
+    NOT_ON_CPL: "E110401",
+    HASH_DIFFERS: "E110402",
+    NO_IMAGE: "E110403",
+    NO_DEVICE_LEFT: "E110405",
+    SOME_LEFT_OUT: "W110401",
+}
+"""The same of 11.4, which has codes of its own."""
+
 _UPDATABLE: Final = (Status.COMMISSIONED, Status.SUSPENDED)
 """11.1 is accepted for a Suspended device, though it is not critical (rule 81)."""
 
@@ -148,6 +157,11 @@ def all_left_out(result: Sorted) -> Decision:
         f"{len(result.not_commissioned):,} not commissioned, {len(result.not_applicable):,} of "
         f"another model, {len(result.other_in_progress):,} on a HAN with an update in progress",
     )
+
+
+def code_for(service: str, code: str) -> str:
+    """The response code as that Service Request, 11.1 or 11.4, has it."""
+    return PPMID_CODES.get(code, code) if service == "11.4" else code
 
 
 def accepted(result: Sorted) -> Decision:

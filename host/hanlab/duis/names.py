@@ -11,6 +11,8 @@ NAMESPACES: Final = {"sr": SR, "ra": RA, "ds": DS}
 SCHEMA_VERSION: Final = "5.4"
 SIGNATURE: Final = f"{{{DS}}}Signature"
 
+WARNINGS: Final = {"11.1": "DSPUpdateFirmwareWarning", "11.4": "DSPUpdatePPMIDFirmwareWarning"}
+"""What a response to these says of devices that are left out."""
 LISTS: Final = (
     ("InvalidDeviceIDList", "invalid"),
     ("NotCommissionedDeviceIDList", "not_commissioned"),

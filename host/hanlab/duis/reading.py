@@ -43,7 +43,7 @@ from hanlab.duis.messages import (
     UpdateFirmwareWarning,
     UpdateSecurityCredentials,
 )
-from hanlab.duis.names import INVENTORY, INVENTORY_SKIPPED, LISTS, SIGNATURE, ra, sr
+from hanlab.duis.names import INVENTORY, INVENTORY_SKIPPED, LISTS, SIGNATURE, WARNINGS, ra, sr
 from hanlab.duis.parsing import Children, DuisError, date_of, eui_of, parse, short, text_of, wrong
 from hanlab.eui import Eui
 
@@ -227,7 +227,7 @@ _Message = tuple[str, str, ResponseBody | None]
 def _response_message(children: Children) -> _Message:
     service, variant = _services(children)
     body: ResponseBody | None = None
-    if (warning := children.maybe(sr("DSPUpdateFirmwareWarning"))) is not None:
+    if (warning := children.maybe(sr(WARNINGS.get(service, "")))) is not None:
         lists = Children(warning)
         found = {field: lists.maybe_text(sr(name), 1_199_999) for name, field in LISTS}
         lists.end()

@@ -35,7 +35,7 @@ from hanlab.duis.messages import (
     UpdateFirmwareWarning,
     UpdateSecurityCredentials,
 )
-from hanlab.duis.names import INVENTORY, LISTS, NAMESPACES, SCHEMA_VERSION, ra, sr
+from hanlab.duis.names import INVENTORY, LISTS, NAMESPACES, SCHEMA_VERSION, WARNINGS, ra, sr
 from hanlab.duis.signing import Signer
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -85,7 +85,7 @@ def write_response(response: Response, s1sp: Callable[[], Signer] | None = None)
             _text(message, sr("ServiceReference"), response.service)
             _text(message, sr("ServiceReferenceVariant"), response.service_variant)
             if isinstance(response.body, UpdateFirmwareWarning):
-                _warning(message, response.body)
+                _warning(message, response.body, response.service)
             elif isinstance(response.body, Inventory):
                 _inventory(message, response.body)
     return _octets(root)
@@ -141,8 +141,8 @@ def _execution(element: _Parent, when: datetime | None) -> None:
 # -- the bodies of responses
 
 
-def _warning(message: _Parent, warning: UpdateFirmwareWarning) -> None:
-    element = _under(message, sr("DSPUpdateFirmwareWarning"))
+def _warning(message: _Parent, warning: UpdateFirmwareWarning, service: str) -> None:
+    element = _under(message, sr(WARNINGS[service]))
     for name, field in LISTS:
         if devices := getattr(warning, field):
             _text(element, sr(name), _list(devices))
