@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hanlab.dsp.database import Database
-from hanlab.dsp.enrolment import enrol
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import DSP, User
 from hanlab.duis.messages import (
@@ -29,6 +28,7 @@ from hanlab.duis.messages import (
     UpdateFirmware,
     UpdateSecurityCredentials,
 )
+from hanlab.enrolment import enrol
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.lab_config import LabConfig

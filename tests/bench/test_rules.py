@@ -9,8 +9,8 @@ import pytest
 
 from hanlab.demos.catalogue import GAS_METER, METER, METER_UPDATE
 from hanlab.demos.runner import make_image as make_demo_image
-from hanlab.dsp.enrolment import product
 from hanlab.duis.messages import ReadFirmwareVersion, UpdateFirmware
+from hanlab.enrolment import product
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab
 from hanlab.lab_config import DEFAULT, make_lab

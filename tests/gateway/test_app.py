@@ -16,7 +16,6 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from hanlab.dsp.enrolment import product
 from hanlab.dsp.settings import DEFAULT_SETTINGS
 from hanlab.dsp.smi import Status
 from hanlab.duis.messages import (
@@ -34,6 +33,7 @@ from hanlab.duis.pki import DSP_NAME, Pki
 from hanlab.duis.reading import read_request, read_response
 from hanlab.duis.signing import check
 from hanlab.duis.writing import write_request
+from hanlab.enrolment import product
 from hanlab.eui import Eui
 from hanlab.gateway.app import LIMIT, make_app
 from hanlab.gateway.delivery import Deliverer

@@ -12,9 +12,9 @@ from rich.table import Table
 from hanlab.cli.show import console, say
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl
-from hanlab.dsp.enrolment import product
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import read_inventory
+from hanlab.enrolment import product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import read_image

@@ -34,7 +34,6 @@ from hanlab.demos.catalogue import (
     Version,
     Withdraw,
 )
-from hanlab.dsp.enrolment import product
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
@@ -44,6 +43,7 @@ from hanlab.duis.messages import (
     UpdateFirmware,
     UpdateFirmwareWarning,
 )
+from hanlab.enrolment import product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body

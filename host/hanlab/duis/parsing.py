@@ -129,7 +129,6 @@ def text_of(element: etree._Element, most: int, least: int = 1) -> str:
 
 
 def eui_of(text: str, name: str) -> Eui:
-    text = text.strip()  # an xs:token
     if not _EUI.fullmatch(text):
         raise wrong(name, f"is no EUI-64: {text[:40]!r}")
     return Eui(bytes.fromhex(text.replace("-", "")))

@@ -53,6 +53,8 @@ _ID: Final = re.compile(r"([^:]{23}):([^:]{23}):(0|[1-9][0-9]{0,19})")
 _SERVICE: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,2}){1,2}")
 _MAX_VARIANT: Final = 9
 _EUI_LENGTH: Final = 23
+_MOST_TOKEN: Final = 100
+"""Characters of an identifier with the white space around it."""
 
 
 def read_request(octets: bytes) -> Request:
@@ -63,7 +65,7 @@ def read_request(octets: bytes) -> Request:
     """
     children = _root(octets, "Request")
     header = Children(children.take(sr("Header")))
-    id_ = _request_id(header.text(sr("RequestID"), 68))
+    id_ = _request_id(header.text(sr("RequestID"), _MOST_TOKEN))
     header.maybe(sr("FirstInSequence"))
     header.maybe(sr("PrecedingServiceRequestID"))
     variant = header.text(sr("CommandVariant"), 1)
@@ -95,8 +97,8 @@ def read_response(octets: bytes) -> Response:
     """
     children = _root(octets, "Response")
     header = Children(children.take(sr("Header")))
-    request = header.maybe_text(sr("RequestID"), 68)
-    answer = header.maybe_text(sr("ResponseID"), 68)
+    request = header.maybe_text(sr("RequestID"), _MOST_TOKEN)
+    answer = header.maybe_text(sr("ResponseID"), _MOST_TOKEN)
     code = header.text(sr("ResponseCode"), 8)
     when = date_of(header.text(sr("ResponseDateTime"), 40), "sr:ResponseDateTime")
     header.end()
@@ -123,7 +125,7 @@ def _root(octets: bytes, name: str) -> Children:
 
 
 def _request_id(text: str) -> RequestId:
-    match = _ID.fullmatch(text)
+    match = _ID.fullmatch(text.strip())
     if not match or int(match[3]) > MAX_COUNTER:
         raise wrong("sr:RequestID", f"is not originator:target:counter: {text[:80]!r}")
     return RequestId(
@@ -189,13 +191,13 @@ def _credentials(children: Children) -> UpdateSecurityCredentials:
 
 
 def _read_inventory(children: Children) -> ReadInventory:
-    device = eui_of(children.text(sr("DeviceID"), _EUI_LENGTH), "sr:DeviceID")
+    device = _eui(children, "DeviceID")
     children.end()
     return ReadInventory(device)
 
 
 def _pre_notification(children: Children) -> DevicePreNotification:
-    device = eui_of(children.text(sr("DeviceID"), _EUI_LENGTH), "sr:DeviceID")
+    device = _eui(children, "DeviceID")
     manufacturer = children.text(sr("DeviceManufacturer"), 30)
     model = children.text(sr("DeviceModel"), 30)
     kind = children.text(sr("DeviceType"), 6)
@@ -342,13 +344,13 @@ def _mismatch(c: Children) -> FirmwareVersionMismatch:
 
 def _failure(c: Children) -> FirmwareDistributionFailure:
     return FirmwareDistributionFailure(
-        _request_id(c.text(sr("UpdateFirmwareRequestID"), 68)),
+        _request_id(c.text(sr("UpdateFirmwareRequestID"), _MOST_TOKEN)),
         _euis(c.text(sr("MeterIDs"), 1_199_999), "sr:MeterIDs"),
     )
 
 
 def _delivered(c: Children) -> FirmwareDelivered:
-    request = _request_id(c.text(sr("UpdateFirmwareRequestID"), 68))
+    request = _request_id(c.text(sr("UpdateFirmwareRequestID"), _MOST_TOKEN))
     hub, device = _eui(c, "CommsHubDeviceID"), _eui(c, "TargetDeviceID")
     version = c.text(sr("FirmwareVersion"), 8)
     when = date_of(c.text(sr("TimeStamp"), 40), "sr:TimeStamp")
@@ -363,7 +365,7 @@ def _transferred(c: Children) -> FirmwareTransferred:
     return FirmwareTransferred(
         hub,
         code,
-        _request_id(inner.text(sr("UpdateFirmwareRequestID"), 68)),
+        _request_id(inner.text(sr("UpdateFirmwareRequestID"), _MOST_TOKEN)),
         _eui(inner, "OtherDeviceID"),
         inner.text(sr("FirmwareVersion"), 8),
         inner.text(sr("TransferResponseCode"), 40),
@@ -388,7 +390,7 @@ def _ch_notification(c: Children) -> ChFirmwareNotification:
 
 def _s1sp(c: Children) -> S1spAlert:
     alert = Children(c.take(sr("S1SPAlert")))
-    request = alert.maybe_text(sr("RequestID"), 68)
+    request = alert.maybe_text(sr("RequestID"), _MOST_TOKEN)
     device = alert.maybe_text(sr("DeviceID"), _EUI_LENGTH)
     code = alert.text(sr("S1SPAlertCode"), 250)
     said = alert.maybe(sr("AdditionalInformation"))
@@ -405,7 +407,8 @@ def _s1sp(c: Children) -> S1spAlert:
 
 
 def _eui(children: Children, name: str) -> Eui:
-    return eui_of(children.text(sr(name), _EUI_LENGTH), f"sr:{name}")
+    """An xs:token: white space around it does not count."""
+    return eui_of(children.text(sr(name), _MOST_TOKEN).strip(), f"sr:{name}")
 
 
 _ALERTS: Final[dict[str, Callable[[Children], AlertBody]]] = {
