@@ -137,7 +137,7 @@ class Dsp:
         with self._database.transaction():
             self.deliveries.put_for_covered(alerts.SUSPENDED, entry, self._clock())
             suspended = self.cpl.end(entry, status)
-            why = f"{suspended:,} devices Suspended"
+            why = f"{updates.counted(suspended)} Suspended"
             self._audit("CPL", entry, "CPL remove", Decision(status, 78, why))
         return suspended
 
@@ -252,7 +252,7 @@ class Dsp:
         hub = device.hub or (device.eui if device.device_type == "CHF" else None)
         found = self.smi.on_han(hub)[:MOST_ON_HAN] if hub else [device]
         inventory = Inventory(tuple(map(self._inventory_device, found)))
-        return Decision("I0", 112, f"{len(found)} devices"), inventory
+        return Decision("I0", 112, updates.counted(len(found))), inventory
 
     def _inventory_device(self, device: SmiDevice) -> InventoryDevice:
         entry = self.cpl.entry_of(device)

@@ -136,6 +136,10 @@ def _takes(device: SmiDevice, service: str, *, secmp0007: bool) -> bool:
     return device.device_type != "PPMID" or device.generation == SMETS1
 
 
+def counted(devices: int) -> str:
+    return "1 device" if devices == 1 else f"{devices:,} devices"
+
+
 def all_left_out(result: Sorted) -> Decision:
     """The refusal of a list of which nobody is left."""
     number = sum(
@@ -153,7 +157,7 @@ def all_left_out(result: Sorted) -> Decision:
     return Decision(
         NO_DEVICE_LEFT,
         rule,
-        f"none of {number:,} devices can have it: {len(result.invalid):,} invalid, "
+        f"none of {counted(number)} can have it: {len(result.invalid):,} invalid, "
         f"{len(result.not_commissioned):,} not commissioned, {len(result.not_applicable):,} of "
         f"another model, {len(result.other_in_progress):,} on a HAN with an update in progress",
     )
@@ -170,5 +174,5 @@ def accepted(result: Sorted) -> Decision:
     return Decision(
         ACCEPTED,
         36 if result.other_in_progress else 81 if suspended else None,
-        f"{len(result.accepted):,} devices" + (", the others are left out" if left_out else ""),
+        counted(len(result.accepted)) + (", the others are left out" if left_out else ""),
     )
