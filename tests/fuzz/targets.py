@@ -14,6 +14,11 @@ from smpclient.requests.os_management import MCUMgrParametersRead, MemoryPoolSta
 
 from hanlab.boards import data as board_data
 from hanlab.boards.data import Board, DeviceModel, load_board, load_model
+from hanlab.dsp.cpl import read_cpl
+from hanlab.dsp.smi import read_inventory
+from hanlab.duis.parsing import DuisError
+from hanlab.duis.reading import read_request, read_response
+from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError, UsageError
 from hanlab.images import ImageError, OtaImage, inspect
 from hanlab.lab_config import DEFAULT, LabConfig, make_lab, read_lab
@@ -45,6 +50,27 @@ def images(octets: bytes) -> None:
     else:
         assert found.push_problem is None
         assert image.to_bytes() == data
+
+
+def duis(octets: bytes) -> None:
+    """A message is refused, or read; and what was read and can be written is read again."""
+    with suppress(DuisError):
+        read_response(octets)
+    with suppress(DuisError):
+        request = read_request(octets)
+        with suppress(UsageError):  # bodies that hanlab does not write
+            written = write_request(request)
+            if getattr(request.body, "execution", None) is None:  # dates lose their microseconds
+                assert read_request(written) == request
+
+
+def lists(octets: bytes) -> None:
+    """A CPL or an inventory from a file: CSV or TOML by the first octet."""
+    file = _FOLDER / ("list.csv" if octets[:1] < b"\x80" else "list.toml")
+    file.write_bytes(octets[1:])
+    for read in (read_cpl, read_inventory):
+        with suppress(UsageError):
+            read(file)
 
 
 def console(octets: bytes) -> None:
@@ -142,6 +168,5 @@ def boards(octets: bytes) -> None:
         board_data.boards_dir = before  # type: ignore[attr-defined]
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
-    target.__name__: target for target in (images, console, cobs, answers, lab, impair, boards)
-}
+_PARSERS: Final = (images, console, cobs, answers, lab, impair, boards, duis, lists)
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {t.__name__: t for t in _PARSERS}

@@ -41,7 +41,10 @@ def read_rows(path: Path, name: str, read: Callable[[Mapping[str, str]], _T]) ->
 
 
 def _csv(text: str) -> list[Mapping[Any, Any]]:
-    rows: list[Mapping[Any, Any]] = list(csv.DictReader(io.StringIO(text)))
+    try:
+        rows: list[Mapping[Any, Any]] = list(csv.DictReader(io.StringIO(text), strict=True))
+    except csv.Error as e:
+        raise UsageError(f"the CSV cannot be read: {e}", next_step="check its quotes") from None
     if rows and not text.endswith("\n"):
         # what a writer that died in the middle of a line leaves behind
         rows[-1] = {**rows[-1], None: ["the file ends in the middle of a line"]}

@@ -136,10 +136,10 @@ def eui_of(text: str, name: str) -> Eui:
 
 def date_of(text: str, name: str) -> datetime:
     try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
+        when = datetime.fromisoformat(text.strip())
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # none, or outside of the years 1 to 9999 in UTC
         raise wrong(name, f"is no date and time: {text[:40]!r}") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def wrong(name: str, what: str) -> DuisError:

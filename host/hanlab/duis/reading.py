@@ -293,7 +293,10 @@ def _smets1_message(children: Children) -> _Message:
     elif element.tag == ra("ActivateFirmwareRsp"):
         code = parts.maybe(ra("ActivateImageResponseCode"))
         version = parts.maybe_text(ra("FirmwareVersion"), 8)
-        number = None if code is None else int(code.get("ResponseCode", "0"))
+        said_code = "" if code is None else code.get("ResponseCode", "")
+        if code is not None and not re.fullmatch("[0-9]{1,9}", said_code):
+            raise wrong("ra:ActivateImageResponseCode", f"has no ResponseCode: {said_code[:40]!r}")
+        number = int(said_code) if said_code else None
         status = None if code is None else Children(code).text(ra("ASN1Status"), 40)
         said = "" if debug is None else "".join(str(text) for text in debug.itertext()).strip()
         body = FirmwareActivated(success, number, status, version, said)
