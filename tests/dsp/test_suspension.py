@@ -164,15 +164,15 @@ def test_a_lost_11_3_response_leaves_the_device_suspended() -> None:
 def test_without_mp105_neither_11_2_nor_a_retry_helps_but_an_update_does() -> None:
     office = furnished(DspSettings(mp105=None, lost_responses=0.5, retries=3))
     suspend(office)
-    office.dsp._chance.seed(1)  # the first answer is lost, the second comes
+    office.dsp.parts.chance.seed(1)  # the first answer is lost, the second comes
     _, result = office.send(ACTIVATE, ESME)
     assert result is not None
     assert isinstance(result.body, FirmwareActivated)
-    assert (office.dsp.lost, result.body.version) == (1, NEW)
+    assert (office.dsp.parts.lost, result.body.version) == (1, NEW)
     assert office.rule() == 93
     assert office.receive(READ, ESME) == "E5"
     assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, OLD)
-    office.dsp.settings = DspSettings(mp105=None)
+    office.dsp.parts.settings = DspSettings(mp105=None)
     assert office.send(update(ESME)) == ("I99", None)
     office.send(ACTIVATE, ESME)
     assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
@@ -215,9 +215,9 @@ def test_with_mp105_a_retry_aligns_the_smi(suspended: bool) -> None:
     office = furnished(DspSettings(lost_responses=0.5, retries=3))
     if suspended:
         suspend(office)
-    office.dsp._chance.seed(1)
+    office.dsp.parts.chance.seed(1)
     office.send(ACTIVATE, ESME)
-    assert office.dsp.lost == 1
+    assert office.dsp.parts.lost == 1
     assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
     assert office.told("N29") == ([SUPPLIER, NETWORK] if suspended else [])
     assert office.rule() == (91 if suspended else 92)
@@ -229,7 +229,7 @@ def test_an_answer_without_a_version_changes_nothing(lost: bool) -> None:
     office = furnished(DspSettings(lost_responses=0.5 if lost else 0, retries=3))
     office.door.says_version = False
     suspend(office)
-    office.dsp._chance.seed(1)
+    office.dsp.parts.chance.seed(1)
     _, result = office.send(ACTIVATE, ESME)
     assert result is not None
     assert result.body == FirmwareActivated(True, 0, "success", None)

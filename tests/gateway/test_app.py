@@ -118,7 +118,7 @@ def test_every_wrong_sample_is_refused(name: str, gateway: Gateway) -> None:
 
 @pytest.mark.rule(80)
 def test_e5_for_a_suspended_device(gateway: Gateway) -> None:
-    gateway.office.dsp.settings = replace(gateway.config.dsp, mp105=None)
+    gateway.office.dsp.parts.settings = replace(gateway.config.dsp, mp105=None)
     gateway.office.dsp.smi.set_status(PPMID, Status.SUSPENDED)
     assert gateway.answer("S", gateway.request(ReadFirmwareVersion())).code == "E5"
     assert gateway.answer("S", gateway.request(ActivateFirmware(bytes(32)))).code == "I99"

@@ -389,10 +389,8 @@ class _Run:
             known = lab.dsp.smi.find(device.eui)
             activated += lab.installations.ends[device.eui] == Outcome.ACTIVATED
             stale += known is None or known.version != image.version
-        share = lab.dsp.lost / times
-        self._why = (
-            f"{lab.dsp.lost} answers lost ({share:.0%}); after 11.2 the SMI was right each time"
-        )
+        share = lab.dsp.parts.lost / times
+        self._why = f"{lab.dsp.parts.lost} answers lost ({share:.0%}); after 11.2 the SMI was right each time"
         return f"{activated} activated, {stale} stale"
 
     # -- faults

@@ -1,0 +1,238 @@
+"""What was acknowledged with I99 is carried out: by the S1SP, and then in the SMI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Final
+
+from hanlab.dsp import alerts, updates
+from hanlab.dsp.accepted import Accepted
+from hanlab.dsp.authorisation import Decision
+from hanlab.dsp.parts import Parts
+from hanlab.dsp.recovery import Effect, effect_of_activation, effect_of_reading
+from hanlab.dsp.smi import SmiDevice
+from hanlab.duis.messages import (
+    ActivateFirmware,
+    ChFirmwareNotification,
+    DeviceStatusChanged,
+    FirmwareActivated,
+    FirmwareDelivered,
+    FirmwareDistributionFailure,
+    FirmwareVersionMismatch,
+    FirmwareVersionRead,
+    RequestId,
+    Response,
+    S1spAlert,
+    UpdateFirmware,
+)
+from hanlab.eui import Eui
+from hanlab.images import OtaImage
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.service import Report
+
+RETRY_S: Final = 60.0
+"""How long the DSP waits for an answer to 11.3 before it sends it again (s); illustrative."""
+_NO_RESPONSE: Final = "E21"
+_NO_CONTACT: Final = "E20"
+
+
+class Execution:
+    """Carries accepted requests out, one call each."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def carry_out(self, request: RequestId, report: Report) -> Response | None:
+        """Do what was acknowledged with I99; the response, which is in `deliveries` as well.
+
+        None: there is nothing to say besides I99 (8.2, 12.2, an 11.1 that left nobody out; what
+        comes of it for each device is in DCC Alerts), or it was cancelled.
+        """
+        accepted = self._parts.accepted.find(request)
+        if accepted is None:
+            return None
+        if accepted.due:
+            await asyncio.sleep(max(0.0, (accepted.due - self._parts.clock()).total_seconds()))
+            if self._parts.accepted.find(request) is None:  # cancelled meanwhile
+                return None
+        match accepted.body:
+            case UpdateFirmware():
+                return await self._update(accepted, accepted.body, report)
+            case ActivateFirmware(hash=hash_):
+                return await self._activate(accepted, hash_, report)
+            case _:
+                return await self._read(accepted)
+
+    async def _update(
+        self, accepted: Accepted, body: UpdateFirmware, report: Report
+    ) -> Response | None:
+        image = OtaImage.from_bytes(body.image)
+        self._parts.s1sp.begin(body.devices)
+        hans: dict[Eui | None, list[Eui]] = defaultdict(list)
+        for device in body.devices:
+            hans[self._parts.s1sp.hub_of(device)].append(device)
+        try:
+            failed = await asyncio.gather(
+                *(
+                    self._update_han(accepted.id, image, body.version, d, report)
+                    for d in hans.values()
+                )
+            )
+        finally:
+            self._parts.s1sp.end(body.devices)
+        with self._parts.transaction():
+            if failures := tuple(device for some in failed for device in some):
+                note = FirmwareDistributionFailure(accepted.id, failures)
+                self._parts.tell(accepted.id.originator, alerts.DISTRIBUTION_FAILURE, note)
+            if accepted.warning is None:
+                self._parts.accepted.done(accepted.id)
+                return None
+            response = Response(
+                updates.code_for(accepted.service, updates.SOME_LEFT_OUT),
+                self._parts.clock(),
+                accepted.id,
+                accepted.service,
+                accepted.service_variant,
+                accepted.warning,
+            )
+            return self._done(accepted, response)
+
+    async def _update_han(
+        self, request: RequestId, image: OtaImage, version: str, devices: list[Eui], report: Report
+    ) -> list[Eui]:
+        """The devices of one HAN, one after the other; those that did not get it."""
+        failed = []
+        for device in devices:
+            why = ""
+            try:
+                await self._parts.s1sp.update_firmware(image, device, report)
+            except ServiceRequestFailed as e:
+                failed.append(device)
+                why = e.what
+                self._failed(request, device, e)
+            hub = self._parts.s1sp.hub_of(device)
+            if hub:
+                now = self._parts.clock()
+                note = FirmwareDelivered(request, hub, device, version, now, success=not why)
+                kind = alerts.NOT_DELIVERED if why else alerts.DELIVERED
+                with self._parts.transaction():
+                    self._parts.tell(request.originator, kind, note, device)
+        return failed
+
+    def _failed(self, request: RequestId, device: Eui, error: ServiceRequestFailed) -> None:
+        note = S1spAlert(request, device, str(error.outcome), error.what[:250], self._parts.clock())
+        with self._parts.transaction():
+            self._parts.tell(request.originator, alerts.S1SP, note, device)
+            rule = {Outcome.THIRD_PARTY: 25, Outcome.METADATA: 30, Outcome.TOO_LARGE: 4}.get(
+                error.outcome
+            )
+            decision = Decision(str(error.outcome), rule, error.what)
+            self._parts.record("S1SP", device, "failed", decision)
+
+    async def _activate(self, accepted: Accepted, hash_: bytes, report: Report) -> Response:
+        """11.3, and again if no answer came: about one in five is lost (rules 86, 91 to 94)."""
+        eui = accepted.id.target
+        code, answer = _NO_RESPONSE, None
+        for attempt in range(self._parts.settings.retries + 1):
+            if attempt:
+                await asyncio.sleep(RETRY_S)
+            try:
+                came = await self._parts.s1sp.activate_firmware(hash_, eui, report)
+            except ServiceRequestFailed as e:
+                code = _NO_CONTACT if e.outcome is Outcome.NO_DEVICE else _NO_RESPONSE
+                self._failed(accepted.id, eui, e)
+                if e.outcome is not Outcome.NO_ANSWER:
+                    break
+                continue
+            if self._parts.chance.random() < self._parts.settings.lost_responses:
+                self._parts.lost += 1
+                why = f"the answer of {eui} to 11.3 was lost on its way to the DSP"
+                with self._parts.transaction():
+                    self._parts.record("S1SP", eui, "11.3", Decision("lost", 86, why))
+                continue
+            answer = came
+            break
+        with self._parts.transaction():
+            if answer is None:
+                return self._done(accepted, self._answer(accepted, code))
+            if answer.success:
+                self._activated(eui, answer, retry=attempt > 0)
+            return self._done(accepted, self._answer(accepted, "I0", answer))
+
+    def _activated(self, eui: Eui, answer: FirmwareActivated, *, retry: bool) -> None:
+        device = self._parts.device(eui)
+        mp105 = self._parts.settings.has_mp105(self._parts.clock())
+        entry = self._parts.cpl.entry(device, answer.version)
+        effect = effect_of_activation(device, answer.version, entry, retry=retry, mp105=mp105)
+        self._apply(device, effect, "11.3 answered")
+        if device.device_type == "CHF" and answer.version:
+            note = ChFirmwareNotification(eui, answer.version, "ActivationSuccessful")
+            self._parts.alert(alerts.CH_ACTIVATED, note, device)
+
+    async def _read(self, accepted: Accepted) -> Response:
+        eui = accepted.id.target
+        try:
+            read = await self._parts.s1sp.read_firmware_version(eui)
+        except ServiceRequestFailed as e:
+            code = _NO_CONTACT if e.outcome is Outcome.NO_DEVICE else _NO_RESPONSE
+            with self._parts.transaction():
+                self._failed(accepted.id, eui, e)
+                return self._done(accepted, self._answer(accepted, code))
+        with self._parts.transaction():
+            if read.version is not None:
+                self._version_read(self._parts.device(eui), read.version)
+            return self._done(accepted, self._answer(accepted, "I0", read))
+
+    def _version_read(self, device: SmiDevice, version: str) -> None:
+        now = self._parts.clock()
+        if device.device_type == "GPF":
+            gsme = device.gsme and self._parts.smi.find(device.gsme)
+            if gsme and gsme.version and gsme.version != version:
+                note = FirmwareVersionMismatch(gsme.eui, gsme.device_type, gsme.version, version)
+                self._parts.alert(alerts.MISMATCH, note, gsme)
+            why = "what a GPF answers changes nothing of its GSME"
+            self._parts.record("DSP", device.eui, "11.2 answered", Decision("I0", 104, why))
+            return
+        effect = effect_of_reading(
+            device,
+            version,
+            self._parts.cpl.entry(device, version),
+            mp105=self._parts.settings.has_mp105(now),
+            secmp0007=self._parts.settings.has_secmp0007(now),
+        )
+        self._apply(device, effect, "11.2 answered")
+
+    def _apply(self, device: SmiDevice, effect: Effect, action: str) -> None:
+        """Change the SMI, without any further request (rule 111); N29 where a suspension ends."""
+        if effect.version:
+            self._parts.smi.set_version(device.eui, effect.version)
+        code = "unchanged"
+        if effect.restore:
+            code = self._parts.smi.restore(device.eui)
+            note = DeviceStatusChanged(device.eui, alerts.STATUS_CHANGES[alerts.RESTORED.code])
+            self._parts.alert(alerts.RESTORED, note, device)
+        elif effect.version:
+            code = effect.version
+        self._parts.record("DSP", device.eui, action, Decision(code, effect.rule, effect.why))
+
+    def _answer(
+        self,
+        accepted: Accepted,
+        code: str,
+        body: FirmwareActivated | FirmwareVersionRead | None = None,
+    ) -> Response:
+        return Response(
+            code,
+            self._parts.clock(),
+            accepted.id,
+            accepted.service,
+            accepted.service_variant,
+            body,
+            from_device=body is not None,
+        )
+
+    def _done(self, accepted: Accepted, response: Response) -> Response:
+        self._parts.deliveries.put(accepted.id.originator, response, accepted.id.target)
+        self._parts.accepted.done(accepted.id)
+        return response

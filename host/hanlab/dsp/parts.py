@@ -1,0 +1,98 @@
+"""What the DSP's parts share: its stores, its settings, and how it tells users what happened."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from hanlab.dsp.accepted import AcceptedRequests
+from hanlab.dsp.alerts import Alert
+from hanlab.dsp.audit import Audit
+from hanlab.dsp.authorisation import Decision
+from hanlab.dsp.cpl import Cpl
+from hanlab.dsp.database import Database
+from hanlab.dsp.deliveries import Deliveries
+from hanlab.dsp.settings import DspSettings
+from hanlab.dsp.smi import Smi, SmiDevice
+from hanlab.duis.messages import (
+    AlertBody,
+    DccAlert,
+    FirmwareActivated,
+    FirmwareVersionRead,
+    Response,
+)
+from hanlab.eui import Eui
+from hanlab.images import OtaImage
+from hanlab.s1sp.outcome import Outcome
+from hanlab.s1sp.service import Report
+
+
+class S1spDoor(Protocol):
+    """What the DSP needs of the S1SP; see `s1sp.installations.Installations`."""
+
+    def hub_of(self, device: Eui) -> Eui | None: ...
+    def in_progress(self, device: Eui) -> bool: ...
+    def begin(self, devices: Iterable[Eui]) -> None: ...
+    def end(self, devices: Iterable[Eui]) -> None: ...
+    async def update_firmware(self, image: OtaImage, device: Eui, report: Report) -> Outcome: ...
+    async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead: ...
+    async def activate_firmware(
+        self, hash_: bytes, device: Eui, report: Report
+    ) -> FirmwareActivated: ...
+
+
+@dataclass
+class Parts:
+    """`clock` says the civil time, `chance` decides over losses."""
+
+    database: Database
+    settings: DspSettings
+    cpl: Cpl
+    smi: Smi
+    audit: Audit
+    deliveries: Deliveries
+    accepted: AcceptedRequests
+    s1sp: S1spDoor
+    clock: Callable[[], datetime]
+    chance: random.Random
+    lost: int = 0
+    """11.3 responses that never came to the DSP (rule 94)."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self.database.transaction()
+
+    def device(self, eui: Eui) -> SmiDevice:
+        device = self.smi.find(eui)
+        assert device, "nothing leaves the inventory"
+        return device
+
+    def alert(
+        self,
+        alert: Alert,
+        body: AlertBody,
+        device: SmiDevice,
+    ) -> None:
+        """Once to each party that the alert's routing names (rule 115)."""
+        parties: Iterable[Eui | None] = (getattr(device, party) for party in alert.to)
+        for recipient in dict.fromkeys(parties):
+            if recipient:
+                self.tell(recipient, alert, body, device.eui)
+
+    def tell(
+        self,
+        recipient: Eui,
+        alert: Alert,
+        body: AlertBody,
+        device: Eui | None = None,
+    ) -> None:
+        response = Response("I0", self.clock(), body=DccAlert(alert.code, body))
+        self.deliveries.put(recipient, response, device)
+
+    def record(self, actor: object, subject: object, action: str, decision: Decision) -> None:
+        self.audit.write(
+            self.clock(), actor, subject, action, decision.code, decision.rule, decision.why
+        )
