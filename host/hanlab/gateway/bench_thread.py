@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Final
 from hanlab.duis.messages import RequestId, Response
 from hanlab.lab import Lab
 
+_LOG: Final = logging.getLogger(__name__)
 SLICE_S: Final = 0.02
 """How far the lab's time goes between two looks at the wall clock and at new requests."""
 
@@ -43,7 +45,8 @@ class BenchThread:
     def _run(self) -> None:
         try:
             self._lab.run(self._work())
-        except BaseException as e:  # a board that dies: the gateway says so and goes on
+        except BaseException as e:  # a board that dies: requests wait in the database from now on
+            _LOG.error("the lab has stopped: %s; what was acknowledged waits for the next start", e)
             self.error = e
 
     async def _work(self) -> None:
