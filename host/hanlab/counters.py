@@ -28,8 +28,8 @@ class BoardReport:
     han: dict[str, int]
     """Frames by what became of them; firmware/smets1/han/network.py says what each name means."""
     wan: dict[str, int]
-    uart_lost: int
-    """Octets that found the UART's FIFO full, because flash work held the interrupts."""
+    uart_lost: int | None
+    """Octets that found the UART's FIFO full, because flash work held the interrupts; None: a real board's."""
 
 
 @dataclass(frozen=True)

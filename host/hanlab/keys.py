@@ -1,10 +1,20 @@
-"""Keys, which nothing prints: those of an emulated lab are made from its seed, so that a run can be repeated."""
+"""Keys, which nothing prints.
+
+Those of an emulated lab are made from its seed, so that a run can be repeated; those of real boards from a
+secret that `hanlab provision` makes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import final
+import os
+from pathlib import Path
+from typing import Final, final
+
+from hanlab.errors import UsageError
+
+SECRET_OCTETS: Final = 32
 
 
 @final
@@ -25,10 +35,10 @@ class Secret:
 
 
 class LabKeys:
-    """The keys of an emulated lab: whoever has its seed has them."""
+    """A lab's keys. From a seed: whoever has it has them. From a secret: nobody else has them."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, source: int | Secret) -> None:
+        self._source = source
         self.network = self._make("HAN", 16)
         """The HAN's network key."""
         self.stranger = self._make("other HAN", 16)
@@ -41,5 +51,40 @@ class LabKeys:
         return self._make(f"WAN of {eui.hex()}")
 
     def _make(self, what: str, octets: int = 32) -> Secret:
-        text = f"hanlab emulated {what}, seed {self._seed}"
+        if isinstance(self._source, Secret):
+            return Secret(self._source.mac(f"hanlab {what}".encode())[:octets])
+        text = f"hanlab emulated {what}, seed {self._source}"
         return Secret(hashlib.sha256(text.encode()).digest()[:octets])
+
+
+def make_secret(file: Path) -> Secret:
+    """A new secret in `file`, for its owner alone.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    octets = os.urandom(SECRET_OCTETS)
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_text(octets.hex() + "\n", "ascii")
+    return Secret(octets)
+
+
+def read_secret(file: Path) -> Secret:
+    """What `make_secret` made.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UsageError: it is damaged.
+    """
+    try:
+        octets = bytes.fromhex(file.read_text("ascii"))
+    except ValueError:
+        octets = b""
+    if len(octets) != SECRET_OCTETS:
+        raise UsageError(
+            f"{file} has no {SECRET_OCTETS} octets in hex in it",
+            next_step="hanlab provision --force makes a new one; the boards then need their new "
+            "board.json",
+        )
+    return Secret(octets)

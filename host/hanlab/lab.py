@@ -9,7 +9,7 @@ with Lab.open() as lab:                                  # or Lab.open("lab.toml
 ```
 
 Emulated boards are powered on when a lab is opened and off when it is closed; their flash lasts in the
-lab's state folder, as a real board's does.
+lab's state folder, as a real board's does. Real ones (`port` in lab.toml) are as they are.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
@@ -39,8 +40,10 @@ from hanlab.duis.messages import Body, Request, Response
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
+from hanlab.keys import LabKeys, read_secret
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
 from hanlab.office import Office, open_office, service_request
+from hanlab.real_boards import RealBoards
 from hanlab.s1sp.authority import Authority, OriginatorCounter
 from hanlab.s1sp.dco import Dco
 from hanlab.s1sp.installations import Installation, Installations
@@ -48,6 +51,7 @@ from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress, Report, S1sp, Target
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import NoAnswer, WanClient
+from hanlab.wan.framing import Link
 from hanlab.wan.messages import (
     CountersRead,
     HanDevice,
@@ -61,7 +65,36 @@ __all__ = ["Device", "Lab", "Outcome", "Progress"]
 STATE: Final = ".hanlab"
 """The folder beside lab.toml (or here) that holds the boards' flash files."""
 
+BOARD_KEYS: Final = "boards.key"
+"""In the state folder: the secret that the keys of a provisioned lab's boards are made from."""
+
 T = TypeVar("T")
+
+
+class Port(Link, Protocol):
+    """The host's end of a board's WAN link."""
+
+    @property
+    def octets_s(self) -> float:
+        """How fast it is, each way (octet/s)."""
+
+
+class Boards(Protocol):
+    """A lab's boards, emulated or real: their WAN links by name, and the clock they live on."""
+
+    config: LabConfig
+    keys: LabKeys
+    entropy: random.Random
+
+    @property
+    def ports(self) -> Mapping[str, Port]: ...
+
+    @property
+    def clock_us(self) -> int: ...
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T: ...
+
+    def close(self) -> None: ...
 
 
 def _no_report(progress: Progress) -> None:
@@ -134,15 +167,27 @@ class Lab:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
             try:
-                self._desk = Desk(config, folder, pcap=pcap, firmware=firmware)
+                self._boards = self._open_boards(pcap, firmware)
             except BaseException:
                 os.close(self._lock)
                 raise
         except OSError as e:
             raise _not_writable(e, folder) from None
-        self._wan = wan_client(self._desk, config.hub.name)
-        self.s1sp = s1sp_on(self._desk, self._wan, folder)
-        self._desk.power_on()
+        self._wan = wan_client(self._boards, config.hub.name)
+        self.s1sp = s1sp_on(self._boards, self._wan, folder)
+
+    def _open_boards(self, pcap: Path | None, firmware: Path | None) -> Boards:
+        keys = lab_keys(self.config, self.folder)
+        if self.config.is_real:
+            if pcap:
+                raise UsageError(
+                    "the boards are real, and hanlab hears emulated air only",
+                    next_step="leave --pcap out, or capture the HAN with a sniffer",
+                )
+            return RealBoards(self.config, keys)
+        desk = Desk(self.config, self.folder, keys=keys, pcap=pcap, firmware=firmware)
+        desk.power_on()
+        return desk
 
     @classmethod
     def open(
@@ -170,13 +215,13 @@ class Lab:
         return cls(config, state or state_folder(file, config), pcap=pcap)
 
     def close(self) -> None:
-        """Power the boards off; their flash stays."""
+        """Power emulated boards off; their flash stays."""
         if self._lock < 0:
             return
         try:
             if "office" in self.__dict__:
                 self.office.close()
-            self._desk.close()
+            self._boards.close()
         finally:
             os.close(self._lock)
             self._lock = -1
@@ -194,7 +239,7 @@ class Lab:
 
     def run(self, request: Coroutine[Any, Any, T]) -> T:
         """Run one of the lab's coroutines to its end, on the lab's clock."""
-        return self._desk.run(request)
+        return self._boards.run(request)
 
     def serve(self, ready: Callable[[dict[str, str]], None]) -> None:
         """Keep the boards up on the wall clock until Ctrl-C, each one's WAN UART on a PTY for any tool.
@@ -205,8 +250,9 @@ class Lab:
             BenchError: a board died, or does not answer.
         """
         with suppress(KeyboardInterrupt):
+            desk = self.desk
             self.run(self._everyone_answers())
-            self._desk.serve(ready)
+            desk.serve(ready)
 
     @property
     def is_impaired(self) -> bool:
@@ -216,12 +262,12 @@ class Lab:
     @property
     def frames_on_air(self) -> int:
         """How many frames the HAN has carried, acknowledgements not counted."""
-        return self._desk.air.frames
+        return self.desk.air.frames
 
     @property
     def clock_us(self) -> int:
-        """The lab's time in µs: the bench's, which has nothing to do with the wall clock."""
-        return self._desk.kernel.now
+        """The lab's time in µs: the bench's, which has nothing to do with the wall clock, if it is emulated."""
+        return self._boards.clock_us
 
     def device(self, name: str) -> Device:
         """The board with that name, EUI-64 or (if there is one only) device type.
@@ -311,16 +357,25 @@ class Lab:
 
     @property
     def desk(self) -> Desk:
-        """The emulated boards with their wires, for whoever wants to disturb them."""
-        return self._desk
+        """The emulated boards with their wires, for whoever wants to disturb them.
+
+        Raises:
+            UsageError: they are real.
+        """
+        if not isinstance(self._boards, Desk):
+            raise UsageError(
+                "the lab's boards are real: they are up as long as they have power, and out of hanlab's reach",
+                next_step="without port in lab.toml the same lab is emulated",
+            )
+        return self._boards
 
     def board(self, device: Device) -> EmulatedBoard:
         """The emulated board itself: its flash, and the faults that it can have."""
-        return self._desk.boards[device.name]
+        return self.desk.boards[device.name]
 
     def power_cycle(self, *devices: Device, off_s: float = OFF_US / 1e6, in_s: float = 0.0) -> None:
         """The power of these boards fails in `in_s`, wherever they are, and is back `off_s` later."""
-        kernel = self._desk.kernel
+        kernel = self.desk.kernel
         for device in devices:
             cut = partial(self.board(device).cut_power, round(off_s * 1e6))
             kernel.at(kernel.now + round(in_s * 1e6), cut)
@@ -339,21 +394,31 @@ class Lab:
             return _heap(await client.read(MemoryPoolStatisticsRead))
 
     async def counters(self) -> Counters:
-        """What happened on the wires and in the boards so far; each board is asked over its own UART."""
+        """What happened on the wires and in the boards so far; each board is asked over its own UART.
+
+        Real boards' wires are not counted, nor boards that have no port.
+        """
+        desk = self._boards if isinstance(self._boards, Desk) else None
         boards = []
         for device in (self.hub, *self.devices):
+            if device.name not in self._boards.ports:
+                continue
             async with self._client(device) as client:
                 try:
                     read = await client.read(CountersRead)
                     han, wan = read.han, read.wan
                 except NoAnswer:
                     han, wan = {}, {}
-            boards.append(BoardReport(device.name, han, wan, self.board(device).lost))
-        wires = [lane for wire in self._desk.wires for lane in (wire.to_board, wire.to_host)]
+            lost = self.board(device).lost if desk else None
+            boards.append(BoardReport(device.name, han, wan, lost))
+        lanes = (
+            [lane for wire in desk.wires for lane in (wire.to_board, wire.to_host)] if desk else []
+        )
+        air = desk.air.lanes.values() if desk else ()
         return Counters(
             lanes=tuple(
                 LaneReport(lane.wire, lane.source, lane.sink, dataclasses.replace(lane.counters))
-                for lane in (*wires, *self._desk.air.lanes.values())
+                for lane in (*lanes, *air)
             ),
             client=dataclasses.replace(self._wan.counters),
             boards=tuple(boards),
@@ -362,7 +427,7 @@ class Lab:
     async def _everyone_answers(self) -> None:
         for device in (self.hub, *self.devices):
             # without a login, which would let in whoever attaches to the same link next
-            client = WanClient(self._desk.ports[device.name])
+            client = WanClient(self._boards.ports[device.name])
             await client.connect()
             await client.close()
 
@@ -372,7 +437,7 @@ class Lab:
         if device is self.hub:
             yield self._wan
             return
-        client = wan_client(self._desk, device.name)
+        client = wan_client(self._boards, device.name)
         try:
             yield client
         finally:
@@ -383,7 +448,7 @@ class Lab:
     @property
     def network_key(self) -> bytes:
         """The HAN's network key, for a capture's key file."""
-        return self._desk.keys.network.octets
+        return self._boards.keys.network.octets
 
 
 def state_folder(file: Path | None, config: LabConfig) -> Path:
@@ -391,22 +456,48 @@ def state_folder(file: Path | None, config: LabConfig) -> Path:
     return (file.parent if file else Path()) / STATE / config.name
 
 
-def wan_client(desk: Desk, name: str) -> WanClient:
-    """A client on that board's own UART; where the lab's WAN is closed it has the board's key."""
+def lab_keys(config: LabConfig, folder: Path) -> LabKeys:
+    """The keys of the lab's boards.
+
+    Raises:
+        UsageError: nobody has provisioned it, though it wants that.
+    """
+    if not config.provisioned:
+        return LabKeys(config.seed)
+    try:
+        return LabKeys(read_secret(folder / BOARD_KEYS))
+    except FileNotFoundError:
+        raise UsageError(
+            f"the boards of lab {config.name} have no keys yet ({folder / BOARD_KEYS})",
+            next_step="hanlab provision makes them, and each board's board.json",
+        ) from None
+
+
+def wan_client(boards: Boards, name: str) -> WanClient:
+    """A client on that board's own link; where the lab's WAN is closed it has the board's key.
+
+    Raises:
+        UsageError: it is a real board, and lab.toml names no port for it.
+    """
+    node = boards.config.node(name)
+    port = boards.ports.get(node.name)
+    if port is None:
+        raise UsageError(
+            f"{node.name} has no port of its own", next_step='port = "/dev/ttyACM0" in lab.toml'
+        )
     credentials = None
-    if not desk.config.wan_open:
-        eui = desk.config.node(name).eui.octets
-        credentials = Credentials(eui, desk.keys.wan(eui), desk.entropy.randbytes)
-    port = desk.ports[name]
+    if not boards.config.wan_open:
+        eui = node.eui.octets
+        credentials = Credentials(eui, boards.keys.wan(eui), boards.entropy.randbytes)
     return WanClient(port, credentials=credentials, octets_s=port.octets_s)
 
 
-def s1sp_on(desk: Desk, wan: WanClient, folder: Path) -> S1sp:
-    """The S1SP of the desk's CH, with the DCO; what they must not forget is in `folder`."""
-    hub = desk.config.hub
+def s1sp_on(boards: Boards, wan: WanClient, folder: Path) -> S1sp:
+    """The S1SP of the lab's CH, with the DCO; what they must not forget is in `folder`."""
+    hub = boards.config.hub
     authority = Authority(
-        desk.keys.wan(hub.eui.octets),
-        Dco(desk.keys.dco, folder / "dco.log"),
+        boards.keys.wan(hub.eui.octets),
+        Dco(boards.keys.dco, folder / "dco.log"),
         OriginatorCounter(folder / "originator_counter"),
     )
     return S1sp(wan, hub.model, authority)

@@ -2,6 +2,7 @@
 
 ```toml
 seed = 1                        # same seed, same run (and the same keys)
+keys = "provisioned"            # optional: made by `hanlab provision`; "seed": from the seed, for emulated boards
 wan_open = true                 # optional: any SMP client may upload and reset; without it a key is needed
 
 [wan]                           # optional: what goes wrong on the boards' UARTs, [han]: on the air;
@@ -13,6 +14,7 @@ october_2021 = false            # optional: without S1SR's rules on CH size, met
 board = "esp32-devkitc"         # boards/*.toml
 model = "skyline-i510"          # boards/models/*.toml
 eui = "00-DB-12-34-56-78-90-A2"
+port = "/dev/ttyUSB0"           # optional: a real board at that serial port, socket://HOST:PORT or rfc2217://…
 gpf = "00-DB-12-34-56-78-90-A3" # optional: the EUI-64 of its GPF, which it has if there is a GSME
 store = 131072                  # optional: another store than the Device Model's (octets)
 size_behaviour = "overflow"     # optional: refuse, overflow, truncate or silent
@@ -26,8 +28,11 @@ name = "PPMID"
 board = "pico"
 model = "pipit-500"
 eui = "00-DB-12-34-56-78-90-A4"
+port = "/dev/ttyACM0"           # optional, if the CH has one: to ask the device itself for its store
 stranger = true                 # optional: it has the network key of another HAN
 ```
+
+All of a lab's boards are real, or none: whether `[comms_hub]` has a `port` decides.
 """
 
 from __future__ import annotations
@@ -53,6 +58,9 @@ MIN_BAUD: Final = 19_200
 FLASH_SLACK: Final = 16
 """Sectors of a board's filesystem that hold no image: littlefs's own, journals, settings."""
 
+SEED: Final = "seed"
+PROVISIONED: Final = "provisioned"
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
@@ -67,6 +75,8 @@ class NodeConfig:
     baud: int
     stranger: bool = False
     """It has another HAN's network key."""
+    port: str | None = None
+    """The serial port of a real board's WAN link."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,18 @@ class LabConfig:
     dsp: DspSettings = DEFAULT_SETTINGS
     gpf: Eui | None = None
     """The CH's mirror of the GSME; None where there is no GSME."""
+    provisioned: bool = False
+    """Its keys are made by `hanlab provision`, not from the seed."""
+
+    @property
+    def nodes(self) -> tuple[NodeConfig, ...]:
+        """Every board, the CH first."""
+        return (self.hub, *self.devices)
+
+    @property
+    def is_real(self) -> bool:
+        """Its boards are real ones."""
+        return self.hub.port is not None
 
     @property
     def gsme(self) -> NodeConfig | None:
@@ -96,6 +118,7 @@ class LabConfig:
             UsageError: it cannot be read.
         """
         wires = with_impairments({"wan": self.wan, "han": self.han}, text)
+        _only_emulated_wires_spoil(self.is_real, wires)
         return dataclasses.replace(self, wan=wires["wan"], han=wires["han"])
 
     def node(self, name: str) -> NodeConfig:
@@ -105,9 +128,8 @@ class LabConfig:
             UsageError: there is none, or there are several; says which there are.
         """
         wanted = name.upper()
-        everyone = (self.hub, *self.devices)
-        named = [n for n in everyone if n.name.upper() == wanted or str(n.eui) == wanted]
-        of_type = [n for n in everyone if n.model.device_type == wanted]
+        named = [n for n in self.nodes if n.name.upper() == wanted or str(n.eui) == wanted]
+        of_type = [n for n in self.nodes if n.model.device_type == wanted]
         if found := named or of_type[: len(of_type) == 1]:
             return found[0]
         known = ", ".join(f"{n.name} ({n.eui})" for n in of_type or self.devices)
@@ -167,7 +189,7 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
     _only(
         data,
         "the file",
-        {"seed", "october_2021", "wan_open", "comms_hub", "device", "dsp", "user", *WIRES},
+        {"seed", "keys", "october_2021", "wan_open", "comms_hub", "device", "dsp", "user", *WIRES},
     )
     hub = _table(data, "comms_hub")
     devices = data.get("device", [])
@@ -190,7 +212,11 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
         han=read_impairments(data.get("han", {}), "han"),
         dsp=read_settings(data.get("dsp", {}), data.get("user", [])),
     )
-    nodes = (config.hub, *config.devices)
+    _check_ports(config)
+    wires = {"wan": config.wan, "han": config.han}
+    _only_emulated_wires_spoil(config.is_real, wires)
+    config = dataclasses.replace(config, provisioned=_is_provisioned(data, config.is_real))
+    nodes = config.nodes
     if config.gsme:
         config = dataclasses.replace(config, gpf=_at("comms_hub", Eui.parse, gpf))
     if [n.model.device_type for n in config.devices].count("GSME") > 1:
@@ -205,6 +231,39 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
                 f"two boards have the {what} {min(twice)}", next_step="give each its own"
             )
     return config
+
+
+def _check_ports(config: LabConfig) -> None:
+    ports = {n.name: n.port for n in config.nodes if n.port is not None}
+    if ports and not config.is_real:
+        raise UsageError(
+            f"{min(ports)} has a port, but the CH has none: a lab's boards are real or emulated, all of them",
+            next_step=f'[comms_hub] with port = "/dev/ttyUSB0", or no port for {min(ports)}',
+        )
+    twice = {p for p in ports.values() if list(ports.values()).count(p) > 1}
+    if twice:
+        raise UsageError(
+            f"two boards have the port {min(twice)}", next_step="each has its own serial adapter"
+        )
+
+
+def _only_emulated_wires_spoil(real: bool, wires: Mapping[str, Impairments]) -> None:
+    if real and any(wire.any for wire in wires.values()):
+        raise UsageError(
+            "the boards are real, and hanlab spoils emulated wires only",
+            next_step="without port in lab.toml the same lab is emulated",
+        )
+
+
+def _is_provisioned(data: Mapping[str, Any], real: bool) -> bool:
+    """Whether the keys are a secret's: real boards' are, unless lab.toml wants it otherwise."""
+    keys = data.get("keys", PROVISIONED if real else SEED)
+    if keys not in (PROVISIONED, SEED):
+        raise UsageError(
+            f"keys = {keys!r} does not exist",
+            next_step='keys = "provisioned" (made by hanlab provision) or keys = "seed"',
+        )
+    return bool(keys == PROVISIONED)
 
 
 def _with_rules(hub: NodeConfig, october_2021: bool) -> NodeConfig:
@@ -231,6 +290,7 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
             "size_behaviour",
             "s1sr_clauses",
             "stranger",
+            "port",
         },
     )
     example = {"name": "hub", **(DEFAULT["comms_hub"] if device_type else DEFAULT["device"][0])}
@@ -242,6 +302,11 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
         raise UsageError(
             f"{where}: {data['name']!r} is no name",
             next_step="1 to 32 letters, digits, - and _, the first a letter or a digit",
+        )
+    port = data.get("port")
+    if port is not None and (not isinstance(port, str) or not port.strip()):
+        raise UsageError(
+            f"{where}: port has to be a text, not {port!r}", next_step='port = "/dev/ttyUSB0"'
         )
     eui = _at(where, Eui.parse, data["eui"])
     model = _at(where, load_model, data["model"])
@@ -291,6 +356,7 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
         eui=eui,
         baud=baud,
         stranger=_flag(data, "stranger"),
+        port=port,
     )
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from labs import OpenDesk, config, make_image
 
-from hanlab.bench.desk import limits
 from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import Kernel
 from hanlab.bench.radio import ACK_OCTETS, MAX_RETRIES
+from hanlab.board_json import limits
 from hanlab.cli import main
 from hanlab.counters import Counters
 from hanlab.errors import UsageError
@@ -248,6 +248,7 @@ def test_uart_octets_lost_in_flash_work_are_counted(open_impaired: OpenImpaired)
     lab = open_impaired("wan.duplicate=1", hub={"board": "pico"})
     Update(lab).run()
     hub = next(b for b in lab.run(lab.counters()).boards if b.name == "hub")
+    assert hub.uart_lost
     assert hub.uart_lost > 1000
 
 

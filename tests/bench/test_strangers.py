@@ -185,7 +185,7 @@ def test_wrong_key_is_refused_and_counted(open_desk: OpenDesk) -> None:
         Secret(bytes(32)),
         desk.keys.dco,
         desk.keys.wan(EUI),  # another board's
-        LabKeys(seed=2).wan(desk.config.hub.eui.octets),  # another lab's
+        LabKeys(2).wan(desk.config.hub.eui.octets),  # another lab's
     ):
         with pytest.raises(AccessDenied, match="provisioned with another key"):
             desk.run(_alone(stranger(desk, wrong), WanClient.connect))
@@ -853,7 +853,7 @@ def test_up_says_whether_it_is_open(tmp_path: Path, options: tuple[str, ...]) ->
 def test_lab_opened_for_all_by_an_argument(tmp_path: Path) -> None:
     with Lab.open(None, state=tmp_path / "lab", open_wan=True) as lab:
         assert lab.config.wan_open
-        client = WanClient(lab._desk.ports["hub"])
+        client = WanClient(lab.desk.ports["hub"])
         lab.run(_all(client.upload(make_image(1000).to_bytes())))
         assert len(lab.run(lab.store()).images) == 1
 

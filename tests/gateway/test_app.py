@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -276,8 +277,38 @@ def test_a_listener_that_fails_is_tried_again_with_longer_pauses(gateway: Gatewa
 # -- all of it
 
 
-def test_serve_from_end_to_end(tmp_path: Path) -> None:
+COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
+
+
+@contextmanager
+def boards(folder: Path, *, real: bool) -> Iterator[str]:
+    """The boards of a lab.toml. `real`: others have them, and this lab reaches them at serial ports."""
+    hub = '[comms_hub]\nboard = "esp32-devkitc"\nmodel = "skyline-i510"\neui = "00-DB-12-34-56-78-90-A2"\n'
+    ppmid = f'[[device]]\nname = "PPMID"\nboard = "pico"\nmodel = "pipit-500"\neui = "{PPMID}"\n'
+    if not real:
+        yield hub + ppmid
+        return
+    (folder / "theirs.toml").write_text(hub + ppmid)
+    with subprocess.Popen(
+        [*COMMAND, "up", "--lab", "theirs.toml", "--json"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as up:
+        assert up.stdout
+        ptys = {b["name"]: b["pty"] for b in json.loads(up.stdout.readline())["boards"]}
+        yield f'keys = "seed"\n{hub}port = "{ptys["hub"]}"\n{ppmid}'
+        up.terminate()
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["emulated", "real"])
+def test_serve_from_end_to_end(tmp_path: Path, real: bool) -> None:
     """A client posts an 11.2, and the device's answer comes to its listener."""
+    with boards(tmp_path, real=real) as lab:
+        serve_from_end_to_end(tmp_path, lab)
+
+
+def serve_from_end_to_end(tmp_path: Path, boards: str) -> None:
     came: SimpleQueue[bytes] = SimpleQueue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -291,18 +322,12 @@ def test_serve_from_end_to_end(tmp_path: Path) -> None:
 
     listener = HTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=listener.serve_forever, daemon=True).start()
-    boards = (
-        '[comms_hub]\nboard = "esp32-devkitc"\nmodel = "skyline-i510"\n'
-        'eui = "00-DB-12-34-56-78-90-A2"\n[[device]]\nname = "PPMID"\nboard = "pico"\n'
-        f'model = "pipit-500"\neui = "{PPMID}"\n'
-    )
     (tmp_path / "lab.toml").write_text(
         f'{boards}[[user]]\nname = "supplier"\neui = "{SUPPLIER}"\nroles = ["IS", "GS"]\n'
         f'listener = "http://127.0.0.1:{listener.server_port}/smartdcc/duis"\n'
     )
-    command = [sys.executable, "-c", "from hanlab.cli import main; main()"]
     serving = subprocess.Popen(
-        [*command, "serve", "--lab", "lab.toml", "--port", "0", "--json"],
+        [*COMMAND, "serve", "--lab", "lab.toml", "--port", "0", "--json"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,

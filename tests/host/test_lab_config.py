@@ -52,6 +52,19 @@ def second_device(**fields: Any) -> Change:
     return lambda data: data["device"].append({**data["device"][0], **fields})
 
 
+def both_at(port: str) -> Change:
+    def change(data: dict[str, Any]) -> None:
+        hub(port=port)(data)
+        device(port=port)(data)
+
+    return change
+
+
+def spoilt_and_real(data: dict[str, Any]) -> None:
+    data["wan"] = {"loss": 0.1}
+    hub(port="/dev/x")(data)
+
+
 def test_a_lab_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "desk.toml"
     file.write_text("seed = 7\n" + LAB)
@@ -125,6 +138,11 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
         (hub(store=-1), "comms_hub: store has to be a whole number, 0 or more, not -1"),
         (hub(store=1.5), "comms_hub: store has to be a whole number, 0 or more, not 1.5"),
         (hub(size_behaviour="x"), "comms_hub: size_behaviour 'x' does not exist"),
+        (hub(port=3), "comms_hub: port has to be a text, not 3"),
+        (device(port="/dev/x"), "PPMID has a port, but the CH has none"),
+        (both_at("/dev/x"), "two boards have the port /dev/x"),
+        (lambda data: data.update(keys="mine"), "keys = 'mine' does not exist"),
+        (spoilt_and_real, "the boards are real, and hanlab spoils emulated wires only"),
         (hub(s1sr_clauses="x"), "comms_hub: s1sr_clauses has to be a list of clauses"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hanlab.bench.desk import HUB_ADDRESS, PAN_ID, board_config
+from hanlab.board_json import HUB_ADDRESS, PAN_ID, board_json
 from hanlab.keys import LabKeys
 from hanlab.lab_config import DEFAULT, make_lab
 from hanlab.wan import messages
@@ -38,10 +38,10 @@ RESET = (WRITE, 0, 5)
 """Any map, even an empty one, is a good request to reset."""
 
 
-def board_json(role: str, wan_open: bool) -> str:
+def board_of(role: str, wan_open: bool) -> str:
     config = dataclasses.replace(CONFIG, wan_open=wan_open)
     node = config.hub if role == "comms_hub" else config.devices[0]
-    return json.dumps(board_config(config, node, role, KEYS))
+    return json.dumps(board_json(config, node, KEYS))
 
 
 # -- what arrives over the WAN
@@ -179,7 +179,7 @@ def test_board_stays_as_it_is(
     firmware: Firmware, role: str, wan_open: bool, pieces: list[tuple[str, Any]]
 ) -> None:
     node, peer = (HUB, PPMID) if role == "comms_hub" else (PPMID, HUB)
-    firmware.ask("start", board_json(role, wan_open))
+    firmware.ask("start", board_of(role, wan_open))
     before = firmware.ask("state")
     for i, (link, what) in enumerate(pieces):
         octets = what if link == "wan" else han_octets(node, peer, 1000 + 10 * i, what)

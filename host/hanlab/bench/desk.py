@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from hanlab.bench.board import WAN, EmulatedBoard, Provision
 from hanlab.bench.kernel import Kernel
@@ -15,14 +15,10 @@ from hanlab.bench.pcap import PcapWriter, write_key
 from hanlab.bench.radio import Air
 from hanlab.bench.realtime import PtyPort, serve
 from hanlab.bench.uart import HostPort, UartWire
-from hanlab.boards.data import Board
+from hanlab.board_json import HUB_ADDRESS, board_json
 from hanlab.boards.vm import Vm, find_vm
 from hanlab.keys import LabKeys
 from hanlab.lab_config import LabConfig, NodeConfig
-
-HUB_ADDRESS: Final = 0x0000
-"""The Communications Hub is the HAN's coordinator."""
-PAN_ID: Final = 0x5331
 
 T = TypeVar("T")
 
@@ -36,12 +32,13 @@ class Desk:
         folder: Path,
         *,
         vm: Vm | None = None,
+        keys: LabKeys | None = None,
         pcap: Path | None = None,
         firmware: Path | None = None,
     ) -> None:
         self.config = config
         self.vm = vm or find_vm()
-        self.keys = LabKeys(config.seed)
+        self.keys = keys or LabKeys(config.seed)
         self.kernel = Kernel(config.seed)
         self.entropy = self.kernel.random("host")
         """What the host's nonces come from."""
@@ -53,8 +50,8 @@ class Desk:
         self._capture: PcapWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            for node, role in ((config.hub, "comms_hub"), *((d, "device") for d in config.devices)):
-                provision = Provision(board_config(config, node, role, self.keys), node.eui.octets)
+            for node in config.nodes:
+                provision = Provision(board_json(config, node, self.keys), node.eui.octets)
                 board = EmulatedBoard(
                     self.kernel, node.name, node.board, self.vm, folder, provision, firmware
                 )
@@ -69,6 +66,10 @@ class Desk:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def clock_us(self) -> int:
+        return self.kernel.now
 
     def power_on(self) -> None:
         for board in self.boards.values():
@@ -86,7 +87,7 @@ class Desk:
         """
         with ExitStack() as open_ptys:
             ptys = {}
-            for node in (self.config.hub, *self.config.devices):
+            for node in self.config.nodes:
                 ptys[node.name] = pty = open_ptys.enter_context(PtyPort())
                 self._wire(pty, node)
             ready({name: pty.path for name, pty in ptys.items()})
@@ -114,71 +115,3 @@ async def _end_tasks() -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
-
-
-def board_config(config: LabConfig, node: NodeConfig, role: str, keys: LabKeys) -> dict[str, Any]:
-    """What board.json on a board's flash says: its role, its HAN and its Device Model. It has keys in it."""
-    model = node.model
-    nodes = (config.hub, *config.devices)
-    address = {n.name: HUB_ADDRESS + i for i, n in enumerate(nodes)}
-    # rule 6: a CH without the size clauses has no size failure; a device's store is its own
-    limited = model.size_limited or node is not config.hub
-    played: dict[str, Any] = {
-        "model": model.model,
-        "manufacturer": model.manufacturer,
-        "type": model.device_type,
-        "version": model.duis_version,
-        "capacity": model.store.capacity if limited else None,
-        "size_behaviour": model.store.size_behaviour,
-    }
-    if model.update:
-        played["steps"] = model.update.activation_steps
-        played["metadata"] = (
-            model.update.metadata_manufacturer if model.update.needs_metadata else ""
-        )
-    if model.ota:
-        played["manufacturer_code"] = model.ota.manufacturer_code
-        played["image_type"] = model.ota.image_type
-        played["hardware"] = int(model.hardware_version, 16)
-    wan: dict[str, Any] = {
-        "open": config.wan_open,
-        "key": keys.wan(node.eui.octets).octets.hex(),
-    }
-    if node is config.hub:
-        wan["dco_key"] = keys.dco.octets.hex()
-    mirror = {"gpf": config.gpf.octets.hex()} if config.gpf and node is config.hub else {}
-    return {
-        "role": role,
-        "eui": node.eui.octets.hex(),
-        "model": played,
-        "limits": limits(node.board),
-        "han": {
-            "pan": PAN_ID,
-            "address": address[node.name],
-            "key": (keys.stranger if node.stranger else keys.network).octets.hex(),
-        },
-        "wan": wan,
-        **mirror,
-        "neighbours": [
-            {"eui": n.eui.octets.hex(), "address": address[n.name], "type": n.model.device_type}
-            for n in nodes
-            if n is not node
-        ],
-    }
-
-
-def limits(board: Board) -> dict[str, int]:
-    """What a client can count on (group 0x5331, `limits`): rates in octet/s, the rest in ms.
-
-    The writing rate is that of typical flash times, halved; a hash reads flash back, and 100,000
-    octet/s is a ninth of what an RP2040 was seen to do.
-    """
-    flash = board.flash
-    sector_us = flash.erase_us + flash.sector // flash.page * flash.program_us
-    return {
-        "reply_ms": 500,
-        "boot_ms": board.boot.time_us // 1000,
-        "write_octets_s": flash.sector * 1_000_000 // sector_us // 2,
-        "hash_octets_s": 100_000,
-        "han_ms": 6_000,
-    }

@@ -38,7 +38,8 @@ def draw(out: Console, counters: Counters) -> None:
     for lane in lanes:
         figures = (f"{getattr(lane.counters, name):,}" for name in shown)
         table.add_row(f"{lane.wire.upper()} {lane.source} → {lane.sink}", *figures)
-    out.print(Padding(table, (1, 0, 0, 2), expand=False))
+    if counters.lanes:
+        out.print(Padding(table, (1, 0, 0, 2), expand=False))
     client = counters.client
     say(
         out,

@@ -1,27 +1,68 @@
-"""`hanlab provision`: test keys for a lab."""
+"""`hanlab provision`: test keys for a lab, and what real boards need to know."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
+from hanlab.board_json import board_json
 from hanlab.cli.show import console, say
-from hanlab.duis.pki import provision
-from hanlab.lab import state_folder
-from hanlab.lab_config import read_lab
-from hanlab.office import PKI, parties
+from hanlab.duis.pki import Pki, provision
+from hanlab.errors import UsageError
+from hanlab.keys import make_secret
+from hanlab.lab import BOARD_KEYS, lab_keys, state_folder
+from hanlab.lab_config import LabConfig, read_lab
+from hanlab.office import PKI, open_pki, parties
+
+BOARDS: Final = "boards"
+"""The folder of the boards' board.json in a lab's state folder, `NAME.json` each."""
 
 
 def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) -> None:
-    """Make a test PKI for the lab's users, its DSP and its S1SP."""
+    """Make a test PKI for the lab's users, its DSP and its S1SP; for real boards their keys as well."""
     config = read_lab(lab)
-    made = provision(folder or state_folder(lab, config) / PKI, parties(config), force=force)
+    state = state_folder(lab, config)
+    boards = _provision_boards(config, state, force=force) if config.provisioned else []
+    made = _pki(folder or state / PKI, config, force=force, keep=bool(boards))
     if as_json:
         names = {name: str(s.certificate.eui) for name, s in made.signers.items()}
-        print(json.dumps({"folder": str(made.folder), "signers": names}))
+        files = {"boards": [str(file) for file in boards]} if boards else {}
+        print(json.dumps({"folder": str(made.folder), "signers": names, **files}))
         return
     out = console()
+    for file in boards:
+        say(out, f"✓ {file.stem}", f"{file}: it goes on the board's flash as board.json", "green")
     say(out, "✓ test keys", str(made.folder), "green")
     for name, signer in made.signers.items():
         say(out, name, f"{signer.certificate.eui}: {name}.pem, {name}.key", "dim")
-    say(out, "for labs only", "whoever can read the folder can sign as any of them", "yellow")
+    say(out, "for labs only", "whoever can read these can sign as any of them", "yellow")
+
+
+def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Path]:
+    """Each board's board.json, with keys that are made if there are none yet or `force` is set."""
+    secret = state / BOARD_KEYS
+    if force:
+        secret.unlink(missing_ok=True)
+    if not secret.exists():
+        make_secret(secret)
+    keys = lab_keys(config, state)
+    folder = state / BOARDS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    files = []
+    for node in config.nodes:
+        file = folder / f"{node.name}.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(board_json(config, node, keys), indent=1) + "\n")
+        files.append(file)
+    return files
+
+
+def _pki(folder: Path, config: LabConfig, *, force: bool, keep: bool) -> Pki:
+    """New test keys; those that are there, if they may be kept."""
+    try:
+        return provision(folder, parties(config), force=force)
+    except UsageError:
+        if not keep:
+            raise
+    return open_pki(folder, config)

@@ -106,7 +106,7 @@ def push(
                 version=image.version,
                 octets=octets,
                 hash=image.manufacturer_image_hash.hex(),
-                virtual_s=bench.clock_us / 1e6,
+                **{"wall_s" if bench.config.is_real else "virtual_s": bench.clock_us / 1e6},
                 store=_store_dict(bench, report),
                 **_codes(answer),
                 **_counters(bench),
@@ -404,7 +404,9 @@ def _counters(bench: Lab) -> dict[str, Any]:
 
 
 def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Watch:
-    return Watch(out, lambda: bench.clock_us, device=device.name, quiet=quiet)
+    return Watch(
+        out, lambda: bench.clock_us, device=device.name, quiet=quiet, real=bench.config.is_real
+    )
 
 
 def _draw_store(out: Console, bench: Lab, report: StoreReadResponse, image_octets: int = 0) -> None:

@@ -68,16 +68,24 @@ def wrapped(text: str, width: int) -> list[str]:
 class Watch:
     """Draws progress while a command runs, and leaves a line for each stage that it went through.
 
-    Rates and times are virtual ones (the lab's clock); the wall time stands beside them.
+    Rates and times are virtual ones (the lab's clock); the wall time stands beside them, unless the
+    boards are real.
     """
 
     def __init__(
-        self, out: Console, clock_us: Callable[[], int], *, device: str, quiet: bool = False
+        self,
+        out: Console,
+        clock_us: Callable[[], int],
+        *,
+        device: str,
+        quiet: bool = False,
+        real: bool = False,
     ) -> None:
         self._out = out
         self._clock_us = clock_us
         self._quiet = quiet
         self._device = device
+        self._real = real
         self._bars = Progress(
             TextColumn("    {task.description:<12}", markup=False),
             BarColumn(bar_width=_between(_BAR, out.width - _BESIDE_PROGRESS)),
@@ -149,9 +157,10 @@ class Watch:
         done, total = self._last.done, self._last.total
         octets = f"{total:,} B" if done == total else f"{done:,} of {total:,} B"
         wall = time.perf_counter() - self._began[1]
+        seconds = f"{self._virtual():>5.1f} s virtual  {wall:.2f} s wall"
         self._out.print(
             f"    {self._label(self._stage):<12} {octets:>20}  {self._rate():>10}"
-            f"  {self._virtual():>5.1f} s virtual  {wall:.2f} s wall",
+            f"  {f'{wall:>5.1f} s' if self._real else seconds}",
             soft_wrap=True,
         )
         self._stage = ""

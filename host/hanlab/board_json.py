@@ -1,0 +1,83 @@
+"""board.json on a board's flash: its role, its HAN, its Device Model. It has keys in it.
+
+The bench writes it for emulated boards, `hanlab provision` for real ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hanlab.boards.data import Board
+from hanlab.keys import LabKeys
+from hanlab.lab_config import LabConfig, NodeConfig
+
+HUB_ADDRESS: Final = 0x0000
+"""The Communications Hub is the HAN's coordinator."""
+PAN_ID: Final = 0x5331
+
+
+def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, Any]:
+    """The contents of that board's board.json."""
+    model = node.model
+    address = {n.name: HUB_ADDRESS + i for i, n in enumerate(config.nodes)}
+    # rule 6: a CH without the size clauses has no size failure; a device's store is its own
+    limited = model.size_limited or node is not config.hub
+    played: dict[str, Any] = {
+        "model": model.model,
+        "manufacturer": model.manufacturer,
+        "type": model.device_type,
+        "version": model.duis_version,
+        "capacity": model.store.capacity if limited else None,
+        "size_behaviour": model.store.size_behaviour,
+    }
+    if model.update:
+        played["steps"] = model.update.activation_steps
+        played["metadata"] = (
+            model.update.metadata_manufacturer if model.update.needs_metadata else ""
+        )
+    if model.ota:
+        played["manufacturer_code"] = model.ota.manufacturer_code
+        played["image_type"] = model.ota.image_type
+        played["hardware"] = int(model.hardware_version, 16)
+    wan: dict[str, Any] = {
+        "open": config.wan_open,
+        "key": keys.wan(node.eui.octets).octets.hex(),
+    }
+    if node is config.hub:
+        wan["dco_key"] = keys.dco.octets.hex()
+    mirror = {"gpf": config.gpf.octets.hex()} if config.gpf and node is config.hub else {}
+    return {
+        "role": "comms_hub" if node is config.hub else "device",
+        "eui": node.eui.octets.hex(),
+        "model": played,
+        "limits": limits(node.board),
+        "han": {
+            "pan": PAN_ID,
+            "address": address[node.name],
+            "key": (keys.stranger if node.stranger else keys.network).octets.hex(),
+        },
+        "wan": wan,
+        **mirror,
+        "neighbours": [
+            {"eui": n.eui.octets.hex(), "address": address[n.name], "type": n.model.device_type}
+            for n in config.nodes
+            if n is not node
+        ],
+    }
+
+
+def limits(board: Board) -> dict[str, int]:
+    """What a client can count on (group 0x5331, `limits`): rates in octet/s, the rest in ms.
+
+    The writing rate is that of typical flash times, halved; a hash reads flash back, and 100,000
+    octet/s is a ninth of what an RP2040 was seen to do.
+    """
+    flash = board.flash
+    sector_us = flash.erase_us + flash.sector // flash.page * flash.program_us
+    return {
+        "reply_ms": 500,
+        "boot_ms": board.boot.time_us // 1000,
+        "write_octets_s": flash.sector * 1_000_000 // sector_us // 2,
+        "hash_octets_s": 100_000,
+        "han_ms": 6_000,
+    }

@@ -1,0 +1,148 @@
+"""A serial port as a `Link`: a real board's UART or USB, or what `socket://` and `rfc2217://` URLs reach."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from contextlib import suppress
+from typing import Final
+
+import serial
+from serial.tools.list_ports import comports
+
+from hanlab.errors import UsageError
+
+BITS_PER_OCTET: Final = 10
+"""8N1."""
+POLL_S: Final = 0.1
+"""How long (s) a read waits before it looks whether the port is to be closed."""
+WRITE_S: Final = 5.0
+"""After so long (s) a port that takes nothing has lost it: the largest frame at 19,200 baud takes 3 s."""
+REOPEN_S: Final = 0.5
+"""How often (s) a port that is gone is looked for."""
+_PORTION: Final = 4096
+_LOG: Final = logging.getLogger(__name__)
+
+
+class SerialPort:
+    """Octets to and from `url`, for coroutines of `loop`.
+
+    A cable that is pulled out is a wire that carries nothing: what is written meanwhile is lost, and the
+    port is opened again as soon as it is back. Whoever waits for an answer has his own patience.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        baud: int,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        flow_control: bool = False,
+        reopen_s: float = REOPEN_S,
+    ) -> None:
+        """
+        Args:
+            url: a device, or a URL of pyserial's.
+            baud: bit/s.
+            flow_control: RTS/CTS are wired.
+            reopen_s: see `REOPEN_S`.
+
+        Raises:
+            UsageError: it is not there, or another program has it.
+        """
+        self.url = url
+        self.octets_s = baud / BITS_PER_OCTET
+        self._loop = loop
+        self._reopen_s = reopen_s
+        self._received = bytearray()
+        self._waiter: asyncio.Future[None] | None = None
+        self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        try:
+            self._serial = serial.serial_for_url(
+                url,
+                baudrate=baud,
+                timeout=POLL_S,
+                write_timeout=WRITE_S,
+                rtscts=flow_control,
+                do_not_open=True,
+            )
+            with suppress(AttributeError, ValueError):  # a URL's port has no such lock
+                self._serial.exclusive = True
+            self._serial.open()
+        except (OSError, ValueError) as e:  # serial.SerialException is an OSError
+            raise _cannot_open(url, e) from None
+        self._threads = [
+            threading.Thread(target=work, name=f"{url} {what}", daemon=True)
+            for work, what in ((self._read, "reads"), (self._write, "writes"))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def write(self, octets: bytes) -> None:
+        """Queue octets for sending."""
+        self._unsent.put(octets)
+
+    async def read(self) -> bytes:
+        """The octets that have arrived since the last read (at least one)."""
+        while not self._received:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        octets = bytes(self._received)
+        self._received.clear()
+        return octets
+
+    def close(self) -> None:
+        self._closing.set()
+        self._unsent.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._serial.close()
+
+    def _take(self, octets: bytes) -> None:
+        self._received += octets
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _read(self) -> None:
+        while not self._closing.is_set():
+            try:
+                octets = self._serial.read(min(self._serial.in_waiting, _PORTION) or 1)
+            except OSError as e:
+                self._find_again(e)
+                continue
+            if octets:
+                with suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._take, octets)
+
+    def _find_again(self, why: OSError) -> None:
+        """The port is gone; only the reading thread closes and opens it."""
+        _LOG.warning("%s is gone: %s", self.url, why)
+        while not self._closing.is_set():
+            with suppress(OSError):
+                self._serial.close()
+            try:
+                self._serial.open()
+            except OSError:
+                self._closing.wait(self._reopen_s)
+                continue
+            _LOG.warning("%s is back", self.url)
+            return
+
+    def _write(self) -> None:
+        while (octets := self._unsent.get()) is not None:
+            # gone: the reading thread sees to it; TypeError: it does so this very moment
+            with suppress(OSError, TypeError):
+                self._serial.write(octets)
+
+
+def _cannot_open(url: str, error: Exception) -> UsageError:
+    found = ", ".join(port.device for port in comports())
+    return UsageError(
+        f"the port {url} cannot be opened: {error}",
+        next_step=f"is another program using it? there are {found}"
+        if found
+        else "connect the board; no serial port is there",
+    )

@@ -1,0 +1,161 @@
+"""A lab of real boards, as the laptop sees them: serial ports that somebody else's boards are behind.
+
+The boards are those of another hanlab (`hanlab up`), in a process of its own and in real time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from labs import make_image
+
+from hanlab.errors import UsageError
+from hanlab.images import OtaImage
+from hanlab.lab import BOARD_KEYS, Lab, Outcome
+from hanlab.s1sp.outcome import ServiceRequestFailed
+from hanlab.wan.errors import AccessDenied
+
+COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
+LAB = """
+[comms_hub]
+board = "esp32-devkitc"
+model = "skyline-i510"
+eui = "00-DB-12-34-56-78-90-A2"
+baud = 921600
+{hub}
+[[device]]
+name = "PPMID"
+board = "pico"
+model = "pipit-500"
+eui = "00-DB-12-34-56-78-90-A4"
+baud = 921600
+{ppmid}
+"""
+
+OpenReal = Callable[[str], Lab]
+
+
+def provision(lab: Path) -> None:
+    subprocess.run([*COMMAND, "provision", "--lab", lab], check=True, capture_output=True)
+
+
+@pytest.fixture
+def open_real(tmp_path: Path) -> Iterator[OpenReal]:
+    """Open the lab of real boards whose keys are "seed" or "provisioned"; they have been up for ages."""
+    opened: list[Lab] = []
+    processes: list[subprocess.Popen[str]] = []
+
+    def open_(keys: str) -> Lab:
+        theirs, ours = tmp_path / "theirs.toml", tmp_path / "ours.toml"
+        theirs.write_text(f'keys = "{keys}"\n' + LAB.format(hub="", ppmid=""))
+        if keys == "provisioned":
+            provision(theirs)
+        processes.append(
+            subprocess.Popen(
+                [*COMMAND, "up", "--lab", theirs, "--json"],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        out = processes[-1].stdout
+        assert out
+        ports = {
+            b["name"].lower(): f'port = "{b["pty"]}"' for b in json.loads(out.readline())["boards"]
+        }
+        ours.write_text(f'keys = "{keys}"\n' + LAB.format(**ports))
+        if keys == "provisioned":
+            (tmp_path / ".hanlab" / "ours").mkdir()
+            shutil.copy(tmp_path / ".hanlab/theirs" / BOARD_KEYS, tmp_path / ".hanlab/ours")
+        opened.append(Lab.open(ours))
+        return opened[-1]
+
+    yield open_
+    for lab in opened:
+        lab.close()
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def update(lab: Lab, image: OtaImage) -> str:
+    """11.1 and 11.3; the version that 11.2 reads after."""
+    ppmid = lab.device("PPMID")
+    assert lab.run(lab.update_firmware(image, ppmid)) is Outcome.DISTRIBUTED
+    hash_ = image.manufacturer_image_hash
+    assert lab.run(lab.activate_firmware(hash_, ppmid)) is Outcome.ACTIVATED
+    return lab.run(lab.wait_until_back(ppmid)).firmware
+
+
+def test_an_update_on_real_boards(open_real: OpenReal) -> None:
+    lab = open_real("seed")
+    assert update(lab, make_image(4096)) == "IHDAE06"
+    ppmid = lab.device("PPMID")
+    assert [i.version for i in lab.run(lab.store_of(ppmid)).images] == ["IHDAE06"]
+    counters = lab.run(lab.counters())
+    assert [(b.name, b.uart_lost) for b in counters.boards] == [("hub", None), ("PPMID", None)]
+    assert counters.lanes == ()
+    assert lab.clock_us > 0
+    with pytest.raises(ServiceRequestFailed) as failed:
+        lab.run(lab.update_firmware(make_image(500_000, "IHDAE07"), ppmid))
+    assert failed.value.outcome is Outcome.TOO_LARGE
+
+
+def test_boards_with_keys_of_their_own(open_real: OpenReal, tmp_path: Path) -> None:
+    """They let in who has been provisioned with them, and nobody who knows the seed only."""
+    lab = open_real("provisioned")
+    assert update(lab, make_image(2048)) == "IHDAE06"
+    lab.close()
+    stranger = tmp_path / "stranger.toml"
+    text = (tmp_path / "ours.toml").read_text()
+    stranger.write_text(text.replace('keys = "provisioned"', 'keys = "seed"'))
+    with Lab.open(stranger) as other, pytest.raises(AccessDenied):
+        other.run(other.read_firmware_version(other.device("PPMID")))
+
+
+def test_what_is_out_of_reach(open_real: OpenReal, tmp_path: Path) -> None:
+    lab = open_real("seed")
+    with pytest.raises(UsageError, match="the lab's boards are real"):
+        lab.power_cycle(lab.hub)
+    with pytest.raises(UsageError, match="the lab's boards are real"):
+        lab.serve(lambda ptys: None)
+    text = (tmp_path / "ours.toml").read_text()
+    lab.close()
+    head, tail = text.split("[[device]]")
+    device = "\n".join(line for line in tail.splitlines() if not line.startswith("port"))
+    (tmp_path / "ours.toml").write_text(f"{head}[[device]]{device}\n")
+    with pytest.raises(UsageError, match="hears emulated air only"):
+        Lab.open(tmp_path / "ours.toml", pcap=tmp_path / "x.pcap")
+    with Lab.open(tmp_path / "ours.toml") as lab:
+        assert [b.name for b in lab.run(lab.counters()).boards] == ["hub"]
+        with pytest.raises(UsageError, match="PPMID has no port of its own") as wrong:
+            lab.run(lab.store_of(lab.device("PPMID")))
+        assert "port = " in wrong.value.next_step
+
+
+def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
+    lab = tmp_path / "lab.toml"
+    lab.write_text(LAB.format(hub='port = "/dev/null"', ppmid=""))
+    with pytest.raises(UsageError, match="have no keys yet") as wrong:
+        Lab.open(lab)
+    assert "hanlab provision" in wrong.value.next_step
+    provision(lab)
+    folder = tmp_path / ".hanlab/lab"
+    written = json.loads((folder / "boards/hub.json").read_text())
+    assert (written["role"], written["eui"]) == ("comms_hub", "00db1234567890a2")
+    assert all(f.stat().st_mode & 0o077 == 0 for f in [folder / BOARD_KEYS, folder / "boards"])
+    before = (folder / BOARD_KEYS).read_text()
+    provision(lab)  # the boards that have it keep working
+    assert (folder / BOARD_KEYS).read_text() == before
+    subprocess.run([*COMMAND, "provision", "--force", "--lab", lab], check=True)
+    assert json.loads((folder / "boards/hub.json").read_text())["wan"] != written["wan"]
+    (folder / BOARD_KEYS).write_text("hello")
+    with pytest.raises(UsageError, match="no 32 octets in hex") as wrong:
+        Lab.open(lab)
+    assert "hanlab provision --force" in wrong.value.next_step

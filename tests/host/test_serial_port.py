@@ -1,0 +1,142 @@
+"""The serial port of a real board: on a PTY, over TCP, and with the cable pulled out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hanlab.errors import UsageError
+from hanlab.wan.serial_port import SerialPort
+
+
+class Adapter:
+    """A USB serial adapter that can be pulled out: `path` stays, what it leads to does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._end = -1
+
+    def put_in(self) -> None:
+        self._end, theirs = os.openpty()
+        tty.setraw(theirs)
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(os.ttyname(theirs))
+        os.close(theirs)
+
+    def pull_out(self) -> None:
+        if self._end >= 0:
+            os.close(self._end)
+            self._end = -1
+
+    def send(self, octets: bytes) -> None:
+        os.write(self._end, octets)
+
+    def receive(self, count: int) -> bytes:
+        got = b""
+        while len(got) < count:
+            got += os.read(self._end, count - len(got))
+        return got
+
+    def receive_to(self, end: bytes) -> bytes:
+        got = b""
+        while not got.endswith(end):
+            got += self.receive(1)
+        return got
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Iterator[Adapter]:
+    made = Adapter(tmp_path / "ttyUSB0")
+    made.put_in()
+    yield made
+    made.pull_out()
+
+
+async def read(port: SerialPort, count: int) -> bytes:
+    got = b""
+    while len(got) < count:
+        got += await asyncio.wait_for(port.read(), 30)
+    return got
+
+
+def test_octets_go_both_ways_unchanged_and_in_order(adapter: Adapter) -> None:
+    octets = bytes(range(256)) * 8
+    with asyncio.Runner() as runner:
+        port = SerialPort(str(adapter.path), 115_200, runner.get_loop())
+        assert port.octets_s == 11_520
+        for i in range(0, len(octets), 100):
+            port.write(octets[i : i + 100])
+        assert adapter.receive(len(octets)) == octets
+        adapter.send(octets)
+        assert runner.run(read(port, len(octets))) == octets
+        port.close()
+
+
+def test_a_cable_that_is_pulled_out_and_put_in_again(adapter: Adapter) -> None:
+    with asyncio.Runner() as runner:
+        port = SerialPort(str(adapter.path), 115_200, runner.get_loop(), reopen_s=0.01)
+        adapter.send(b"before")
+        assert runner.run(read(port, 6)) == b"before"
+        adapter.pull_out()
+        port.write(b"lost, as a rule")
+        adapter.put_in()
+
+        async def answered() -> bytes:
+            """As a client does that asks until it is answered."""
+            while True:
+                adapter.send(b"!")
+                try:
+                    return await asyncio.wait_for(port.read(), 0.05)
+                except TimeoutError:
+                    continue
+
+        assert runner.run(answered())[:1] == b"!"
+        port.write(b"after")
+        assert adapter.receive_to(b"after").endswith(b"after")
+        port.close()
+
+
+def test_a_port_that_is_not_there(tmp_path: Path) -> None:
+    with asyncio.Runner() as runner:
+        for url in (str(tmp_path / "ttyUSB9"), "nonsense://x", "socket://127.0.0.1:1"):
+            with pytest.raises(UsageError, match="cannot be opened") as wrong:
+                SerialPort(url, 115_200, runner.get_loop())
+            assert wrong.value.next_step
+
+
+def test_a_port_has_one_user(adapter: Adapter) -> None:
+    with asyncio.Runner() as runner:
+        port = SerialPort(str(adapter.path), 115_200, runner.get_loop())
+        with pytest.raises(UsageError, match="is another program using it") as wrong:
+            SerialPort(str(adapter.path), 115_200, runner.get_loop())
+        assert str(adapter.path) in wrong.value.what
+        port.close()
+        SerialPort(str(adapter.path), 115_200, runner.get_loop()).close()
+
+
+def test_a_port_behind_tcp() -> None:
+    """As ser2net and other device servers give it."""
+    with socket.create_server(("127.0.0.1", 0)) as server, asyncio.Runner() as runner:
+        url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        port = SerialPort(url, 115_200, runner.get_loop())
+        theirs, _ = server.accept()
+        with theirs:
+            port.write(b"ask")
+            assert theirs.recv(3, socket.MSG_WAITALL) == b"ask"
+            theirs.sendall(b"answer")
+            assert runner.run(read(port, 6)) == b"answer"
+        port.close()
+
+
+def test_nothing_is_read_after_the_loop_is_closed(adapter: Adapter) -> None:
+    runner = asyncio.Runner()
+    port = SerialPort(str(adapter.path), 115_200, runner.get_loop())
+    runner.close()
+    adapter.send(b"too late")
+    port.close()
