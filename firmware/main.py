@@ -1,4 +1,5 @@
 # The firmware's entry: a port (boards/ports) calls run(port); board.json on its flash says what it plays.
+# On a chip MicroPython runs this file after a reset.
 import asyncio
 import gc
 import json
@@ -66,3 +67,9 @@ def make_role(port, config):
     module = __import__("smets1.roles." + role, None, None, (name,))
     gc.collect()
     return getattr(module, name)(port, config)
+
+
+if __name__ == "__main__":
+    import chip
+
+    chip.start(run)

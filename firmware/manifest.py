@@ -3,3 +3,4 @@
 include("$(PORT_DIR)/boards/manifest.py")  # noqa: F821
 package("smets1", base_path=".")  # noqa: F821
 module("main.py", base_path=".")  # noqa: F821
+module("chip.py", base_path="../boards/ports")  # noqa: F821

@@ -160,7 +160,6 @@ class Port:
         bench.links = (self.wan, self.han)
         self.root = "/flash"
         self.smp_buffers = hello["smp"]  # (octets, how many): the window this board can really take
-        self.display = None
         self._id = bytes.fromhex(hello["id"])
         random.seed(hello["seed"])
 
@@ -172,9 +171,6 @@ class Port:
 
     def unique_id(self):
         return self._id
-
-    def led(self, on):
-        pass
 
     def reset(self):
         self._bench.send(b"X", 0, b"")

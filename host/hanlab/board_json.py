@@ -14,6 +14,8 @@ from hanlab.lab_config import LabConfig, NodeConfig
 HUB_ADDRESS: Final = 0x0000
 """The Communications Hub is the HAN's coordinator."""
 PAN_ID: Final = 0x5331
+HAN_BAUD: Final = 115_200
+"""Of the wire that is the HAN between real boards: the same for all that it joins."""
 
 
 def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
     }
     if node is config.hub:
         wan["dco_key"] = keys.dco.octets.hex()
+    wiring = {"port": _wiring(node)} if config.is_real else {}
     mirror = {"gpf": config.gpf.octets.hex()} if config.gpf and node is config.hub else {}
     return {
         "role": "comms_hub" if node is config.hub else "device",
@@ -58,12 +61,25 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
         },
         "wan": wan,
         **mirror,
+        **wiring,
         "neighbours": [
             {"eui": n.eui.octets.hex(), "address": address[n.name], "type": n.model.device_type}
             for n in config.nodes
             if n is not node
         ],
     }
+
+
+def _wiring(node: NodeConfig) -> dict[str, Any]:
+    """What boards/ports/chip.py needs to know of a real board."""
+    uart, smp = node.board.uart, node.board.smp
+    unused = () if uart.flow_control else ("rts", "cts")
+    links = {
+        name: {"baud": baud}
+        | {key: n for key, n in vars(wiring).items() if n is not None and key not in unused}
+        for name, baud, wiring in (("wan", node.baud, uart.wan), ("han", HAN_BAUD, uart.han))
+    }
+    return {"rxbuf": uart.rxbuf, "smp": [smp.buf_size, smp.buf_count], **links}
 
 
 def limits(board: Board) -> dict[str, int]:

@@ -147,14 +147,18 @@ def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
     assert "hanlab provision" in wrong.value.next_step
     provision(lab)
     folder = tmp_path / ".hanlab/lab"
-    written = json.loads((folder / "boards/hub.json").read_text())
+    hub = folder / "boards/hub"
+    board_json = hub / "hanlab/board.json"
+    written = json.loads(board_json.read_text())
     assert (written["role"], written["eui"]) == ("comms_hub", "00db1234567890a2")
-    assert all(f.stat().st_mode & 0o077 == 0 for f in [folder / BOARD_KEYS, folder / "boards"])
+    assert written["port"]["wan"] == {"baud": 921600, "uart": 2, "tx": 17, "rx": 16}
+    assert {"main.py", "chip.py", "smets1"} <= {file.name for file in hub.iterdir()}
+    assert all(f.stat().st_mode & 0o077 == 0 for f in [folder / BOARD_KEYS, hub])
     before = (folder / BOARD_KEYS).read_text()
     provision(lab)  # the boards that have it keep working
     assert (folder / BOARD_KEYS).read_text() == before
     subprocess.run([*COMMAND, "provision", "--force", "--lab", lab], check=True)
-    assert json.loads((folder / "boards/hub.json").read_text())["wan"] != written["wan"]
+    assert json.loads(board_json.read_text())["wan"] != written["wan"]
     (folder / BOARD_KEYS).write_text("hello")
     with pytest.raises(UsageError, match="no 32 octets in hex") as wrong:
         Lab.open(lab)

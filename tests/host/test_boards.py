@@ -53,8 +53,9 @@ def test_a_board_can_be_what_it_says(name: str) -> None:
     assert board.smp.buf_size * board.smp.buf_count <= board.uart.rxbuf
     if board.flash.stops_uart and not board.uart.flow_control:
         assert board.smp.buf_count == 1
-    pins = [p for uart in (board.uart.wan, board.uart.han) for p in dataclasses.astuple(uart)]
-    used = [p for p in pins if p is not None]
+    wan, han = (dataclasses.asdict(wiring) for wiring in (board.uart.wan, board.uart.han))
+    assert wan.pop("uart") != han.pop("uart")
+    used = [pin for pin in (*wan.values(), *han.values()) if pin is not None]
     assert len(set(used)) == len(used)
 
 
@@ -142,7 +143,7 @@ def test_an_unknown_model_names_those_there_are(name: str) -> None:
         ("baud = 115_200", "baud = -1", "uart.baud has to be a whole number, 0 or more"),
         ("stops_uart = true", "stops_uart = 1", "flash.stops_uart has to be true or false"),
         ("ble = false", "ble =", "is no TOML"),
-        ("{ tx = 4, rx = 5 }", "4", "uart.han has to be a table"),
+        ("{ uart = 1, tx = 4, rx = 5 }", "4", "uart.han has to be a table"),
         ('family = "rp2"', 'family = "z80"', "family = 'z80' does not exist"),
         ("sector = 4096", "sector = 5000", "flash.filesystem = 1,441,792 is no multiple of 5,000"),
         ("sector = 4096", "sector = 0", "flash.filesystem = 1,441,792 is no multiple of 0"),

@@ -60,9 +60,10 @@ class FlashFacts:
 
 
 @dataclass(frozen=True)
-class Pins:
-    """GPIO numbers of one UART."""
+class Wiring:
+    """One UART: which of the chip's, and its GPIO numbers."""
 
+    uart: int
     tx: int
     rx: int
     rts: int | None = None
@@ -83,8 +84,8 @@ class UartFacts:
     rxbuf_in_heap: bool
     baud: int
     max_baud: int
-    wan: Pins
-    han: Pins
+    wan: Wiring
+    han: Wiring
     flow_control: bool
 
 

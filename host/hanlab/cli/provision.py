@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hanlab.board_json import board_json
+from hanlab.boards.files import write_files
 from hanlab.cli.show import console, say
 from hanlab.duis.pki import Pki, provision
 from hanlab.errors import UsageError
@@ -16,7 +17,7 @@ from hanlab.lab_config import LabConfig, read_lab
 from hanlab.office import PKI, open_pki, parties
 
 BOARDS: Final = "boards"
-"""The folder of the boards' board.json in a lab's state folder, `NAME.json` each."""
+"""The folder in a lab's state folder that has each board's files, in a folder of its name."""
 
 
 def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) -> None:
@@ -32,7 +33,11 @@ def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) ->
         return
     out = console()
     for file in boards:
-        say(out, f"✓ {file.stem}", f"{file}: it goes on the board's flash as board.json", "green")
+        say(out, f"✓ {file.name}", f"{file}: what goes on the board", "green")
+    for node in config.nodes if boards else ():
+        port = node.port or "PORT"
+        command = f"mpremote connect {port} fs cp -r {state / BOARDS / node.name}/. : + reset"
+        out.print(f"  next: {command}", soft_wrap=True)
     say(out, "✓ test keys", str(made.folder), "green")
     for name, signer in made.signers.items():
         say(out, name, f"{signer.certificate.eui}: {name}.pem, {name}.key", "dim")
@@ -40,22 +45,18 @@ def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) ->
 
 
 def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Path]:
-    """Each board's board.json, with keys that are made if there are none yet or `force` is set."""
+    """Each board's files, with keys that are made if there are none yet or `force` is set."""
     secret = state / BOARD_KEYS
     if force:
         secret.unlink(missing_ok=True)
     if not secret.exists():
         make_secret(secret)
     keys = lab_keys(config, state)
-    folder = state / BOARDS
-    folder.mkdir(mode=0o700, exist_ok=True)
-    files = []
+    folders = []
     for node in config.nodes:
-        file = folder / f"{node.name}.json"
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(board_json(config, node, keys), indent=1) + "\n")
-        files.append(file)
-    return files
+        folders.append(state / BOARDS / node.name)
+        write_files(folders[-1], board_json(config, node, keys))
+    return folders
 
 
 def _pki(folder: Path, config: LabConfig, *, force: bool, keep: bool) -> Pki:

@@ -1,0 +1,30 @@
+"""What goes on a real board's filesystem: the firmware, the chip's port, and the board's own board.json."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hanlab.resources import boards_dir, firmware_dir
+
+STATE: Final = "hanlab"
+"""The folder on the board where the firmware keeps everything (boards/ports/chip.py)."""
+
+
+def write_files(folder: Path, board_json: Mapping[str, Any]) -> None:
+    """Make `folder` the image of a board's filesystem; it has keys in it, for its owner alone.
+
+    `mpremote fs cp -r FOLDER/. :` copies it to the board.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    source = firmware_dir()
+    shutil.copy(source / "main.py", folder)
+    shutil.copy(boards_dir() / "ports" / "chip.py", folder)
+    shutil.copytree(source / "smets1", folder / "smets1", ignore=shutil.ignore_patterns("*.pyc"))
+    state = folder / STATE
+    state.mkdir()
+    (state / "board.json").write_text(json.dumps(board_json) + "\n", "utf-8")

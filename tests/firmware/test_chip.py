@@ -1,0 +1,205 @@
+# boards/ports/chip.py: links on the chip's UARTs, and a start that leaves no board dead.
+import asyncio
+import io
+import json
+import os
+import sys
+import time
+
+sys.path.append(sys.path[0] + "/../../boards/ports")
+
+RESETS = []
+
+
+class Uart(io.IOBase):
+    """As machine.UART: gives what has arrived, and takes `room` octets at once."""
+
+    RTS, CTS, IRQ_RXIDLE = 2, 1, 64
+    made = []
+
+    def __init__(self, number, **options):
+        self.number = number
+        self.options = options
+        self.arrived = b""
+        self.sent = b""
+        self.room = 1000
+        self.asked = []  # how many octets were asked for, each time
+        self.interrupt = None
+        self.made.append(self)
+
+    def irq(self, handler, trigger):
+        self.interrupt = trigger
+
+    def any(self):
+        return len(self.arrived)
+
+    def readinto(self, buf):
+        self.asked.append(len(buf))
+        n = min(len(buf), len(self.arrived))
+        buf[:n] = self.arrived[:n]
+        self.arrived = self.arrived[n:]
+        return n or None
+
+    def write(self, buf):
+        n = min(self.room, len(buf))
+        self.sent += bytes(buf[:n])
+        return n
+
+    def ioctl(self, request, flags):
+        return flags & ((1 if self.arrived else 0) | 4)
+
+
+class Machine:
+    UART = Uart
+
+    @staticmethod
+    def Pin(number):
+        return "GPIO%d" % number
+
+    @staticmethod
+    def reset():
+        RESETS.append(1)
+
+    @staticmethod
+    def unique_id():
+        return b"12345678"
+
+
+sys.modules["machine"] = Machine
+
+import chip  # noqa: E402
+
+
+class Time:
+    """Nobody waits."""
+
+    ticks_ms = time.ticks_ms
+
+    @staticmethod
+    def sleep(seconds):
+        pass
+
+
+chip.time = Time
+
+WIRING = {
+    "rxbuf": 4096,
+    "smp": [4096, 1],
+    "wan": {"baud": 115200, "uart": 0, "tx": 0, "rx": 1},
+    "han": {"baud": 57600, "uart": 1, "tx": 4, "rx": 5, "rts": 6, "cts": 7},
+}
+
+
+def provisioned(text):
+    chip._ROOT = "hanlab-test-%d" % id(RESETS)
+    try:
+        os.mkdir(chip._ROOT)
+    except OSError:
+        pass
+    with open(chip._ROOT + "/board.json", "w") as f:
+        f.write(text)
+
+
+def clean():
+    os.remove(chip._ROOT + "/board.json")
+    os.rmdir(chip._ROOT)
+
+
+def test_the_port_is_wired_as_board_json_says():
+    port = chip.Port(WIRING)
+    wan, han = Uart.made
+    assert (wan.number, wan.options["tx"], wan.options["rx"]) == (0, "GPIO0", "GPIO1")
+    assert (wan.options["baudrate"], han.options["baudrate"]) == (115200, 57600)
+    assert "flow" not in wan.options and han.options["flow"] == Uart.RTS | Uart.CTS
+    assert wan.options["rxbuf"] == 4096
+    assert port.smp_buffers == (4096, 1) and port.root == "/hanlab"
+    assert port.unique_id() == b"12345678" and len(port.random(16)) == 16
+    assert port.random(16) != port.random(16)
+    assert isinstance(port.ticks_ms(), int)
+
+
+def test_a_link_gives_what_is_there_and_never_asks_for_more():
+    link = chip.Port(WIRING).wan
+    uart = Uart.made[0]
+    buf = bytearray(100)
+
+    async def read():
+        uart.arrived = b"hello"
+        n = await link.readinto(buf)
+        assert buf[:n] == b"hello"
+        assert uart.asked == [1, 4]  # more would have held the board up until the line is idle
+        uart.arrived = b"x"
+        assert await link.readinto(buf) == 1 and buf[0] == 120
+        uart.arrived = bytes(300)
+        assert await link.readinto(buf) == 100 and len(uart.arrived) == 200
+
+    asyncio.run(read())
+
+
+def test_a_link_waits_for_octets_and_lets_others_work():
+    link = chip.Port(WIRING).wan
+    uart = Uart.made[0]
+    order = []
+
+    async def read():
+        buf = bytearray(8)
+        order.append(bytes(buf[: await link.readinto(buf)]))
+
+    async def other():
+        order.append("works")
+        uart.arrived = b"late"
+
+    async def both():
+        await asyncio.gather(read(), other())
+
+    asyncio.run(both())
+    assert order == ["works", b"late"]
+
+
+def test_what_the_driver_does_not_take_at_once_is_sent_later_and_in_order():
+    link = chip.Port(WIRING).han
+    uart = Uart.made[1]
+    uart.room = 10
+    octets = bytes(range(256))
+
+    async def write():
+        await asyncio.gather(link.write(memoryview(octets)), link.write(b"second"))
+
+    asyncio.run(write())
+    assert uart.sent == octets + b"second"
+
+
+def test_a_board_that_nobody_has_provisioned_leaves_the_repl():
+    for text in ("", "{}", "[", '{"port": '):
+        provisioned(text)
+        chip.start(lambda port: RESETS.append("ran"))
+        assert RESETS == []
+        clean()
+    chip._ROOT = "/no/such/folder"
+    chip.start(lambda port: RESETS.append("ran"))
+    assert RESETS == []
+
+
+def test_firmware_that_ends_or_fails_starts_again():
+    def fails(port):
+        raise ValueError("broken")
+
+    for run in (fails, lambda port: None):
+        provisioned(json.dumps({"port": WIRING}))
+        chip.start(run)
+        clean()
+    assert RESETS == [1, 1]
+
+
+def test_ctrl_c_at_the_repl_stops_it():
+    def stopped(port):
+        raise KeyboardInterrupt
+
+    provisioned(json.dumps({"port": WIRING}))
+    try:
+        chip.start(stopped)
+        raise AssertionError("it went on")
+    except KeyboardInterrupt:
+        pass
+    clean()
+    assert RESETS == []
