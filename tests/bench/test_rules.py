@@ -9,12 +9,14 @@ import pytest
 
 from hanlab.demos.catalogue import GAS_METER, METER, METER_UPDATE
 from hanlab.demos.runner import make_image as make_demo_image
-from hanlab.duis.messages import ReadFirmwareVersion, UpdateFirmware
+from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, UpdateFirmware
 from hanlab.enrolment import product
 from hanlab.images import OtaImage, build, made_body
-from hanlab.lab import Device, Lab
+from hanlab.keys import LabKeys
+from hanlab.lab import Device, Lab, s1sp_on, wan_client
 from hanlab.lab_config import DEFAULT, make_lab
 from hanlab.s1sp import annex_c
+from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 ESME: dict[str, Any] = {"board": "pico", **METER}
@@ -177,3 +179,51 @@ def test_the_gpf_is_in_the_inventory_of_its_gsme(tmp_path: Path) -> None:
         assert found
         assert (found.device_type, found.gsme) == ("GPF", lab.devices[0].eui)
         assert lab.run(lab.send(ReadFirmwareVersion(), gpf)).code == "I0"
+
+
+# -- a CH that is out of reach
+
+
+@pytest.mark.parametrize("body", [ReadFirmwareVersion(), ActivateFirmware(bytes(32))])
+def test_a_ch_that_does_not_answer_is_no_contact(
+    body: ReadFirmwareVersion | ActivateFirmware, tmp_path: Path
+) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0]) as lab:
+        ppmid = lab.devices[0]
+        lab.power_cycle(lab.hub, off_s=3600)
+        answer = lab.run(lab.send(body, ppmid.eui))
+        assert (answer.acknowledgement.code, answer.code) == ("I99", "E20")
+        assert lab.dsp.unfinished() == []
+        end = lab.dsp.audit.read()[-1]
+        assert (end.code, "no contact with the CH hub" in end.why) == ("no-contact", True)
+
+
+def test_an_update_through_a_ch_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0]) as lab:
+        ppmid = lab.devices[0]
+        image = image_for(ppmid)
+        lab.dsp.load([product(ppmid.model, image.version, image.manufacturer_image_hash)])
+        lab.power_cycle(lab.hub, off_s=3600)
+        update = UpdateFirmware(image.to_bytes(), image.version, (ppmid.eui,))
+        answer = lab.run(lab.send(update))
+        assert {"N22", "N61"} <= set(answer.alerts)
+        assert lab.dsp.unfinished() == []
+        failed = lab.installations.ends[ppmid.eui]
+        assert isinstance(failed, ServiceRequestFailed)
+        assert failed.outcome is Outcome.NO_CONTACT
+        assert failed.next_step
+
+
+def test_a_ch_with_other_keys_is_no_contact(tmp_path: Path) -> None:
+    config = make_lab("rules", DEFAULT)
+    with lab_of(tmp_path, DEFAULT["device"][0]) as lab:
+        lab.desk.keys = LabKeys(config.seed + 1)
+        wan = wan_client(lab.desk, "hub")
+        installation = Installation(
+            lab.hub.target,
+            s1sp_on(lab.desk, wan, tmp_path),
+            {lab.devices[0].eui: lab.devices[0].target},
+        )
+        with pytest.raises(ServiceRequestFailed, match="another key") as failed:
+            lab.run(Installations([installation]).read_firmware_version(lab.devices[0].eui))
+        assert failed.value.outcome is Outcome.NO_CONTACT

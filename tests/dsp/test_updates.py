@@ -207,13 +207,13 @@ def test_what_fails_beyond_the_dsp_comes_back_as_alerts(
 
 def test_no_contact_and_no_response_have_codes_of_their_own(office: Office) -> None:
     codes = []
-    for outcome in (Outcome.NO_DEVICE, Outcome.NO_ANSWER):
+    for outcome in (Outcome.NO_DEVICE, Outcome.NO_CONTACT, Outcome.NO_ANSWER):
         office.door.fails[ESME] = ServiceRequestFailed(outcome, "no")
         for body in (READ, ACTIVATE):
             _, result = office.send(body, ESME)
             assert result
             codes.append(result.code)
-    assert codes == ["E20", "E20", "E21", "E21"]
+    assert codes == ["E20", "E20", "E20", "E20", "E21", "E21"]
 
 
 @pytest.mark.parametrize("body", [ACTIVATE, READ])

@@ -35,6 +35,8 @@ RETRY_S: Final = 60.0
 """How long the DSP waits for an answer to 11.3 before it sends it again (s); illustrative."""
 _NO_RESPONSE: Final = "E21"
 _NO_CONTACT: Final = "E20"
+_OUT_OF_REACH: Final = (Outcome.NO_DEVICE, Outcome.NO_CONTACT)
+_MAY_ANSWER_YET: Final = (Outcome.NO_ANSWER, Outcome.NO_CONTACT)
 
 
 class Execution:
@@ -140,9 +142,9 @@ class Execution:
             try:
                 came = await self._parts.s1sp.activate_firmware(hash_, eui, report)
             except ServiceRequestFailed as e:
-                code = _NO_CONTACT if e.outcome is Outcome.NO_DEVICE else _NO_RESPONSE
+                code = _NO_CONTACT if e.outcome in _OUT_OF_REACH else _NO_RESPONSE
                 self._failed(accepted.id, eui, e)
-                if e.outcome is not Outcome.NO_ANSWER:
+                if e.outcome not in _MAY_ANSWER_YET:
                     break
                 continue
             if self._parts.chance.random() < self._parts.settings.lost_responses:
@@ -175,7 +177,7 @@ class Execution:
         try:
             read = await self._parts.s1sp.read_firmware_version(eui)
         except ServiceRequestFailed as e:
-            code = _NO_CONTACT if e.outcome is Outcome.NO_DEVICE else _NO_RESPONSE
+            code = _NO_CONTACT if e.outcome in _OUT_OF_REACH else _NO_RESPONSE
             with self._parts.transaction():
                 self._failed(accepted.id, eui, e)
                 return self._done(accepted, self._answer(accepted, code))

@@ -17,6 +17,12 @@ SLICE_S: Final = 0.02
 """How far the lab's time goes between two looks at the wall clock and at new requests."""
 
 
+def _say_if_it_failed(task: asyncio.Task[Response | None]) -> None:
+    """A request that hanlab itself could not carry out waits for the next start; nobody is left in the dark."""
+    if not task.cancelled() and (error := task.exception()):
+        _LOG.error("a request was not carried out, and waits for the next start", exc_info=error)
+
+
 class BenchThread:
     """Carries out what the gateway acknowledges. Everything of the lab happens in this thread.
 
@@ -67,6 +73,7 @@ class BenchThread:
             task = asyncio.ensure_future(self._lab.dsp.carry_out(request, lambda progress: None))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+            task.add_done_callback(_say_if_it_failed)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,7 +6,8 @@ nothing of third-party PPMIDs, so that an update of one fails (rules 22 to 27, A
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Report, S1sp, Target
+from hanlab.wan.errors import WanError
 
 _CODES: Final = {outcome: code for code, outcome in ACTIVATE_OUTCOME.items()}
 DEBUG_LIMIT: Final = 250
@@ -65,7 +67,8 @@ class Installations:
         try:
             installation, target = self._find(device)
             refuse_third_party(target, installation.hub)
-            outcome = await installation.s1sp.update_firmware(image, target, report)
+            with _reaching(installation.hub):
+                outcome = await installation.s1sp.update_firmware(image, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             raise
@@ -73,9 +76,14 @@ class Installations:
         return outcome
 
     async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead:
-        """11.2 of one device; a GPF answers for its GSME from what it last heard (rule 103)."""
+        """11.2 of one device; a GPF answers for its GSME from what it last heard (rule 103).
+
+        Raises:
+            ServiceRequestFailed: there is no answer.
+        """
         installation, target = self._find(device)
-        read = await installation.s1sp.wait_until_back(target)
+        with _reaching(installation.hub):
+            read = await installation.s1sp.wait_until_back(target)
         return FirmwareVersionRead(read.firmware)
 
     async def activate_firmware(
@@ -89,7 +97,8 @@ class Installations:
         try:
             installation, target = self._find(device)
             refuse_third_party(target, installation.hub)
-            await installation.s1sp.activate_firmware(hash_, target, report)
+            with _reaching(installation.hub):
+                await installation.s1sp.activate_firmware(hash_, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             if e.outcome not in _CODES:
@@ -98,7 +107,8 @@ class Installations:
             return FirmwareActivated(False, code, code.duis, debug=e.what[:DEBUG_LIMIT])
         self.ends[device] = Outcome.ACTIVATED
         rules = installation.hub.model.update
-        back = await installation.s1sp.wait_until_back(target)
+        with _reaching(installation.hub):
+            back = await installation.s1sp.wait_until_back(target)
         # rule 95: whether the answer says the version is the Device Model's affair
         version = back.firmware if rules and rules.version_in_response else None
         code = ActivateCode.SUCCESS
@@ -113,6 +123,19 @@ class Installations:
             f"no CH of this lab has {device} on its HAN",
             next_step="it is in the inventory only; put a board for it into lab.toml",
         )
+
+
+@contextmanager
+def _reaching(hub: Target) -> Iterator[None]:
+    """What goes wrong between the S1SP and the CH is, to the DSP, a request that failed."""
+    try:
+        yield
+    except WanError as e:
+        raise ServiceRequestFailed(
+            Outcome.NO_CONTACT,
+            f"the S1SP has no contact with the CH {hub.name}: {e.what}",
+            next_step=e.next_step or "send the Service Request again",
+        ) from None
 
 
 def is_third_party(device: DeviceModel, hub: DeviceModel) -> bool:

@@ -38,6 +38,8 @@ class Outcome(StrEnum):
     """The device ended the transfer: its store is too small, or the image is not for it."""
     NO_ANSWER = "no-answer"
     """The device does not answer on the HAN."""
+    NO_CONTACT = "no-contact"
+    """The CH does not answer on the WAN, or does not let the S1SP in."""
     NOT_AUTHORISED = "not-authorised"
     """The CH refused 11.3: not both MACs, or an old counter (dual control, rule 121)."""
     THIRD_PARTY = "third-party"
