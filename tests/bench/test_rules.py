@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import pytest
 
 from hanlab.demos.catalogue import GAS_METER, METER, METER_UPDATE
 from hanlab.demos.runner import make_image as make_demo_image
-from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, UpdateFirmware
+from hanlab.duis.messages import (
+    ActivateFirmware,
+    FirmwareVersionRead,
+    ReadFirmwareVersion,
+    UpdateFirmware,
+)
 from hanlab.enrolment import product
 from hanlab.images import OtaImage, build, made_body
 from hanlab.keys import LabKeys
@@ -227,3 +233,47 @@ def test_a_ch_with_other_keys_is_no_contact(tmp_path: Path) -> None:
         with pytest.raises(ServiceRequestFailed, match="another key") as failed:
             lab.run(Installations([installation]).read_firmware_version(lab.devices[0].eui))
         assert failed.value.outcome is Outcome.NO_CONTACT
+
+
+# -- many requests at once
+
+
+def test_many_requests_at_once_each_get_their_own_answer(tmp_path: Path) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0], ESME) as lab:
+
+        async def read(device: Device) -> tuple[str, str, str | None]:
+            answer = await lab.send(ReadFirmwareVersion(), device.eui)
+            body = answer.result and answer.result.body
+            assert isinstance(body, FirmwareVersionRead)
+            return device.name, answer.code, body.version
+
+        async def everybody() -> list[tuple[str, str, str | None]]:
+            return await asyncio.gather(*(read(lab.devices[i % 2]) for i in range(300)))
+
+        answers = lab.run(everybody())
+        assert set(answers) == {(d.name, "I0", d.model.duis_version) for d in lab.devices}
+        assert lab.run(lab.counters()).client.retries == 0
+
+
+@pytest.mark.parametrize("hub", ["skyline-i510", "am110r"], ids=["two-step", "one-step"])
+def test_two_activations_on_one_han_follow_each_other(hub: str, tmp_path: Path) -> None:
+    with lab_of(
+        tmp_path, DEFAULT["device"][0], ESME, hub={"model": hub}, october_2021=False
+    ) as lab:
+        images = {d: image_for(d, for_ch=lab.hub.model.manufacturer) for d in lab.devices}
+        for d, image in images.items():
+            lab.dsp.load([product(d.model, image.version, image.manufacturer_image_hash)])
+            update = UpdateFirmware(image.to_bytes(), image.version, (d.eui,))
+            assert lab.run(lab.send(update)).code == "I99"
+
+        async def activate(device: Device) -> str:
+            hash_ = images[device].manufacturer_image_hash
+            return (await lab.send(ActivateFirmware(hash_), device.eui)).code
+
+        async def both() -> list[str]:
+            return await asyncio.gather(*map(activate, lab.devices))
+
+        assert lab.run(both()) == ["I0", "I0"]
+        for device in lab.devices:
+            assert lab.run(lab.read_firmware_version(device)).firmware == "NEW1"
+            assert lab.installations.ends[device.eui] is Outcome.ACTIVATED

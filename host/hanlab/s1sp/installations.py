@@ -6,9 +6,10 @@ nothing of third-party PPMIDs, so that an update of one fails (rules 22 to 27, A
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from hanlab.boards.data import DeviceModel
@@ -31,6 +32,8 @@ class Installation:
     hub: Target
     s1sp: S1sp
     devices: Mapping[Eui, Target]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """A CH distributes or activates one thing at a time: an 11.3 that comes meanwhile waits for its turn."""
 
 
 class Installations:
@@ -68,7 +71,8 @@ class Installations:
             installation, target = self._find(device)
             refuse_third_party(target, installation.hub)
             with _reaching(installation.hub):
-                outcome = await installation.s1sp.update_firmware(image, target, report)
+                async with installation.turn:
+                    outcome = await installation.s1sp.update_firmware(image, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             raise
@@ -98,7 +102,8 @@ class Installations:
             installation, target = self._find(device)
             refuse_third_party(target, installation.hub)
             with _reaching(installation.hub):
-                await installation.s1sp.activate_firmware(hash_, target, report)
+                async with installation.turn:
+                    await installation.s1sp.activate_firmware(hash_, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             if e.outcome not in _CODES:

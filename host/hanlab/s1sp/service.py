@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -149,8 +150,9 @@ class S1sp:
         if note:
             report(Progress("upload", off, len(octets), note))
         try:
-            async for done in self._wan.upload(octets):
-                report(Progress("upload", done, len(octets)))
+            async with aclosing(self._wan.upload(octets)) as upload:
+                async for done in upload:
+                    report(Progress("upload", done, len(octets)))
         except (Refused, NoAnswer) as e:
             raise await self._why_not_stored(e, len(octets)) from None
         if not self.two_step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -101,6 +101,9 @@ class WanClient:
 
     With `credentials` it logs in as soon as the board answers, and again when that has run out;
     without, it can read and echo, and change only a board whose WAN is open.
+
+    Tasks may share it: a board does one thing at a time, so each waits for its turn, and its deadlines
+    begin with it. An upload is one turn.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class WanClient:
         self._waiting: dict[tuple[int, bytes], asyncio.Future[bytes]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._window: Window | None = None
+        self._turn = asyncio.Lock()
         self.limits = Limits()
         self.counters = ClientCounters()
         self.octets_sent = 0
@@ -143,6 +147,10 @@ class WanClient:
             AccessDenied: it was provisioned with another key.
             FalseBoard: it does not know its key.
         """
+        async with self._turn:
+            return await self._connected()
+
+    async def _connected(self) -> Window:
         if self._window is None:
             window = await self._knock()
             try:
@@ -182,8 +190,9 @@ class WanClient:
             Refused: the board answered with an error.
             NoAnswer: it did not answer any of the tries.
         """
-        await self.connect()
-        return await self._ask(request, work_s=work_s, **fields)
+        async with self._turn:
+            await self._connected()
+            return await self._ask(request, work_s=work_s, **fields)
 
     async def write(self, request: _Make[TRep], **fields: Any) -> TRep:
         """Send a request that changes something; log in again if that has run out.
@@ -191,15 +200,16 @@ class WanClient:
         Raises as `read`, and
             AccessDenied: the board wants a key that this client does not have.
         """
-        await self.connect()
-        work_s = self.limits.write_s()
-        try:
+        async with self._turn:
+            await self._connected()
+            work_s = self.limits.write_s()
+            try:
+                return await self._ask(request, work_s=work_s, **fields)
+            except Refused as e:
+                if not e.denied:
+                    raise
+            await self._log_in()
             return await self._ask(request, work_s=work_s, **fields)
-        except Refused as e:
-            if not e.denied:
-                raise
-        await self._log_in()
-        return await self._ask(request, work_s=work_s, **fields)
 
     async def _ask(self, request: _Make[TRep], *, work_s: float = 0.0, **fields: Any) -> TRep:
         """Send the same octets until they are answered, or `PATIENCE_S` and `TRIES` are over."""
@@ -229,14 +239,20 @@ class WanClient:
         on_wire = (octets + _ANSWER_OCTETS) * self._framing_factor / self._octets_s
         return on_wire + _ADAPTERS_S + self.limits.reply_s + work_s
 
-    async def upload(self, image: bytes) -> AsyncIterator[int]:
+    async def upload(self, image: bytes) -> AsyncGenerator[int, None]:
         """Upload `image`, going on where an earlier upload of the same octets stopped.
 
         Yields the offset that the board has confirmed, each time it grows. As many chunks are on
         their way as the board has buffers; each answer says which octet the board wants next, so a
-        chunk that got lost is seen at once and sent again. Raises as `write`.
+        chunk that got lost is seen at once and sent again. Whoever ends it early closes it
+        (`contextlib.aclosing`), so that others get their turn. Raises as `write`.
         """
-        window = await self.connect()
+        async with self._turn:
+            async for confirmed in self._upload_all(image, await self._connected()):
+                yield confirmed
+
+    async def _upload_all(self, image: bytes, window: Window) -> AsyncIterator[int]:
+        """The upload, with a login wherever the board wants one."""
         chunks = _Chunks(image, window.size - _FRAME_OVERHEAD)
         best = -1
         logins = LOGINS
