@@ -106,6 +106,7 @@ class Execution:
         """The devices of one HAN, one after the other; those that did not get it."""
         failed = []
         for device in devices:
+            await asyncio.sleep(0)  # with 50,000 devices that fail at once, others have their turn
             why = ""
             try:
                 await self._parts.s1sp.update_firmware(image, device, report)
