@@ -8,14 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hanlab.dsp.database import Database
 from hanlab.dsp.service import Dsp
-from hanlab.dsp.settings import DSP, User
+from hanlab.dsp.settings import DSP, NEW_YEAR, User
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
@@ -75,7 +75,7 @@ def open_office(
     """The DSP of the lab whose state is in `folder`, its devices enrolled.
 
     `clock_us` is the lab's clock (µs since it was opened): civil time goes on with it from where the
-    last command of this lab left it.
+    last command of this lab left it, and with real boards as the computer's does.
     """
     from hanlab.duis.pki import S1SP_NAME
     from hanlab.duis.writing import write_response
@@ -86,7 +86,8 @@ def open_office(
 
     folder.mkdir(parents=True, exist_ok=True)
     database = Database(folder / DATABASE)
-    began = config.dsp.start
+    opened = datetime.now(UTC) - timedelta(microseconds=clock_us())
+    began = config.dsp.start or (opened if config.is_real else NEW_YEAR)
     dsp = Dsp(
         database,
         config.dsp,

@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from labs import make_image
 
+from hanlab.duis.messages import ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.lab import BOARD_KEYS, Lab, Outcome
@@ -102,6 +104,9 @@ def test_an_update_on_real_boards(open_real: OpenReal) -> None:
     assert [(b.name, b.uart_lost) for b in counters.boards] == [("hub", None), ("PPMID", None)]
     assert counters.lanes == ()
     assert lab.clock_us > 0
+    answer = lab.run(lab.send(ReadFirmwareVersion(), ppmid.eui))
+    assert answer.code == "I0"
+    assert abs(answer.deliveries[-1].at - datetime.now(UTC)) < timedelta(minutes=1)
     with pytest.raises(ServiceRequestFailed) as failed:
         lab.run(lab.update_firmware(make_image(500_000, "IHDAE07"), ppmid))
     assert failed.value.outcome is Outcome.TOO_LARGE

@@ -2,7 +2,7 @@
 
 ```toml
 [dsp]
-start = 2026-01-01T00:00:00Z  # the lab's civil time when its DSP is new
+start = 2026-01-01T00:00:00Z  # an emulated lab's civil time when its DSP is new; real boards: the computer's time
 mp105 = 2021-11-04            # the day from which the change holds; false: never (rules 84, 85, 114)
 secmp0007 = 2021-11-04        # rule 108
 lost_responses = 0.2          # the share of 11.3 responses that never reach the DSP (rule 94)
@@ -59,7 +59,8 @@ DEFAULT_USERS: Final = (
 class DspSettings:
     """`mp105` and `secmp0007`: the day from which a change holds; None: it never does."""
 
-    start: datetime = NEW_YEAR
+    start: datetime | None = None
+    """None: `NEW_YEAR`; the computer's time in a lab of real boards."""
     mp105: date | None = TARGET_RELEASE
     secmp0007: date | None = TARGET_RELEASE
     lost_responses: float = 0.0
