@@ -24,7 +24,9 @@ def write_files(folder: Path, board_json: Mapping[str, Any]) -> None:
     source = firmware_dir()
     shutil.copy(source / "main.py", folder)
     shutil.copy(boards_dir() / "ports" / "chip.py", folder)
-    shutil.copytree(source / "smets1", folder / "smets1", ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copytree(
+        source / "smets1", folder / "smets1", ignore=shutil.ignore_patterns("__pycache__")
+    )
     state = folder / STATE
     state.mkdir()
     (state / "board.json").write_text(json.dumps(board_json) + "\n", "utf-8")

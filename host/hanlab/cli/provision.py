@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,8 @@ def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) ->
     """Make a test PKI for the lab's users, its DSP and its S1SP; for real boards their keys as well."""
     config = read_lab(lab)
     state = state_folder(lab, config)
-    boards = _provision_boards(config, state, force=force) if config.provisioned else []
+    with_boards = config.provisioned or config.is_real
+    boards = _provision_boards(config, state, force=force) if with_boards else []
     made = _pki(folder or state / PKI, config, force=force, keep=bool(boards))
     if as_json:
         names = {name: str(s.certificate.eui) for name, s in made.signers.items()}
@@ -32,12 +34,13 @@ def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) ->
         print(json.dumps({"folder": str(made.folder), "signers": names, **files}))
         return
     out = console()
-    for file in boards:
-        say(out, f"✓ {file.name}", f"{file}: what goes on the board", "green")
-    for node in config.nodes if boards else ():
-        port = node.port or "PORT"
-        command = f"mpremote connect {port} fs cp -r {state / BOARDS / node.name}/. : + reset"
+    for place in boards:
+        say(out, f"✓ {place.name}", f"{place}: what goes on the board", "green")
+    for place in boards:
+        command = f"mpremote connect REPL fs cp -r {shlex.quote(str(place))}/. : + reset"
         out.print(f"  next: {command}", soft_wrap=True)
+    if boards:
+        out.print("  REPL is the port of that board's USB", soft_wrap=True)
     say(out, "✓ test keys", str(made.folder), "green")
     for name, signer in made.signers.items():
         say(out, name, f"{signer.certificate.eui}: {name}.pem, {name}.key", "dim")
@@ -49,7 +52,7 @@ def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Pa
     secret = state / BOARD_KEYS
     if force:
         secret.unlink(missing_ok=True)
-    if not secret.exists():
+    if config.provisioned and not secret.exists():
         make_secret(secret)
     keys = lab_keys(config, state)
     folders = []
