@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from threading import Thread
 
 import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from hanlab.dsp.settings import DEFAULT_SETTINGS
 from hanlab.dsp.smi import Status
@@ -62,12 +62,18 @@ class Gateway:
         self.carried_out: list[RequestId] = []
         self.seals = seals_of(self.pki)
         app = make_app(self.office.dsp, self.seals, self.carried_out.append)
-        self.client = TestClient(app, raise_server_exceptions=False)
+        self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._counter = 1
 
     def post(self, service: str, octets: bytes) -> httpx.Response:
-        came: httpx.Response = self.client.post(f"/api/v1/service{service}", content=octets)
-        return came
+        return self.ask("POST", f"/api/v1/service{service}", octets)
+
+    def ask(self, method: str, path: str, octets: bytes = b"") -> httpx.Response:
+        async def exchange() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._app, base_url="http://dsp") as client:
+                return await client.request(method, path, content=octets)
+
+        return asyncio.run(exchange())
 
     def request(self, body: ReadFirmwareVersion | ActivateFirmware, to: Eui = PPMID) -> bytes:
         self._counter += 1
@@ -187,8 +193,8 @@ def test_a_replayed_request(gateway: Gateway) -> None:
 
 
 def test_other_paths_and_methods(gateway: Gateway) -> None:
-    assert gateway.client.get("/api/v1/serviceS").status_code == 405
-    assert gateway.client.post("/api/v1/serviceX").status_code == 404
+    assert gateway.ask("GET", "/api/v1/serviceS").status_code == 405
+    assert gateway.ask("POST", "/api/v1/serviceX").status_code == 404
 
 
 def test_a_failure_of_hanlabs_own_is_said_and_survived(
