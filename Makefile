@@ -11,7 +11,7 @@ VM32 := .vm/.tried
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench soak fuzz vm wheel clean
+.PHONY: help setup demo test lint bench soak fuzz mutants vm wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ fuzz: $(DEV) ## coverage-guided fuzzing of the host's parsers, a minute each: ma
 	    $(BIN)/python tests/fuzz/run.py $${corpus##*/} -max_total_time=$(FUZZ_SECONDS) \
 	        -artifact_prefix="$$found/" "$$found" "$$corpus" || exit 1; \
 	done
+
+mutants: $(DEV) $(VM32) ## small wrong changes to host and firmware: the tests notice each (minutes)
+	@cd tests && ../$(BIN)/python -m mutants.run $(ARGS)
 
 vm: ## try again to get the 32-bit MicroPython VM into .vm
 	@rm -f $(VM32)

@@ -1,0 +1,66 @@
+"""The table does not rot: each mutant still has its place in the code, still parses, still has its tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from .run import Fate, State, fate_of, is_good_enough
+from .table import Mutant, check, read_tables
+
+TABLE = read_tables()
+
+
+@pytest.mark.parametrize("source", sorted({m.source.partition("#")[0] for m in TABLE}))
+def test_each_mutant_can_be_tried(source: str) -> None:
+    for mutant in TABLE:
+        if mutant.source.partition("#")[0] == source:
+            check(mutant)
+
+
+def test_no_mutant_is_there_twice() -> None:
+    seen: dict[tuple[str, str, str], str] = {}
+    for m in TABLE:
+        other = seen.setdefault((m.file, m.old, m.new), m.source)
+        assert other == m.source, f"{other} and {m.source} are the same change"
+
+
+def _mutant(**fields: object) -> Mutant:
+    known = {"source": "x.toml#1", "why": "w", "file": "README.md", "old": "a", "new": "b"}
+    return Mutant(**{**known, "tests": ("tests/host/test_cli.py",), **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"old": "no such words in the file"}, "stands 0 times"),
+        ({"old": "e"}, "times in README.md"),
+        ({"file": "host/none.py"}, "there is no host/none.py"),
+        ({"tests": ("tests/none.py",)}, "there is no tests/none.py"),
+        ({"tests": ("tests/host/test_cli.py::test_none",)}, "has no test_none"),
+        ({"new": "# hanlab\n"}, "changes nothing"),
+        ({"file": "host/hanlab/errors.py", "old": "class HanlabError(", "new": "class ("}, "parse"),
+    ],
+)
+def test_an_entry_that_has_rotted_is_named(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        check(_mutant(**{"old": "# hanlab\n", **fields}))
+
+
+def test_what_counts_as_killed() -> None:
+    plain, hangs = _mutant(), _mutant(hangs=True)
+    assert fate_of(plain, 1, "FAILED") is Fate.KILLED
+    assert fate_of(plain, 0, "passed") is Fate.SURVIVED
+    assert fate_of(plain, None, "") is Fate.TIMED_OUT
+    assert fate_of(hangs, None, "") is Fate.KILLED
+    assert fate_of(plain, 2, "") is fate_of(plain, 5, "") is Fate.NOT_TRIED
+
+
+def test_one_in_twenty_may_survive_if_it_says_why() -> None:
+    def states(survivors: int, why: str) -> list[State]:
+        lives = [State(_mutant(explained=why), Fate.SURVIVED, 1.0, "")] * survivors
+        return lives + [State(_mutant(), Fate.KILLED, 1.0, "")] * (100 - survivors)
+
+    assert is_good_enough(states(5, "equivalent"))
+    assert not is_good_enough(states(6, "equivalent"))
+    assert not is_good_enough(states(1, ""))
+    assert not is_good_enough([State(_mutant(), Fate.NOT_TRIED, 1.0, "")])
