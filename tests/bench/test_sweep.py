@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -24,12 +26,14 @@ from hanlab.sweep.outcome import State, rows
 from hanlab.sweep.picture import svg
 from hanlab.sweep.plan import Cut, How, Phase, Plan
 from hanlab.sweep.pool import run_cuts
+from hanlab.sweep.sample import kind_of, sample
 from hanlab.sweep.strip import strip
 from hanlab.sweep.update import make_plan
 
 SIZE = 16 * 1024
 EVERY = 29
-"""Six ways to cut an operation, and 29 shares no factor with 6: every way has its turn."""
+KINDS = 12
+"""Two boards; before, in and after an operation; that board alone or everything."""
 
 Run = Callable[..., tuple[int, str]]
 
@@ -57,12 +61,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_sample_of_the_sweep_loses_nothing(plan: Plan) -> None:
-    cuts = list(plan.cuts(alone=plan.boards, everything=True))[::EVERY]
+    cuts = sample(plan.cuts(alone=plan.boards, everything=True), EVERY, seed=1)
     results = list(run_cuts(plan, cuts, processes=2))
     assert {r.cut for r in results} == set(cuts)
     assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
-    tried = {(r.cut.board, r.cut.how, r.cut.everything) for r in results}
-    assert len(tried) == 12, "two boards, three kinds of cut, alone and all"
+    assert len({kind_of(r.cut) for r in results}) == KINDS
     assert {r.phase for r in results} == set(Phase)
     assert any(not r.repeated for r in results), "some updates go on by themselves"
 
@@ -81,7 +84,7 @@ def test_one_step_ch_loses_nothing(tmp_path: Path) -> None:
     plan = make_plan(config({"model": "am110r"}), "PPMID", 2048, tmp_path, firmware)
     assert [stage.phase for stage in plan.stages] == [Phase.PUSH, Phase.ACTIVATE]
     cuts = [Cut(b, How.AFTER, plan.operations(b) - 5, everything=True) for b in plan.boards]
-    cuts += list(plan.cuts(alone=plan.boards, everything=True))[::53]
+    cuts += sample(plan.cuts(alone=plan.boards, everything=True), 53, seed=1)
     results = run_cuts(plan, cuts, processes=1)
     assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
 
@@ -98,6 +101,32 @@ def test_plan_counts_every_operation_once(plan: Plan) -> None:
     cuts = list(plan.cuts(alone=plan.boards, everything=True))
     assert len(set(cuts)) == len(cuts) == 6 * (plan.operations(hub) + plan.operations(device))
     assert all(Cut.parse(str(cut)) == cut for cut in cuts)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 6, 12, 29, 100_000])
+def test_a_sample_has_as_much_of_each_kind(plan: Plan, every: int) -> None:
+    """No N shares a rhythm with the kinds, which take turns in the list."""
+    cuts = list(plan.cuts(alone=plan.boards, everything=True))
+    taken = sample(cuts, every, seed=1)
+    assert taken == sample(cuts, every, seed=1), "the same by the same seed"
+    assert taken == [cut for cut in cuts if cut in set(taken)], "each once, in order"
+    tried = Counter(map(kind_of, taken))
+    assert len(tried) == KINDS
+    for (board, _, _), number in tried.items():
+        share = plan.operations(board) / every
+        assert max(1, int(share)) <= number <= share + 1
+    if every == 1:
+        assert taken == cuts
+    elif every < 100:
+        assert taken != sample(cuts, every, seed=2)
+        assert {plan.find(cut)[0].phase for cut in taken} == set(Phase)
+
+
+def test_samples_of_many_seeds_come_to_every_cut(plan: Plan) -> None:
+    """Also to the last operation of a board, which no full stretch may have."""
+    cuts = [cut for cut in plan.cuts(alone=("PPMID",), everything=False) if cut.how is How.TORN]
+    seen = {cut for seed in range(100) for cut in sample(cuts, 6, seed)}
+    assert seen == set(cuts)
 
 
 @pytest.mark.parametrize("everything", [False, True])
@@ -171,6 +200,29 @@ def test_only_one_cut(run: Run, tmp_path: Path) -> None:
     assert "hub:torn:12: hub alone loses power in the middle of flash operation 12 of" in said
     assert "✓ done" in said
     assert picture.read_text().startswith("<svg")
+
+
+def test_a_share_of_the_cuts_says_which(run: Run) -> None:
+    """Each Nth of the list would have tried one kind of cut in six, and said that nothing is lost."""
+    code, said = run("--size", "256", "--every", "36")
+    assert code == 0, said
+    rows = re.findall(r"^ *(hub|PPMID) +(\w+), (.+?) {2,}(\d+) +(\d+) +\d+ ", said, re.MULTILINE)
+    assert len({row[:3] for row in rows}) == KINDS, "what was tried, for each kind on each board"
+    operations, tried = (sum(int(row[n]) for row in rows) for n in (3, 4))
+    assert all(int(row[4]) >= 1 for row in rows)
+    flat = " ".join(said.split())
+    assert f"{tried} of {operations} cuts" in flat, "announced"
+    assert f"{tried} of the {operations} cuts of an update of" in flat
+    assert "12 of the 12 kinds of cut" in flat
+    assert "nothing lost in these" in flat
+
+
+def test_one_board_alone_is_not_said_to_be_all(run: Run) -> None:
+    code, said = run("--board", "device", "--size", "256", "--every", "50", "--seed", "7", "--json")
+    assert code == 0, said
+    report: dict[str, Any] = json.loads(said)
+    assert {(r["board"], r["how"]) for r in report["rows"]} == {("PPMID", str(how)) for how in How}
+    assert sum(r["cuts"] for r in report["rows"]) == report["cuts"] < report["possible_cuts"] / 50
 
 
 @pytest.mark.parametrize(

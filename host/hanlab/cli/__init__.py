@@ -356,7 +356,15 @@ def sweep(
             help="Only cuts that meet the CH alone, the device alone, or all boards and the host.",
         ),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, metavar="N", help="Only every Nth cut.")] = 1,
+    every: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="One cut in N, by chance, of each kind of cut on each board."
+        ),
+    ] = 1,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of --every's choice. (default: the lab's)")
+    ] = None,
     only: Annotated[
         str | None,
         typer.Option(metavar="CUT", help="One cut again, e.g. hub:torn:12 or PPMID:after:3:both."),
@@ -382,6 +390,7 @@ def sweep(
         size=size,
         which=board,
         every=every,
+        seed=seed,
         only=only,
         processes=jobs,
         picture=svg,

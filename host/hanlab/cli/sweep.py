@@ -28,8 +28,9 @@ from hanlab.sweep.compiled import compiled
 from hanlab.sweep.cut import Result
 from hanlab.sweep.outcome import Row, State, rows
 from hanlab.sweep.picture import svg
-from hanlab.sweep.plan import EVERYTHING, Cut, Plan
+from hanlab.sweep.plan import EVERYTHING, Cut, How, Plan
 from hanlab.sweep.pool import run_cuts
+from hanlab.sweep.sample import kind_of, sample
 from hanlab.sweep.strip import strip
 from hanlab.sweep.update import make_plan
 
@@ -46,6 +47,7 @@ def run(
     size: str,
     which: str | None,
     every: int,
+    seed: int | None,
     only: str | None,
     processes: int | None,
     picture: Path | None,
@@ -67,14 +69,15 @@ def run(
             cuts = [Cut.parse(only)]
             plan.find(cuts[0])
         else:
-            cuts = list(plan.cuts(alone=alone, everything=everything))[::every]
+            there_are = list(plan.cuts(alone=alone, everything=everything))
+            cuts = sample(there_are, every, config.seed if seed is None else seed)
         if not as_json:
             _announce(out, plan, cuts, octets)
         results = _run_all(out, plan, cuts, processes, quiet=as_json)
     wall_s = time.perf_counter() - began
     table = rows(plan, results)
     again = _again(lab, to, size)
-    words = _words(plan, results, octets, wall_s)
+    words = _words(plan, cuts, results, octets, wall_s)
     if as_json:
         print(json.dumps(_as_dict(plan, results, table, octets, wall_s, again), indent=2))
     elif only:
@@ -154,14 +157,26 @@ def _announce(out: Console, plan: Plan, cuts: Sequence[Cut], octets: int) -> Non
         style="bold",
         soft_wrap=True,
     )
-    say(out, "flash operations", f"{counts}; {len(cuts):,} cuts", "")
+    say(out, "flash operations", f"{counts}; {len(cuts):,} of {_possible(plan):,} cuts", "")
 
 
-def _words(plan: Plan, results: Sequence[Result], octets: int, wall_s: float) -> str:
+def _possible(plan: Plan) -> int:
+    """How many cuts there are: six of each operation."""
+    return sum(2 * len(How) * plan.operations(board) for board in plan.boards)
+
+
+def _words(
+    plan: Plan, cuts: Sequence[Cut], results: Sequence[Result], octets: int, wall_s: float
+) -> str:
+    """What was tried, and what came of it: "nothing lost" is said of those cuts alone."""
     broken = sum(bool(r.breaches) for r in results)
-    counts = " and ".join(f"{plan.operations(b)} of {b}" for b in plan.boards)
-    return f"{len(results):,} cuts of an update of {octets:,} B ({counts}) in {wall_s:.0f} s: " + (
-        f"{broken:,} breaches" if broken else "nothing lost"
+    counts = ", ".join(f"{b} {plan.operations(b)}" for b in plan.boards)
+    kinds = len({kind_of(cut) for cut in cuts})
+    all_kinds = 2 * len(How) * len(plan.boards)
+    return (
+        f"{len(results):,} of the {_possible(plan):,} cuts of an update of {octets:,} B (operations: {counts}), "
+        f"{kinds} of the {all_kinds} kinds of cut, in {wall_s:.0f} s: "
+        + (f"{broken:,} breaches" if broken else "nothing lost in these")
     )
 
 
@@ -232,6 +247,7 @@ def _as_dict(
 ) -> dict[str, Any]:
     return {
         "octets": octets,
+        "possible_cuts": _possible(plan),
         "cuts": len(results),
         "breaches": sum(bool(r.breaches) for r in results),
         "wall_s": round(wall_s, 1),
