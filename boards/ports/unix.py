@@ -207,7 +207,6 @@ def provision(root, config):
 def start():
     bench = Bench(int(sys.argv[1]))
     asyncio.core._io_queue = bench
-    asyncio.core.ticks = virtual_asyncio.ticks_ms
     hello = bench.hello()
     port = Port(bench, hello)
     flash = Flash(bench, hello["flash"]["path"], hello["flash"]["size"], hello["flash"]["sector"])

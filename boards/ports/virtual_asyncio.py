@@ -1,15 +1,42 @@
 # Stands in for MicroPython's C module `_asyncio` on an emulated board. That one stamps tasks with the
 # REAL clock; here every key is the bench's time, and tasks of one instant run first in, first out, so
-# that a run is the same to the microsecond each time. Import this before asyncio.
+# that a run is the same to the microsecond each time. It stands in for `time` as well, whose ticks wrap as a
+# chip's do: after 2**30 ms (12.4 days), where those of a 64-bit VM never would. Import this before asyncio.
 import sys
-import time
+import time as _real
 
-_MASK = time.ticks_add(0, -1)  # ticks wrap here, as on a board
+from micropython import const
+
+_PERIOD = const(1 << 30)  # of the ticks, as on a chip
+_HALF = const(1 << 29)
 now_us = 0  # the bench's time; only the port sets it
 
 
 def ticks_ms():
-    return (now_us // 1000) & _MASK
+    return (now_us // 1000) & (_PERIOD - 1)
+
+
+def ticks_add(ticks, delta):
+    if not -_HALF <= delta < _HALF:
+        raise OverflowError("ticks interval overflow")  # as the chip's own
+    return (ticks + delta) & (_PERIOD - 1)
+
+
+def ticks_diff(end, start):
+    return ((end - start + _HALF) & (_PERIOD - 1)) - _HALF
+
+
+class _Time:
+    """The module `time`: the real one, but for the ticks."""
+
+    ticks_ms = staticmethod(ticks_ms)
+    ticks_add = staticmethod(ticks_add)
+    ticks_diff = staticmethod(ticks_diff)
+
+    def __getattr__(self, name):
+        if name[:5] in ("ticks", "sleep"):
+            raise AttributeError(name)  # they would tell, or take, real time
+        return getattr(_real, name)
 
 
 class TaskQueue:
@@ -24,7 +51,7 @@ class TaskQueue:
         task.ph_key = ticks_ms() if key is None else key
         tasks = self._tasks
         i = len(tasks)
-        while i and time.ticks_diff(tasks[i - 1].ph_key, task.ph_key) > 0:
+        while i and ticks_diff(tasks[i - 1].ph_key, task.ph_key) > 0:
             i -= 1
         tasks.insert(i, task)
 
@@ -72,7 +99,7 @@ class Task:
         if hasattr(task.data, "remove"):
             task.data.remove(task)
             core._task_queue.push(task)
-        elif time.ticks_diff(task.ph_key, ticks_ms()) > 0:
+        elif ticks_diff(task.ph_key, ticks_ms()) > 0:
             core._task_queue.remove(task)
             core._task_queue.push(task)
         task.data = core.CancelledError
@@ -80,3 +107,4 @@ class Task:
 
 
 sys.modules["_asyncio"] = sys.modules[__name__]
+sys.modules["time"] = _Time()

@@ -15,6 +15,7 @@ from hanlab.lab import s1sp_on, wan_client
 from hanlab.resources import checkout
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress, Target
+from hanlab.wan.messages import Challenge
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,33 @@ def test_32_and_64_bit_vm_run_alike(open_desk: OpenDesk, tmp_path: Path) -> None
         vm = Vm((str(place),), bits, "of this test")
         runs.append(run(open_desk(folder=str(bits), vm=vm, pcap=pcap), pcap))
     assert runs[0] == runs[1]
+
+
+def test_each_start_has_its_own_entropy(open_desk: OpenDesk) -> None:
+    """Fresh each time a board starts, also in the next command and with its flash gone; and still by the seed."""
+
+    async def nonce(desk: Desk) -> bytes:
+        client = wan_client(desk, "hub")
+        try:
+            await client.connect()
+            return (await client.read(Challenge)).nonce
+        finally:
+            await client.close()
+
+    def starts(folder: str, seed: int) -> list[bytes]:
+        nonces = []
+        for command in range(3):
+            desk = open_desk(folder=folder, seed=seed)
+            nonces.append(desk.run(nonce(desk)))
+            desk.boards["hub"].cut_power()
+            nonces.append(desk.run(nonce(desk)))
+            for board in desk.boards.values():
+                board.power_off()
+            if command == 1:
+                desk.boards["hub"].flash.path.unlink()
+        return nonces
+
+    first, again, other = (starts(folder, seed) for folder, seed in (("a", 1), ("b", 1), ("c", 2)))
+    assert len(set(first)) == 6
+    assert again == first
+    assert not set(other) & set(first)

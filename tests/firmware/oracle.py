@@ -26,7 +26,6 @@ from smets1.wan import auth, cbor
 from smets1.wan.framing import FrameReader, FrameWriter
 from smets1.wan.server import Server
 
-asyncio.core.ticks = virtual_asyncio.ticks_ms
 _ROOM = 1024
 
 

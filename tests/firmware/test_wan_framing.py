@@ -221,6 +221,23 @@ async def test_a_silent_line_ends_half_a_frame():
     assert reader.dropped == 1
 
 
+async def test_quiet_for_longer_than_ticks_can_tell():
+    core = asyncio.core
+    now = [0]
+    core.ticks = lambda: now[0] & 0x3FFF_FFFF
+    core.ticks_diff = lambda end, start: ((end - start + 0x2000_0000) & 0x3FFF_FFFF) - 0x2000_0000
+
+    class Slow(Link):
+        async def readinto(self, buf):
+            if self.at:
+                now[0] += 8 * 24 * 3600 * 1000
+            return await Link.readinto(self, buf)
+
+    reader = FrameReader(Slow(LONG_COBS[:128] + HELLO_CONSOLE, 128), 512)
+    assert bytes(await reader.read()) == HELLO
+    assert reader.dropped == 1
+
+
 async def test_text_between_frames_is_skipped():
     boot = b"MPY: soft reboot\r\nCommunications Hub 0.1\r\n>>> "
     for framing, good in ((CONSOLE, HELLO_CONSOLE), (COBS, HELLO_COBS)):

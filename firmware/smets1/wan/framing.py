@@ -225,7 +225,8 @@ class FrameReader:
             begun = self._fill or self._mode != _HUNT
             start = core.ticks()
             n = await self._link.readinto(self._view[self._fill :])
-            if begun and core.ticks_diff(core.ticks(), start) > self.quiet_ms:
+            # negative: it was quiet for longer than ticks can tell (6 days)
+            if begun and not 0 <= core.ticks_diff(core.ticks(), start) <= self.quiet_ms:
                 self._view[:n] = self._view[self._fill : self._fill + n]
                 self._fill = 0
                 self._drop()

@@ -84,7 +84,7 @@ class EmulatedBoard:
         self._provision = provision
         self._log = folder / f"{name}.log"
         self._log.unlink(missing_ok=True)
-        self._random = kernel.random(f"board {name}")
+        self._power_ups = folder / f"{name}.power_ups"
         self._wires: dict[int, Transmit] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -178,7 +178,7 @@ class EmulatedBoard:
             theirs.close()
         hello = json.dumps(
             {
-                "seed": self._random.getrandbits(30),
+                "seed": self._entropy(),
                 "id": self._provision.unique_id.hex(),
                 "rxbuf": self.facts.uart.rxbuf,
                 "smp": [self.facts.smp.buf_size, self.facts.smp.buf_count],
@@ -192,6 +192,19 @@ class EmulatedBoard:
             sort_keys=True,
         ).encode()
         self._run(hello)
+
+    def _entropy(self) -> int:
+        """What the board's random numbers come from (30 bits): by the lab's seed, and fresh each time it starts.
+
+        The count of its starts lies beside its flash, not in it: a chip's entropy does not come back
+        with a flash image that is put back.
+        """
+        try:
+            count = int(self._power_ups.read_text("ascii"))
+        except (OSError, ValueError):
+            count = 0
+        self._power_ups.write_text(f"{count + 1}\n", "ascii")
+        return self.kernel.random(f"board {self.name}, start {count}").getrandbits(30)
 
     def _heap(self) -> int:
         """The VM's heap (octets): the board's, and the rings where the chip has them elsewhere."""
