@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from hanlab.errors import UsageError
+from hanlab.toml import check_keys
 
 WIRES: Final = ("wan", "han")
 
@@ -78,12 +79,7 @@ def read_impairments(table: Any, where: str) -> Impairments:
         raise UsageError(
             f"{where} has to be a table", next_step=f"[{where}] with loss = 0.2 and the like"
         )
-    known = {f.name for f in fields(Impairments)}
-    if unknown := sorted(set(table) - known):
-        raise UsageError(
-            f"{where} has no setting {unknown[0]!r}",
-            next_step=f"there are {', '.join(sorted(known))}",
-        )
+    check_keys(table, where, {f.name for f in fields(Impairments)})
     pulled = table.get("pulled", [])
     if not isinstance(pulled, list):
         raise _wrong_pulled(where, pulled)
@@ -133,7 +129,10 @@ def _number(where: str, name: str, value: Any) -> float:
         )
     low, high = {"burst": (1.0, 1e6), "stall_s": (0.0, 3600.0)}.get(name, (0.0, 1.0))
     if not low <= value <= high:  # also if it is no number (nan)
-        raise UsageError(f"{where}: {name} has to be {low:g} to {high:g}, not {value:g}")
+        raise UsageError(
+            f"{where}: {name} has to be {low:g} to {high:g}, not {value:g}",
+            next_step=f"{name} = {min(max(low, 0.2), high):g}",
+        )
     return float(value)
 
 

@@ -18,7 +18,7 @@ import dataclasses
 import fcntl
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -36,7 +36,7 @@ from hanlab.counters import BoardReport, Counters, LaneReport
 from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import User
-from hanlab.duis.messages import Body, Request, Response
+from hanlab.duis.messages import Body, Request, Response, UpdateFirmware
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
@@ -46,8 +46,8 @@ from hanlab.office import Office, open_office, service_request
 from hanlab.real_boards import RealBoards
 from hanlab.s1sp.authority import Authority, OriginatorCounter
 from hanlab.s1sp.dco import Dco
-from hanlab.s1sp.installations import Installation, Installations
-from hanlab.s1sp.outcome import Outcome
+from hanlab.s1sp.installations import Installation, Installations, third_party
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress, Report, S1sp, Target
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import NoAnswer, WanClient
@@ -64,6 +64,9 @@ __all__ = ["Device", "Lab", "Outcome", "Progress"]
 
 STATE: Final = ".hanlab"
 """The folder beside lab.toml (or here) that holds the boards' flash files."""
+
+ACCEPTED_CODES: Final = ("I0", "I99", "W110101", "W110401")
+"""Response codes with which a Service Request goes on, or went well."""
 
 BOARD_KEYS: Final = "boards.key"
 """In the state folder: the secret that the keys of a provisioned lab's boards are made from."""
@@ -115,12 +118,14 @@ class Answer:
     """What came of a Service Request: the acknowledgement at once, the result (if any) later.
 
     `deliveries`: everything that was sent to users because of it, DCC Alerts among them.
+    `cause`: what the lab knows of why it failed; the response code says less, and goes to users alone.
     """
 
     request: Request
     acknowledgement: Response
     result: Response | None
     deliveries: list[Delivery]
+    cause: ServiceRequestFailed | None = None
 
     @property
     def code(self) -> str:
@@ -315,7 +320,27 @@ class Lab:
         before = self.dsp.deliveries.newest()
         acknowledgement = self.dsp.receive(request)
         result = await self.dsp.carry_out(request.id, report)
-        return Answer(request, acknowledgement, result, self.dsp.deliveries.after(before))
+        sent = self.dsp.deliveries.after(before)
+        cause = self._cause(_devices(body, to), acknowledgement)
+        return Answer(request, acknowledgement, result, sent, cause)
+
+    def _cause(
+        self, devices: Iterable[Eui], acknowledgement: Response
+    ) -> ServiceRequestFailed | None:
+        """Why a request for these devices failed, if it did: the first that the lab knows of."""
+        for eui in devices:
+            if acknowledgement.code in ACCEPTED_CODES:
+                cause = self.installations.failures.get(eui)
+            else:
+                # the S1SP told the DSP nothing of a third-party PPMID, so that is all the DSP can say
+                known = self.dsp.smi.find(eui)
+                of_lab = next((d for d in self.devices if d.eui == eui), None)
+                cause = (
+                    third_party(of_lab.target, self.hub.target) if of_lab and not known else None
+                )
+            if cause:
+                return cause
+        return None
 
     # -- Service Requests straight to the S1SP
 
@@ -449,6 +474,13 @@ class Lab:
     def network_key(self) -> bytes:
         """The HAN's network key, for a capture's key file."""
         return self._boards.keys.network.octets
+
+
+def _devices(body: Body, to: Eui | None) -> tuple[Eui, ...]:
+    """The devices that a Service Request is for."""
+    if isinstance(body, UpdateFirmware):
+        return body.devices
+    return (to,) if to else ()
 
 
 def state_folder(file: Path | None, config: LabConfig) -> Path:

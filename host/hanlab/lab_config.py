@@ -49,7 +49,7 @@ from hanlab.dsp.settings import DEFAULT_SETTINGS, DspSettings, read_settings
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
-from hanlab.toml import parse_toml
+from hanlab.toml import TOP, check_keys, parse_toml
 
 _T = TypeVar("_T")
 
@@ -141,6 +141,21 @@ class LabConfig:
         )
 
 
+KEYS: Final = (*TOP, "comms_hub", "device", "dsp", "user", *WIRES)
+"""What a lab.toml may have."""
+NODE_KEYS: Final = (
+    "name",
+    "board",
+    "model",
+    "eui",
+    "baud",
+    "store",
+    "size_behaviour",
+    "s1sr_clauses",
+    "stranger",
+    "port",
+)
+"""What [comms_hub] and each [[device]] may have; [comms_hub] also gpf."""
 GPF: Final = "00-DB-12-34-56-78-90-A3"
 DEFAULT: Final[Mapping[str, Any]] = {
     "seed": 1,
@@ -168,7 +183,7 @@ def read_lab(path: Path | None) -> LabConfig:
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file", next_step="--lab takes a lab.toml")
-        data = parse_toml(path.read_text("utf-8"))
+        data = parse_toml(path.read_text("utf-8-sig"))
     except OSError as e:
         raise UsageError(
             f"{path} cannot be read: {e.strerror}",
@@ -186,11 +201,7 @@ def read_lab(path: Path | None) -> LabConfig:
 
 def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
     """Check `data` (the contents of a lab.toml) and look its boards and models up."""
-    _only(
-        data,
-        "the file",
-        {"seed", "keys", "october_2021", "wan_open", "comms_hub", "device", "dsp", "user", *WIRES},
-    )
+    check_keys(data, "the file", KEYS)
     hub = _table(data, "comms_hub")
     devices = data.get("device", [])
     if not isinstance(devices, list) or not all(isinstance(d, Mapping) for d in devices):
@@ -200,6 +211,7 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
         raise UsageError(
             f"comms_hub: gpf has to be a text, not {gpf!r}", next_step=f'gpf = "{GPF}"'
         )
+    mirror = _at("comms_hub: gpf", Eui.parse, gpf)
     hub = {key: value for key, value in hub.items() if key != "gpf"}
     october_2021 = _flag(data, "october_2021", default=True)
     config = LabConfig(
@@ -218,7 +230,7 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
     config = dataclasses.replace(config, provisioned=_is_provisioned(data, config.is_real))
     nodes = config.nodes
     if config.gsme:
-        config = dataclasses.replace(config, gpf=_at("comms_hub", Eui.parse, gpf))
+        config = dataclasses.replace(config, gpf=mirror)
     if [n.model.device_type for n in config.devices].count("GSME") > 1:
         raise UsageError("two devices are a GSME", next_step="a HAN has one gas meter at most")
     for what, values in (
@@ -277,22 +289,7 @@ def _with_rules(hub: NodeConfig, october_2021: bool) -> NodeConfig:
 
 
 def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeConfig:
-    _only(
-        data,
-        where,
-        {
-            "name",
-            "board",
-            "model",
-            "eui",
-            "baud",
-            "store",
-            "size_behaviour",
-            "s1sr_clauses",
-            "stranger",
-            "port",
-        },
-    )
+    check_keys(data, where, NODE_KEYS)
     example = {"name": "hub", **(DEFAULT["comms_hub"] if device_type else DEFAULT["device"][0])}
     for key, text in example.items():
         if not isinstance(data.get(key), str):
@@ -368,15 +365,6 @@ def _at(where: str, look_up: Callable[[str], _T], name: str) -> _T:
         raise UsageError(
             f"{where}: {e.what}", next_step=e.next_step or "hanlab boards shows what there is"
         ) from None
-
-
-def _only(data: Mapping[str, Any], where: str, known: set[str]) -> None:
-    unknown = set(data) - known
-    if unknown:
-        raise UsageError(
-            f"{where} has no setting {sorted(unknown)[0]!r}",
-            next_step=f"there are {', '.join(sorted(known))}",
-        )
 
 
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection, Mapping
 from typing import Any, Final
+
+from hanlab.errors import UsageError
 
 _DEPTH: Final = 20
 """Tables and arrays inside each other; more than any file here has, far fewer than upset Python."""
 _INTEGER: Final = range(-(1 << 63), 1 << 63)
 """TOML's integers; Python's own have no end, but cannot be printed beyond 4,300 digits."""
+
+TOP: Final = ("seed", "keys", "october_2021", "wan_open")
+"""Settings of a lab.toml that belong to no table."""
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -28,3 +34,23 @@ def parse_toml(text: str) -> dict[str, Any]:
             inner = value.values() if isinstance(value, dict) else value
             values += [(v, depth + 1) for v in inner]
     return table
+
+
+def check_keys(table: Mapping[str, Any], where: str, known: Collection[str]) -> None:
+    """Refuse what is none of the settings `known` of a lab.toml's table.
+
+    Raises:
+        UsageError: names the first that is unknown, and what there is; a setting of the whole file that
+            stands below a table's head is that table's to TOML, and where it has to stand is said.
+    """
+    for key in table:
+        if key in known:
+            continue
+        if key in TOP:
+            raise UsageError(
+                f"{where} has no setting {key!r}: TOML gives a line to the [table] that is above it",
+                next_step=f"{key} is the whole file's: put it at the top, above the first [table]",
+            )
+        raise UsageError(
+            f"{where} has no setting {key!r}", next_step=f"there are {', '.join(sorted(known))}"
+        )

@@ -438,7 +438,10 @@ def test_evicting_is_advised_only_where_it_helps(pushed: Cli) -> None:
     Path("lab.toml").write_text(lab_toml(store=22_000))
     push = ["push", "next.ota", "--to", "PPMID", "--direct", "--lab", "lab.toml", "--json"]
     for body, advice in (
-        (BODY, "`hanlab store --evict ID` makes room: image 1 is IHDAE06 (20,092 B)"),
+        (
+            BODY,
+            "`hanlab store --lab lab.toml --evict ID` makes room: image 1 is IHDAE06 (20,092 B)",
+        ),
         (BODY + 10_000, "use a smaller image or a CH with a larger store"),
     ):
         image = build(made_body(body), device_type="PPMID", version="IHDAE07", for_ch="Secure")

@@ -104,7 +104,7 @@ def test_a_ch_whose_answer_says_no_version(shell: Shell) -> None:
     shell("push", "e.ota", "--to", "PPMID", *lab)
     said = shell("activate", "PPMID", "--image", "e.ota", *lab)
     assert "says no version" in said
-    assert "next: hanlab version PPMID" in said
+    assert "next: hanlab version --lab lab.toml PPMID" in said
     assert shell.json("version", "PPMID", *lab)["version"] == "2.08.02"
 
 

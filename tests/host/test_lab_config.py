@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hanlab.boards.data import load_board
+from hanlab.duis.messages import ReadFirmwareVersion
 from hanlab.errors import UsageError
+from hanlab.lab import Lab
 from hanlab.lab_config import DEFAULT, FLASH_SLACK, LabConfig, make_lab, read_lab
 
 LAB = """
@@ -56,6 +59,31 @@ def both_at(port: str) -> Change:
     def change(data: dict[str, Any]) -> None:
         hub(port=port)(data)
         device(port=port)(data)
+
+    return change
+
+
+def user(**fields: Any) -> Change:
+    good = {"name": "supplier", "eui": "90-B3-D5-1F-30-01-00-00", "roles": ["IS"]}
+    return lambda data: data.update(user=[{**good, **fields}])
+
+
+def two_users(data: dict[str, Any]) -> None:
+    user()(data)
+    data["user"].append({**data["user"][0], "eui": "90-B3-D5-1F-30-01-00-01"})
+
+
+def dsp(**fields: Any) -> Change:
+    return lambda data: data.update(dsp=fields)
+
+
+def below(table: str, key: str) -> Change:
+    """A setting of the whole file below the head of a table."""
+
+    def change(data: dict[str, Any]) -> None:
+        user()(data)
+        tables = data.setdefault(table, {})
+        (tables[0] if isinstance(tables, list) else tables)[key] = 1
 
     return change
 
@@ -144,6 +172,50 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
         (lambda data: data.update(keys="mine"), "keys = 'mine' does not exist"),
         (spoilt_and_real, "the boards are real, and hanlab spoils emulated wires only"),
         (hub(s1sr_clauses="x"), "comms_hub: s1sr_clauses has to be a list of clauses"),
+        (hub(gpf="zz"), "comms_hub: gpf: 'zz' is no EUI-64"),
+        (user(roles=[["IS"]]), r"user 1: roles = \[\['IS'\]\]: \['IS'\] is no role"),
+        (user(roles=[{}]), "user 1: roles = .* is no role"),
+        (user(roles=[]), "user 1: roles = .* is no role"),
+        (user(roles="IS"), "user 1: roles = 'IS' is wrong"),
+        (user(name="../../x"), "user 1: '../../x' is no name for a user"),
+        (user(name="DSP"), "user 1: 'DSP' is no name for a user"),
+        (user(colour=3), "user 1 has no setting 'colour'"),
+        (user(active=1), "user 1: active = 1 is wrong"),
+        (two_users, "two users have the same name"),
+        *(
+            (user(listener=url), "user 1: listener = .* is no URL")
+            for url in (
+                "x",
+                "127.0.0.1:1880",
+                "ftp://host/",
+                "http://",
+                "http:///path",
+                "http://host:99999/",
+                "http://host:0/",
+                "http://[::1",
+                "http://ho st/",
+                "http://h\nx/",
+            )
+        ),
+        *(
+            (dsp(start=start), "start = .* is out of reach: years 1970 to 2899")
+            for start in (
+                datetime.min,
+                datetime.max,
+                datetime.min.replace(tzinfo=timezone(timedelta(hours=12))),
+                datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+                datetime(3000, 12, 31, tzinfo=UTC),
+            )
+        ),
+        (dsp(start="2026"), "start = '2026' is wrong"),
+        *(
+            (
+                below(table, key),
+                f"has no setting '{key}': TOML gives a line to the .table. that is above",
+            )
+            for table in ("comms_hub", "device", "dsp", "wan", "user")
+            for key in ("seed", "october_2021")
+        ),
     ],
 )
 def test_a_wrong_lab_gets_a_sentence_and_a_next_step(change: Change, words: str) -> None:
@@ -151,6 +223,24 @@ def test_a_wrong_lab_gets_a_sentence_and_a_next_step(change: Change, words: str)
         make_lab("test", changed(change))
     assert wrong.value.next_step
     assert wrong.value.exit_code == 2
+
+
+@pytest.mark.parametrize("year", [1970, 2020, 2899])
+def test_a_lab_at_another_date_works(tmp_path: Path, year: int) -> None:
+    """Also where it is before what the lab's first command would remember."""
+    file = tmp_path / "lab.toml"
+    file.write_text(f"{LAB}\n[dsp]\nstart = {year}-12-31T23:59:59-12:00\n")
+    with Lab.open(file) as lab:
+        ppmid = lab.device("PPMID")
+        answer = lab.run(lab.send(ReadFirmwareVersion(), ppmid.eui))
+        assert answer.code == ("I0" if year > 2021 else "E11")  # there was no SECMP0007 yet
+        assert answer.acknowledgement.when.year == year + 1
+
+
+def test_a_byte_order_mark_is_no_part_of_a_lab(tmp_path: Path) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + LAB.encode())
+    assert read_lab(file).hub.name == "hub"
 
 
 def test_a_store_may_be_as_large_as_the_flash_has_room_for_images() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hanlab.cli import cpl as cpl_commands
+from hanlab.cli import hints, streams
 from hanlab.cli import image as image_commands
-from hanlab.cli import streams
 from hanlab.errors import HanlabError, UsageError
+from hanlab.start import CODE as CTRL_C
+from hanlab.start import STOPPED, leave
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,6 +64,7 @@ AsOption = Annotated[
     typer.Option("--as", metavar="USER", help="The Service User who sends it, e.g. supplier."),
 ]
 _DEVICE = "A device of the lab by its name, EUI-64 or type, e.g. PPMID."
+LastOption = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many.")]
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help=_DEVICE)]
 
 
@@ -258,7 +263,9 @@ def provision(
 def serve(
     lab: LabOption = None,
     host: Annotated[str, typer.Option(help="The address to serve.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to serve.")] = 8079,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to serve; 0: any that is free.")
+    ] = 8079,
     pki: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Test keys. (default: the lab's own, made if missing)"),
@@ -294,7 +301,7 @@ def inventory(
 
 @app.command()
 def alerts(
-    last: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
+    last: LastOption = 20,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -306,7 +313,7 @@ def alerts(
 
 @app.command()
 def audit(
-    last: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
+    last: LastOption = 20,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -422,53 +429,85 @@ def boards(as_json: JsonOption = False) -> None:
     catalogue.show(as_json=as_json)
 
 
+_AFTER_CTRL_C = {
+    "push": "run it again: it goes on where it stopped",
+    "activate": "hanlab version DEVICE shows what it runs; if that is the old version, run it again",
+    "sweep": "run it again: its boards are its own and are gone; --every N or --only CUT tries fewer cuts",
+    "demo": "run it again: its boards are its own and are gone",
+    "serve": "run it again: what was acknowledged and is not done is done then",
+    "up": "run it again: the boards' flash stays",
+}
+"""What a user does after Ctrl-C in a command; in any other there is nothing that goes on."""
 _SIGNALLED = 128
 """A command that a signal ended exits with this and the signal's number, as in a shell."""
 
 
-def fail(error: HanlabError, *, as_json: bool) -> int:
-    """Print an error as its reader wants it; the exit code."""
+def fail(error: HanlabError, *, as_json: bool, lab: str = "") -> int:
+    """Print an error as its reader wants it; the exit code. `lab` is what `--lab` said."""
+    next_step = hints.with_lab(error.next_step, lab)
+    cause = getattr(error, "cause", None)
     if as_json:
-        report: dict[str, Any] = {"error": error.what, "next_step": error.next_step}
+        report: dict[str, Any] = {"error": error.what, "next_step": next_step}
         if outcome := getattr(error, "outcome", None):
             report["outcome"] = str(outcome)
-        print(json.dumps(report))
+        if code := getattr(error, "code", None):
+            report["code"] = code
+        if cause:
+            report["cause"] = {"what": cause.what, "outcome": getattr(cause, "outcome", None)}
+        streams.complain(json.dumps(report), on_stdout=True)
     else:
-        print(f"hanlab: {error.what}", file=sys.stderr)
-        if error.next_step:
-            print(f"  next: {error.next_step}", file=sys.stderr)
+        lines = [f"hanlab: {error.what}"]
+        lines += [f"  cause: {cause.what}"] if cause else []
+        lines += [f"  next: {next_step}"] if next_step else []
+        streams.complain("\n".join(lines))
     return error.exit_code
 
 
 def main() -> None:
-    """The `hanlab` command."""
+    """The `hanlab` command: run it, and turn whatever ends it into an exit code and a sentence."""
     streams.prepare()
-    as_json = "--json" in sys.argv
+    arguments = sys.argv[1:]
+    as_json, lab = "--json" in arguments, hints.given_lab(arguments)
+    before = signal.getsignal(signal.SIGINT)
     try:
-        code = _run(sys.argv[1:], as_json=as_json)
+        if before is leave:  # from here on Ctrl-C is an exception, so that boards are switched off
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = _run(arguments, as_json=as_json)
         streams.flush()
     except HanlabError as error:
-        code = fail(error, as_json=as_json)
+        code = fail(error, as_json=as_json, lab=lab)
     except KeyboardInterrupt:
-        stopped = UsageError(
-            "stopped by Ctrl-C", next_step="run it again: a push goes on where it stopped"
-        )
-        fail(stopped, as_json=as_json)
-        code = _SIGNALLED + signal.SIGINT
+        signal.signal(signal.SIGINT, before)
+        next_step = _AFTER_CTRL_C.get(_command_of(arguments), "run it again")
+        fail(UsageError(STOPPED, next_step=next_step), as_json=as_json, lab=lab)
+        code = CTRL_C
     except BrokenPipeError:  # `hanlab demo --list | head -1`: the reader has what it wanted
         code = _SIGNALLED + signal.SIGPIPE
     except OSError as error:
-        streams.settle()
-        where = f"{error.filename}: " if error.filename else ""
-        code = fail(
-            UsageError(
-                f"{where}{error.strerror or error}",
-                next_step="check that it is there, may be written to and has room",
-            ),
-            as_json=as_json,
-        )
+        code = fail(_of_the_system(error), as_json=as_json, lab=lab)
+    signal.signal(signal.SIGINT, before)
     streams.settle()
     sys.exit(code)
+
+
+def _shown(usage: Any) -> str:
+    """A usage error as Typer shows it."""
+    shown = io.StringIO()
+    usage.show(file=shown)
+    return shown.getvalue().rstrip()
+
+
+def _command_of(arguments: Sequence[str]) -> str:
+    """The command on a command line; empty: there is none."""
+    return next((a for a in arguments if not a.startswith("-")), "")
+
+
+def _of_the_system(error: OSError) -> UsageError:
+    where = f"{error.filename}: " if error.filename else ""
+    return UsageError(
+        f"{where}{error.strerror or error}",
+        next_step="check that it is there, may be written to and has room",
+    )
 
 
 def _run(arguments: list[str], *, as_json: bool) -> int:
@@ -487,6 +526,6 @@ def _run(arguments: list[str], *, as_json: bool) -> int:
         if as_json:
             next_step = f"{usage.ctx.command_path if usage.ctx else 'hanlab'} --help"
             raise UsageError(usage.format_message(), next_step=next_step) from None
-        usage.show()
+        streams.complain(_shown(usage))
         return UsageError.exit_code
     return 0

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from hanlab.cli.counters import draw as draw_counters
+from hanlab.cli.hints import help_here, say_next
 from hanlab.cli.show import ILLUSTRATIVE, REQUESTS, WAN_OPEN, Watch, console, say, store_bar
 from hanlab.dsp.alerts import ALERTS
 from hanlab.duis.messages import (
@@ -50,13 +51,19 @@ _AFTER_REFUSAL: Final = {
 
 
 class RequestRefused(HanlabError):
-    """The DSP refused a Service Request, or no answer came; `outcome` is the response code."""
+    """The DSP refused a Service Request, or no answer came; `outcome` is the response code.
+
+    `cause` is what the lab knows besides; then the next step is the cause's.
+    """
 
     exit_code = 1
 
-    def __init__(self, outcome: str, what: str, *, next_step: str = "") -> None:
-        super().__init__(what, next_step=next_step)
-        self.outcome = outcome
+    def __init__(
+        self, outcome: str, what: str, *, next_step: str, cause: HanlabError | None = None
+    ) -> None:
+        super().__init__(what, next_step=cause.next_step if cause else next_step)
+        self.outcome = self.code = outcome
+        self.cause = cause
 
 
 def push(
@@ -116,9 +123,7 @@ def push(
         holder = device.name if outcome is Outcome.DISTRIBUTED else "the CH"
         say(out, f"✓ {outcome}", f"{holder} holds {image.version}; 11.3 makes it run", "green")
         command = ["hanlab", "activate", device.name, "--image", str(path)]
-        command += ["--lab", str(lab)] if lab else []
-        command += ["--direct"] if direct else []
-        out.print(f"  next: {shlex.join(command)}", soft_wrap=True)
+        say_next(out, shlex.join(command + ["--direct"] * direct), lab)
 
 
 def version(
@@ -183,7 +188,7 @@ def activate(
             _draw_answer(out, bench, answer, quiet=as_json)
             outcome = _outcome(bench, target, answer, image)
             if not _says_version(answer):
-                _without_version(out, outcome, target, answer, as_json=as_json)
+                _without_version(out, outcome, target, answer, lab, as_json=as_json)
                 return
         read = bench.run(bench.wait_until_back(target))
         if as_json:
@@ -210,6 +215,7 @@ def _send(bench: Lab, body: Body, device: Device | None, user: str, report: Repo
             code,
             f"the DSP answered {code}: {why.why}{rule}",
             next_step=_AFTER_REFUSAL.get(code, "hanlab inventory shows what the DSP knows"),
+            cause=answer.cause,
         )
     return answer
 
@@ -223,15 +229,28 @@ def _outcome(bench: Lab, device: Device, answer: Answer, path: Path | None) -> O
     """
     end = bench.installations.ends.get(device.eui)
     if isinstance(end, ServiceRequestFailed):
+        end.code = answer.code
         raise end
     if answer.code not in _GOES_ON:
         raise RequestRefused(
             answer.code,
             f"{answer.code}: no answer of {device.name} came to the DSP",
             next_step=f"hanlab version {device.name} reads what it runs now",
+            cause=answer.cause or _lost(bench, device, end),
         )
     assert end
     return end
+
+
+def _lost(bench: Lab, device: Device, end: Outcome | None) -> HanlabError | None:
+    """The device did answer: lab.toml wants the DSP to lose some of that (rule 94)."""
+    if end is not Outcome.ACTIVATED:
+        return None
+    return HanlabError(
+        f"{device.name} answered that it has activated the image, and the answer was lost between S1SP "
+        f"and DSP: [dsp] lost_responses = {bench.dsp.settings.lost_responses:g} (rules 86, 94)",
+        next_step=f"hanlab version {device.name} reads what it runs now",
+    )
 
 
 def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> None:
@@ -240,8 +259,9 @@ def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> 
     if answer.result is None or not isinstance(answer.result.body, FirmwareVersionRead):
         raise RequestRefused(
             answer.code,
-            f"{answer.code}: {target.name} does not answer",
+            f"{answer.code}: no answer of {target.name} came to the DSP",
             next_step="check that it is switched on, and send the Service Request again",
+            cause=answer.cause,
         )
     read = answer.result.body.version
     if as_json:
@@ -260,7 +280,13 @@ def _says_version(answer: Answer) -> bool:
 
 
 def _without_version(
-    out: Console, outcome: Outcome, target: Device, answer: Answer, *, as_json: bool
+    out: Console,
+    outcome: Outcome,
+    target: Device,
+    answer: Answer,
+    lab: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """The answer to 11.3 lacks the version (rule 95), so nobody but an 11.2 can say it (rule 98)."""
     if as_json:
@@ -272,7 +298,7 @@ def _without_version(
         "the answer says no version, as this CH's never does (rule 95)",
         "green",
     )
-    out.print(f"  next: hanlab version {target.name}", soft_wrap=True)
+    say_next(out, f"hanlab version {target.name}", lab)
 
 
 def _codes(answer: Answer | None) -> dict[str, Any]:
@@ -300,7 +326,7 @@ def store(
     evict: int | None, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool
 ) -> None:
     """The CH's image store."""
-    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
+    with _lab(lab, pcap, impair) as bench:
         if evict is not None:
             bench.run(bench.evict(evict))
         report = bench.run(bench.store())
@@ -330,7 +356,7 @@ def devices(
     *, lab: Path | None, pcap: Path | None, impair: str, counters: bool, as_json: bool
 ) -> None:
     """The lab's boards and the CH's view of its HAN."""
-    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
+    with _lab(lab, pcap, impair) as bench:
         known = {d.eui: d for d in bench.run(_devices_seen(bench))}
         rows: list[dict[str, Any]] = []
         for device in (bench.hub, *bench.devices):
@@ -385,12 +411,25 @@ def _opened(
             next_step=f"this lab has {known or 'none'}",
         )
     with Lab.open(lab, pcap=pcap, impair=impair) as bench:
+        device = bench.device(name)
         try:
-            yield bench, bench.device(name)
-        except ServiceRequestFailed:
+            yield bench, device
+        except HanlabError as e:
+            help_here(e, bench, device)
             _draw_wires(bench, quiet=quiet)
             raise
         _draw_wires(bench, quiet=quiet)
+
+
+@contextmanager
+def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[Lab]:
+    """The lab with its boards on, for what needs no device."""
+    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
+        try:
+            yield bench
+        except HanlabError as e:
+            help_here(e, bench)
+            raise
 
 
 def _draw_wires(bench: Lab, *, quiet: bool) -> None:

@@ -6,7 +6,7 @@ import codecs
 import io
 import os
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 _PLAIN: Final = {
     "→": ">",
@@ -28,7 +28,15 @@ _PLAIN: Final = {
 
 
 def prepare() -> None:
-    """Make printing safe: what the encoding does not have is drawn in ASCII (a name's octets as ?)."""
+    """Make printing safe: what the encoding does not have is drawn in ASCII (a name's octets as ?).
+
+    A closed standard stream goes nowhere; else the next file that is opened would take its number.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
     codecs.register_error("hanlab", _draw_plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -41,14 +49,36 @@ def flush() -> None:
         sys.stdout.flush()
 
 
+def complain(text: str, *, on_stdout: bool = False) -> None:
+    """Print what went wrong: on standard error, or on standard output if that takes it.
+
+    Where neither takes anything the exit code has to do.
+    """
+    streams = [sys.stdout, sys.stderr] if on_stdout else [sys.stderr]
+    for stream in streams:
+        try:
+            if stream is not None:
+                print(text, file=stream, flush=True)
+                return
+        except OSError:
+            _nowhere(stream)
+
+
 def settle() -> None:
     """Flush; what cannot be written (nobody reads it, the disk is full) goes nowhere."""
-    try:
-        flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            _nowhere(stream)
+
+
+def _nowhere(stream: TextIO) -> None:
+    """What is still in its buffer, and all that follows, is thrown away."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _draw_plain(error: UnicodeError) -> tuple[str, int]:

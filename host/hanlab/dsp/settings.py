@@ -18,20 +18,25 @@ listener = "http://127.0.0.1:1880/smartdcc/duis"   # where `hanlab serve` posts 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from hanlab.dsp.service_requests import ALL_ROLES
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
+from hanlab.toml import check_keys
 
 DSP: Final = Eui.parse("90-B3-D5-1F-30-00-00-02")
 """The DSP's own identifier, the target of non-device Service Requests."""
 
 
 NEW_YEAR: Final = datetime(2026, 1, 1, tzinfo=UTC)
+YEARS: Final = range(1970, 2900)
+"""In which a lab's civil time may begin: in the year 3000 DUIS cancels requests."""
 TARGET_RELEASE: Final = date(2021, 11, 4)
 """The release that MP105 (rule 114) and SECMP0007 (rule 108) were meant for; from there on they hold."""
 
@@ -48,6 +53,7 @@ class User:
     """Where its responses and DCC Alerts are posted to (URL); none: they wait."""
 
 
+_LISTENER: Final = "http://127.0.0.1:1880/smartdcc/duis"
 DEFAULT_USERS: Final = (
     User("supplier", Eui.parse("90-B3-D5-1F-30-01-00-00"), frozenset({"IS", "GS"})),
     User("other-supplier", Eui.parse("90-B3-D5-1F-30-02-00-00"), frozenset({"IS", "GS"})),
@@ -94,17 +100,14 @@ def read_settings(dsp: object, users: object) -> DspSettings:
         raise UsageError("dsp has to be a table", next_step="write [dsp]")
     if not isinstance(users, list) or not all(isinstance(u, Mapping) for u in users):
         raise UsageError("user has to be an array of tables", next_step="write [[user]]")
-    for key in dsp:
-        if key not in _READERS:
-            raise UsageError(
-                f"[dsp] has no setting {key!r}", next_step=f"there are {', '.join(_READERS)}"
-            )
+    check_keys(dsp, "[dsp]", _READERS)
     values: dict[str, Any] = {key: _READERS[key](key, value) for key, value in dsp.items()}
     if users:
         values["users"] = tuple(_user(u, f"user {i + 1}") for i, u in enumerate(users))
-        euis = [u.eui for u in values["users"]]
-        if len(set(euis)) < len(euis):
-            raise UsageError("two users have the same eui", next_step="give each its own")
+        for what in ("eui", "name"):
+            seen = [getattr(u, what) for u in values["users"]]
+            if len(set(seen)) < len(seen):
+                raise UsageError(f"two users have the same {what}", next_step="give each its own")
     return DspSettings(**values)
 
 
@@ -115,6 +118,11 @@ def _wrong(key: str, value: object, wanted: str) -> UsageError:
 def _read_start(key: str, value: object) -> datetime:
     if not isinstance(value, datetime):
         raise _wrong(key, value, "2026-01-01T00:00:00Z")
+    if value.year not in YEARS:  # also because the calendar's ends have no room for a time zone
+        raise UsageError(
+            f"[dsp]: start = {value} is out of reach: years {YEARS.start} to {YEARS.stop - 1}",
+            next_step=f"{key} = 2026-01-01T00:00:00Z",
+        )
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
@@ -147,27 +155,62 @@ _READERS: Final = {
 }
 
 
+_USER_KEYS: Final = ("name", "eui", "roles", "active", "listener")
+_USER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_RESERVED: Final = ("ca", "dsp", "s1sp")
+"""Who else has test keys in a file of that name."""
+
+
 def _user(data: Mapping[str, Any], where: str) -> User:
-    unknown = set(data) - {"name", "eui", "roles", "active", "listener"}
-    roles = data.get("roles")
-    if (
-        unknown
-        or not isinstance(data.get("name"), str)
-        or not isinstance(data.get("eui"), str)
-        or not isinstance(roles, list)
-        or not isinstance(data.get("active", True), bool)
-        or not isinstance(data.get("listener", ""), str)
-        or not set(roles) <= ALL_ROLES
+    check_keys(data, where, _USER_KEYS)
+    for key, kind, example in (
+        ("name", str, '"supplier"'),
+        ("eui", str, '"90-B3-D5-1F-30-01-00-00"'),
+        ("roles", list, '["IS"]'),
+        ("active", bool, "true"),
+        ("listener", str, f'"{_LISTENER}"'),
     ):
+        optional = key in ("active", "listener")
+        if not (optional and key not in data) and not isinstance(data.get(key), kind):
+            wrong = f"= {data[key]!r} is wrong" if key in data else "is missing"
+            raise UsageError(f"{where}: {key} {wrong}", next_step=f"{key} = {example}")
+    name, roles = data["name"], data["roles"]
+    if not _USER_NAME.fullmatch(name) or name.lower() in _RESERVED:
         raise UsageError(
-            f"{where}: it needs a name, an eui and roles of {', '.join(sorted(ALL_ROLES))}"
-            + (f", and has no {min(unknown)!r}" if unknown else ""),
-            next_step='name = "supplier", eui = "90-B3-D5-1F-30-01-00-00", roles = ["IS"]',
+            f"{where}: {name!r} is no name for a user",
+            next_step="1 to 32 letters, digits, - and _; ca, dsp and s1sp have keys of their own",
         )
+    for role in roles or [""]:
+        if role not in sorted(ALL_ROLES):
+            raise UsageError(
+                f"{where}: roles = {roles!r}: {role!r} is no role",
+                next_step=f'roles = ["IS"], of {", ".join(sorted(ALL_ROLES))}',
+            )
     return User(
-        data["name"],
+        name,
         Eui.parse(data["eui"]),
         frozenset(roles),
         data.get("active", True),
-        data.get("listener", ""),
+        _listener(data.get("listener", ""), where),
     )
+
+
+def _listener(url: str, where: str) -> str:
+    """A URL that can be posted to; empty: there is none."""
+    try:
+        parts = urlsplit(url)
+        good = not url or (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and url.isascii()
+            and url.isprintable()
+            and " " not in url
+        )
+    except ValueError:  # a port that is no number, half an IPv6 address
+        good = False
+    if not good:
+        raise UsageError(
+            f"{where}: listener = {url!r} is no URL", next_step=f'listener = "{_LISTENER}"'
+        )
+    return url

@@ -54,6 +54,13 @@ class Sorted:
     not_commissioned: list[Eui] = field(default_factory=list)
     not_applicable: list[Eui] = field(default_factory=list)
     other_in_progress: list[Eui] = field(default_factory=list)
+    why: dict[Eui, str] = field(default_factory=dict)
+    """Of those that are left out."""
+
+    def leave_out(self, devices: list[Eui], eui: Eui, why: str) -> None:
+        """`devices` is the list that it goes to."""
+        devices.append(eui)
+        self.why[eui] = why
 
     @property
     def warning(self) -> UpdateFirmwareWarning | None:
@@ -104,14 +111,15 @@ def sort_devices(
     result = Sorted()
     for eui in dict.fromkeys(body.devices):
         device = devices.get(eui)
-        if (
-            device is None
-            or not answers_for(user, device, SERVICE_REQUESTS[service])
-            or not _takes(device, service, secmp0007=secmp0007)
-        ):
-            result.invalid.append(eui)
+        if device is None:
+            result.leave_out(result.invalid, eui, "is not in the inventory")
+        elif not answers_for(user, device, SERVICE_REQUESTS[service]):
+            result.leave_out(result.invalid, eui, f"is none that {user.name} answers for")
+        elif not _takes(device, service, secmp0007=secmp0007):
+            kind = f"is a {device.generation} {device.device_type}, which takes no {service} here"
+            result.leave_out(result.invalid, eui, kind)
         elif device.status not in _UPDATABLE:
-            result.not_commissioned.append(eui)
+            result.leave_out(result.not_commissioned, eui, f"is {device.status}")
         elif (
             device.device_type,
             device.manufacturer,
@@ -119,7 +127,9 @@ def sort_devices(
             device.hardware,
             device.generation,
         ) not in fits:
-            result.not_applicable.append(eui)
+            model = f"{device.manufacturer} {device.model}"
+            why = f"is a {model}, for which the CPL has no active {body.version} with this hash"
+            result.leave_out(result.not_applicable, eui, why)
         else:
             result.accepted.append(device)
     return result
@@ -154,6 +164,10 @@ def all_left_out(result: Sorted) -> Decision:
         )
     )
     rule = 35 if len(result.other_in_progress) == number else None
+    if number == 1:
+        busy = dict.fromkeys(result.other_in_progress, "is on a HAN with an update in progress")
+        ((eui, why),) = (result.why | busy).items()
+        return Decision(NO_DEVICE_LEFT, rule, f"no device is left that can have it: {eui} {why}")
     return Decision(
         NO_DEVICE_LEFT,
         rule,

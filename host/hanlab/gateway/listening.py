@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from hanlab.errors import UsageError
@@ -17,6 +18,8 @@ def listen(host: str, port: int) -> socket.socket:
         UsageError: the address or the port is not to be had.
     """
     try:
+        if port not in range(1 << 16):  # getaddrinfo would take its last 16 bits
+            raise OverflowError
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )[0]
@@ -30,7 +33,19 @@ def listen(host: str, port: int) -> socket.socket:
             raise
     except OSError as e:
         raise UsageError(
-            f"{host}:{port} cannot be served: {e.strerror}",
-            next_step="another program has the port: --port takes another one",
+            f"{host}:{port} cannot be served: {e.strerror}", next_step=_next_step(e)
+        ) from None
+    except (OverflowError, UnicodeError):  # Python's own look at the port and at the host's letters
+        raise UsageError(
+            f"{host}:{port} cannot be served: it is no address", next_step=_next_step(None)
         ) from None
     return listening
+
+
+def _next_step(error: OSError | None) -> str:
+    """By what is wrong: the port, who may have it, or the host."""
+    if error and error.errno == errno.EADDRINUSE:
+        return "another program has the port: --port takes another one, 0 any that is free"
+    if error and error.errno == errno.EACCES:
+        return "ports below 1024 are root's: --port 8079"
+    return "--host 127.0.0.1 serves this computer, --host 0.0.0.0 the network; --port is 0 to 65535"

@@ -44,6 +44,8 @@ class Installations:
         self._busy: set[Eui] = set()
         self.ends: dict[Eui, Outcome | ServiceRequestFailed] = {}
         """How the last 11.1 or 11.3 of each device ended, with the numbers and the next step."""
+        self.failures: dict[Eui, ServiceRequestFailed] = {}
+        """Why the last Service Request of a device failed here; a response code says less."""
 
     def hub_of(self, device: Eui) -> Eui | None:
         """The CHF of the installation that a device belongs to."""
@@ -68,11 +70,12 @@ class Installations:
             ServiceRequestFailed: it did not come so far.
         """
         try:
-            installation, target = self._find(device)
-            refuse_third_party(target, installation.hub)
-            with _reaching(installation.hub):
-                async with installation.turn:
-                    outcome = await installation.s1sp.update_firmware(image, target, report)
+            with self._noted(device):
+                installation, target = self._find(device)
+                refuse_third_party(target, installation.hub)
+                with _reaching(installation.hub):
+                    async with installation.turn:
+                        outcome = await installation.s1sp.update_firmware(image, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             raise
@@ -85,9 +88,10 @@ class Installations:
         Raises:
             ServiceRequestFailed: there is no answer.
         """
-        installation, target = self._find(device)
-        with _reaching(installation.hub):
-            read = await installation.s1sp.wait_until_back(target)
+        with self._noted(device):
+            installation, target = self._find(device)
+            with _reaching(installation.hub):
+                read = await installation.s1sp.wait_until_back(target)
         return FirmwareVersionRead(read.firmware)
 
     async def activate_firmware(
@@ -99,11 +103,12 @@ class Installations:
             ServiceRequestFailed: there is no answer.
         """
         try:
-            installation, target = self._find(device)
-            refuse_third_party(target, installation.hub)
-            with _reaching(installation.hub):
-                async with installation.turn:
-                    await installation.s1sp.activate_firmware(hash_, target, report)
+            with self._noted(device):
+                installation, target = self._find(device)
+                refuse_third_party(target, installation.hub)
+                with _reaching(installation.hub):
+                    async with installation.turn:
+                        await installation.s1sp.activate_firmware(hash_, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             if e.outcome not in _CODES:
@@ -112,12 +117,22 @@ class Installations:
             return FirmwareActivated(False, code, code.duis, debug=e.what[:DEBUG_LIMIT])
         self.ends[device] = Outcome.ACTIVATED
         rules = installation.hub.model.update
-        with _reaching(installation.hub):
+        with self._noted(device), _reaching(installation.hub):
             back = await installation.s1sp.wait_until_back(target)
         # rule 95: whether the answer says the version is the Device Model's affair
         version = back.firmware if rules and rules.version_in_response else None
         code = ActivateCode.SUCCESS
         return FirmwareActivated(True, code, code.duis, version)
+
+    @contextmanager
+    def _noted(self, device: Eui) -> Iterator[None]:
+        """Remember why the request in this block failed, if it does."""
+        self.failures.pop(device, None)
+        try:
+            yield
+        except ServiceRequestFailed as e:
+            self.failures[device] = e
+            raise
 
     def _find(self, device: Eui) -> tuple[Installation, Target]:
         for installation in self._by_hub.values():
@@ -150,11 +165,19 @@ def is_third_party(device: DeviceModel, hub: DeviceModel) -> bool:
 
 def refuse_third_party(target: Target, hub: Target) -> None:
     """Raises ServiceRequestFailed for a third-party PPMID where the S1SP has none (rule 25)."""
+    if failure := third_party(target, hub):
+        raise failure
+
+
+def third_party(target: Target, hub: Target) -> ServiceRequestFailed | None:
+    """Why a third-party PPMID gets nothing where the S1SP has none of its kind (rule 25); else None."""
     rules = hub.model.update
-    if rules and not rules.third_party_ppmid and is_third_party(target.model, hub.model):
-        raise ServiceRequestFailed(
-            Outcome.THIRD_PARTY,
-            f"the {hub.model.population} S1SP holds no details of {target.name}, a third-party PPMID "
-            f"({target.model.manufacturer} {target.model.model}), and cannot update it (rules 22, 25)",
-            next_step="only a PPMID of the CH's own population can be updated here (rule 27)",
-        )
+    if not rules or rules.third_party_ppmid or not is_third_party(target.model, hub.model):
+        return None
+    return ServiceRequestFailed(
+        Outcome.THIRD_PARTY,
+        f"the {hub.model.population} S1SP holds no details of {target.name}, a third-party PPMID "
+        f"({target.model.manufacturer} {target.model.model}), and cannot update it (rules 22, 25)",
+        next_step="only a PPMID of the CH's own population can be updated here (rule 27): "
+        "hanlab demo third-party",
+    )

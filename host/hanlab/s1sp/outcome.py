@@ -75,6 +75,9 @@ ACTIVATE_OUTCOME = {
 class ServiceRequestFailed(HanlabError):
     """A device or the CH refused; `outcome` says how, the text says why and with which numbers."""
 
+    code = ""
+    """The DSP's response code, where the request went through the DSP."""
+
     def __init__(self, outcome: Outcome, what: str, *, next_step: str = "") -> None:
         super().__init__(what, next_step=next_step)
         self.outcome = outcome

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Final
 
@@ -33,12 +34,24 @@ def run_cuts(plan: Plan, cuts: Sequence[Cut], *, processes: int | None = None) -
         wanted, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(plan,)
     )
     try:
-        for results in pool.map(_run, groups):
-            yield from results
+        with _ctrl_c_waits():  # the processes start here, and inherit that
+            results = pool.map(_run, groups)
+        for some in results:
+            yield from some
     except BrokenProcessPool:
         raise BenchError("a process of the sweep was killed", next_step="run it again") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C comes after the block only; a process that starts in it never hears it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _groups(plan: Plan, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, ...]]:
@@ -54,7 +67,6 @@ def _groups(plan: Plan, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, ...]]:
 def _begin(plan: Plan) -> None:
     global _plan
     _plan = plan
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started this
 
 
 def _run(cuts: tuple[Cut, ...]) -> list[Result]:

@@ -1,0 +1,66 @@
+"""Next steps that really help here: with the lab that was given, and with what is odd about it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from hanlab.errors import HanlabError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hanlab.lab import Device, Lab
+
+_LAB: Final = "--lab"
+_ON_A_LAB: Final = (
+    "push|version|activate|store|devices|request|provision|serve|inventory|alerts|audit|up|sweep|reset"
+    "|requests|dsp|cpl add|cpl withdraw|cpl(?! (?:add|withdraw))"
+)
+_COMMAND: Final = re.compile(rf"\bhanlab (?:{_ON_A_LAB})\b")
+_SILENT: Final = ("no-contact", "no-answer", "silent")
+
+
+def given_lab(arguments: Sequence[str]) -> str:
+    """The value of `--lab` on a command line; empty: there is none."""
+    for number, argument in enumerate(arguments):
+        if argument == _LAB and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if argument.startswith(f"{_LAB}="):
+            return argument.partition("=")[2]
+    return ""
+
+
+def with_lab(text: str, lab: str) -> str:
+    """`text` with `--lab` in each command that it names, so that it can be pasted."""
+    if not lab or _LAB in text:
+        return text
+    return _COMMAND.sub(lambda found: f"{found[0]} {_LAB} {shlex.quote(lab)}", text)
+
+
+def say_next(out: Console, text: str, lab: object) -> None:
+    """Print the next step after something that went well."""
+    out.print(f"  next: {with_lab(text, str(lab or ''))}", soft_wrap=True)
+
+
+def help_here(error: HanlabError, bench: Lab, device: Device | None = None) -> None:
+    """Give `error` the next step of this lab, if a board is silent: emulated ones are always on."""
+    from hanlab.wan.errors import NoAnswer
+
+    failure = getattr(error, "cause", None) or error
+    silent = str(getattr(failure, "outcome", "")) in _SILENT or isinstance(failure, NoAnswer)
+    if not silent or bench.config.is_real:
+        return
+    if device and bench.config.node(device.name).stranger:
+        error.next_step = (
+            f"take stranger = true of {device.name} out of lab.toml: it has another HAN's key"
+        )
+    elif bench.is_impaired:
+        spoilt = "; ".join(
+            f"{name} {wire}"
+            for name, wire in (("wan", bench.config.wan), ("han", bench.config.han))
+            if wire.any
+        )
+        error.next_step = f"without --impair (or [wan], [han] in lab.toml) it answers; now {spoilt}"

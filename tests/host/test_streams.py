@@ -1,0 +1,126 @@
+"""`hanlab` with standard streams that take nothing, and with Ctrl-C at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from hanlab.start import main; main()"]
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+
+ONE_SENTENCE = "hanlab: No space left on device\n  next: "
+
+
+def ended(line: str, cwd: Path) -> tuple[int, str, str]:
+    """`hanlab LINE` in a shell, so that it may redirect: exit code, standard output and error."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {line}', COMMAND[0], COMMAND[2]],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@FULL
+@pytest.mark.parametrize("command", ["inventory", "--help", "boards", "demo --list"])
+def test_a_full_output_is_one_sentence(command: str, tmp_path: Path) -> None:
+    code, out, err = ended(f"{command} > /dev/full", tmp_path)
+    assert (code, out) == (2, "")
+    assert err.startswith(ONE_SENTENCE)
+    assert len(err.splitlines()) == 2
+
+
+@FULL
+def test_a_json_error_that_standard_output_does_not_take(tmp_path: Path) -> None:
+    code, _, err = ended("inventory --json > /dev/full", tmp_path)
+    assert code == 2
+    assert json.loads(err)["error"] == "No space left on device"
+
+
+@FULL
+@pytest.mark.parametrize(
+    "line",
+    [
+        "push none.ota --to PPMID 2> /dev/full",
+        "nosuch 2> /dev/full",
+        "nosuch > /dev/full 2> /dev/full",
+        "push none.ota --to PPMID --json > /dev/full 2> /dev/full",
+    ],
+)
+def test_an_error_that_nothing_takes_has_its_exit_code(line: str, tmp_path: Path) -> None:
+    assert ended(line, tmp_path) == (2, "", "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_nobody_listening(closed: str, tmp_path: Path) -> None:
+    """And no file of the lab's takes its number, to be written over."""
+    code, out, err = ended(f"inventory {closed}", tmp_path)
+    assert (code, err) == (0, "")
+    assert ("PPMID" in out) is (">&- 2" not in closed and closed != ">&-")
+    code, out, _ = ended("inventory --json", tmp_path)
+    assert len(json.loads(out)["devices"]) == 2
+
+
+STOP_AT_IMPORT = """
+import builtins, os, signal, sys
+sys.argv = ["hanlab", *sys.argv[1:]]
+real = builtins.__import__
+def stop(name, *args, **kwargs):
+    if name == "hanlab.cli":
+        signal.raise_signal(signal.SIGINT)
+    return real(name, *args, **kwargs)
+builtins.__import__ = stop
+from hanlab.start import main
+main()
+"""
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_ctrl_c_before_the_command_has_begun(json_: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOP_AT_IMPORT, "inventory", *json_], capture_output=True, text=True
+    )
+    assert done.returncode == 130
+    if json_:
+        assert json.loads(done.stdout)["error"] == "stopped by Ctrl-C"
+    else:
+        assert (done.stdout, done.stderr) == ("", "hanlab: stopped by Ctrl-C\n")
+
+
+def test_ctrl_c_in_a_sweep_is_one_sentence(tmp_path: Path) -> None:
+    """It is for the whole process group, also for processes of the sweep that still import."""
+    sweep = subprocess.Popen(
+        [*COMMAND, "sweep", "--size", "2K", "--jobs", "3"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert sweep.stdout
+    assert "An update of" in sweep.stdout.readline()  # and its processes are started now
+    assert "flash operations" in sweep.stdout.readline()
+    os.killpg(sweep.pid, signal.SIGINT)
+    _, err = sweep.communicate()
+    assert sweep.returncode == 130
+    assert len(err.splitlines()) == 2, err
+    assert err.startswith("hanlab: stopped by Ctrl-C\n  next: run it again: its boards are its own")
+
+
+def test_a_background_command_does_not_hear_ctrl_c() -> None:
+    """As `nohup` wants it: who ignores Ctrl-C goes on ignoring it."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOP_AT_IMPORT, "boards"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
