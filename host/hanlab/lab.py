@@ -220,12 +220,14 @@ class Lab:
         return cls(config, state or state_folder(file, config), pcap=pcap)
 
     def close(self) -> None:
-        """Power emulated boards off; their flash stays."""
+        """Power emulated boards off; their flash stays. Log out at real ones, which stay on."""
         if self._lock < 0:
             return
         try:
             if "office" in self.__dict__:
                 self.office.close()
+            if self.config.is_real:
+                self.run(self._wan.close())
             self._boards.close()
         finally:
             os.close(self._lock)
@@ -411,7 +413,7 @@ class Lab:
         `verify` has every image hashed afresh.
         """
         async with self._client(device) as client:
-            return await client.read(StoreRead, verify=verify or None)
+            return await client.read_all(StoreRead, "images", verify=verify or None)
 
     async def heap(self, device: Device) -> Heap:
         """What MicroPython's heap on a board holds, asked over that board's own UART."""

@@ -1,7 +1,8 @@
 """Whoever sends what does not belong: on the air, on each board's wires, and back to the host.
 
-All of it is drawn from one seed. Well-formed commands are not among it: those are no garbage but a matter of
-who may give them (test_strangers.py); nor are answers to requests that the host has under way just now.
+All of it is drawn from one seed. Well-formed commands are among it, into the session of the client that is logged in:
+as it would send them but for the seal, with a seal of another session's key, and its own, recorded, once more. Not
+among it are answers to requests that the host has under way just now: who can give those can deny service.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from collections.abc import Callable
 from typing import Final
 
 import cbor2
+from smp.header import Header
+from smpclient.requests.image_management import ImageErase, ImageUploadWrite
+from smpclient.requests.os_management import ResetWrite
 
 from hanlab.bench.board import HAN, WAN
 from hanlab.bench.radio import MAX_PSDU, cobs_encode, fcs16
+from hanlab.keys import Secret
 from hanlab.lab import Device, Lab
+from hanlab.wan.auth import Session
 from hanlab.wan.framing import FRAMINGS
-from hanlab.wan.messages import GROUP
+from hanlab.wan.messages import GROUP, Activate, Distribute, Logout
 
 GAP_S: Final = 0.003
 """From one hostile frame to the next, whatever the wire (s)."""
@@ -51,6 +57,22 @@ _GARBAGE: Final[tuple[object, ...]] = (
 )
 
 
+_COMMANDS: Final[tuple[Callable[[int], bytes], ...]] = (
+    lambda n: ImageErase(slot=1 + n % 40, sequence=n).BYTES,
+    lambda n: ImageUploadWrite(off=0, data=bytes(600), len=600, sequence=n).BYTES,
+    lambda n: ImageUploadWrite(off=1 << (n % 16), data=bytes(64), sequence=n).BYTES,
+    lambda n: ResetWrite(sequence=n).BYTES,
+    lambda n: Logout(sequence=n).BYTES,
+    lambda n: Distribute(eui=bytes(8), hash=bytes(32), sequence=n).BYTES,
+    lambda n: (
+        Activate(
+            eui=bytes(8), hash=bytes(32), counter=n, mac=bytes(32), dco_mac=bytes(32), sequence=n
+        ).BYTES
+    ),
+)
+"""Each write that needs a login, by its sequence number."""
+
+
 class Hostile:
     """Sends `total` frames at a lab, one after the other, for as long as `run` is let run.
 
@@ -67,6 +89,7 @@ class Hostile:
         self._random = random.Random(seed)
         self._heard: deque[bytes] = deque(maxlen=_KEPT)
         self._requests: deque[bytes] = deque(maxlen=_KEPT)
+        self._writes: deque[bytes] = deque(maxlen=_KEPT)  # those of them that change something
         self._write: dict[str, Callable[[bytes], None]] = {}  # to each board's WAN wire
         self._sequence = 0  # of the client's newest request
         self._mine: deque[bytes] = deque(maxlen=_KEPT)  # sent to the air, so not overheard
@@ -106,6 +129,8 @@ class Hostile:
             if message := framing.take():
                 self._requests.append(octets)
                 self._sequence = message[6]
+                if message[0] & 7 == _WRITE and len(message) > Header.SIZE:
+                    self._writes.append(octets)
             write(octets)
 
         port.write = heard  # type: ignore[method-assign]
@@ -244,16 +269,36 @@ class Hostile:
         console = b"\x06\x09" + self._random.choice((b"//8A", b"f/8B", b"Af/A")) * 20 + b"\n"
         return self._on_wan(self._random.choice((frame, console)))
 
+    def _wan_command(self) -> bool:
+        return self._on_wan(self._cobs(self._random.choice(_COMMANDS)(self._free_sequence())))
+
+    def _wan_false_seal(self) -> bool:
+        message = self._random.choice(_COMMANDS)(self._free_sequence())
+        session = Session(Secret(self._random.randbytes(32)))
+        session._number = self._random.randrange(1 << 31)
+        return self._on_wan(self._cobs(session.seal(message)))
+
+    def _wan_replayed(self) -> bool:
+        """A write of the host's, as it was: its number is used up. Not the one that is under way."""
+        old = list(self._writes)[:-4]
+        return self._on_wan(self._random.choice(old)) if old else False
+
     def _wan_amid(self) -> bool:
         device = self._random.choice(self._devices)
         self._desk.boards[device.name].arrive(WAN, self._octets(8))
         return True
 
     def _header(self, op: int, group: int, command: int, length: int) -> bytes:
-        """An SMP header with a sequence number that the host has not in use."""
-        sequence = (self._sequence + self._random.randint(64, 192)) & 0xFF
+        """An SMP header."""
         op |= self._random.choice((0, 8, 8, 16))  # SMP version 1, 2, or one that is not known yet
-        return struct.pack(">BBHHBB", op, 0, length, group, sequence, command)
+        return struct.pack(">BBHHBB", op, 0, length, group, self._free_sequence(), command)
+
+    def _free_sequence(self) -> int:
+        """One that the host has not in use."""
+        return (self._sequence + self._random.randint(64, 192)) & 0xFF
+
+    def _cobs(self, message: bytes) -> bytes:
+        return b"".join(FRAMINGS["cobs"]().encode(message))
 
     def _framed(self, message: bytes) -> bytes:
         return b"".join(FRAMINGS[self._random.choice(("cobs", "console"))]().encode(message))
@@ -292,6 +337,9 @@ KINDS: Final[dict[str, Callable[[Hostile], bool]]] = {
     "WAN: half a frame": Hostile._wan_half,
     "WAN: a header with any CBOR": Hostile._wan_cbor,
     "WAN: huge lengths": Hostile._wan_huge,
+    "WAN: a command without a seal": Hostile._wan_command,
+    "WAN: a command with a false seal": Hostile._wan_false_seal,
+    "WAN: a recorded write": Hostile._wan_replayed,
     "WAN: noise amid a frame": Hostile._wan_amid,
     "to the host: random octets": Hostile._host_random,
     "to the host: stray answers": Hostile._host_answer,

@@ -15,13 +15,18 @@ from pathlib import Path
 
 import pytest
 from labs import make_image
+from smpclient.requests.image_management import ImageErase
 
 from hanlab.duis.messages import ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
+from hanlab.keys import LabKeys
 from hanlab.lab import BOARD_KEYS, Lab, Outcome
+from hanlab.real_boards import RealBoards
 from hanlab.s1sp.outcome import ServiceRequestFailed
+from hanlab.wan.client import WanClient
 from hanlab.wan.errors import AccessDenied
+from hanlab.wan.messages import CountersRead
 
 COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
 LAB = """
@@ -110,6 +115,27 @@ def test_an_update_on_real_boards(open_real: OpenReal) -> None:
     with pytest.raises(ServiceRequestFailed) as failed:
         lab.run(lab.update_firmware(make_image(500_000, "IHDAE07"), ppmid))
     assert failed.value.outcome is Outcome.TOO_LARGE
+
+
+def test_lab_that_is_closed_is_logged_out(open_real: OpenReal, tmp_path: Path) -> None:
+    """Real boards stay on: a login that nobody ends would be there for half a minute."""
+    lab = open_real("seed")
+    lab.run(lab.store())
+    lab.close()
+    boards = RealBoards(lab.config, LabKeys(lab.config.seed))
+
+    async def intrude() -> dict[str, int]:
+        client = WanClient(boards.ports["hub"], octets_s=92_160)
+        try:
+            with pytest.raises(AccessDenied):
+                await client.write(ImageErase, slot=1)
+            return (await client.read(CountersRead)).wan
+        finally:
+            await client.close()
+
+    wan = boards.run(intrude())
+    boards.close()
+    assert (wan["logins"], wan["denied"], wan["forged"]) == (1, 1, 0), "nobody is logged in"
 
 
 def test_boards_with_keys_of_their_own(open_real: OpenReal, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Garbage on every wire while updates go on: they complete, and nothing else has changed.
+"""Garbage, and commands of others, on every wire while updates go on: they complete, and nothing else has changed.
 
 HANLAB_SOAK=100000 (`make soak`) sends that many hostile frames instead of 10,000.
 """
@@ -103,6 +103,10 @@ def test_updates_complete_through_garbage(open_lab: OpenLab) -> None:
     )
     assert hub.wan["failures"] == 0
     assert hub.wan["dropped"] > 0
+    on_wan = sum(n for kind, n in hostile.sent.items() if kind.startswith("WAN: a command"))
+    refused = {name: board.wan["forged"] + board.wan["denied"] for name, board in boards.items()}
+    assert refused[lab.hub.name] > on_wan // 3, "half of them went there, some into noise"
+    assert hub.wan["forged"] > 0, "into the client's own session"
     for kind, n in hostile.sent.items():
         print(f"{n:9,} {kind}")
     print(f"{FRAMES:9,} hostile frames; {updates} updates completed")

@@ -19,7 +19,7 @@ EUI = unhexlify("00db1234567890a2")
 KEY = bytes(range(32))
 DCO_KEY = bytes(range(100, 132))
 DENIED = {"rc": 11}
-ALL_WRITES = ((0, 5), (1, 1), (1, 5), (GROUP, 2), (GROUP, 4))
+ALL_WRITES = ((0, 5), (1, 1), (1, 5), (GROUP, 2), (GROUP, 4), (GROUP, 12))
 
 # RFC 4231: key, data, HMAC-SHA-256 (case 5's is cut off in the RFC)
 VECTORS = (
@@ -100,8 +100,18 @@ class Images:
         self.v1_codes = {}
 
 
+def sealed(message, key, number):
+    """A write with the seal that whoever has a session's key puts to its end."""
+    message = bytearray(message)
+    message[8] += 1
+    n = len(message) - 8 + 26
+    message[2:4] = bytes((n >> 8, n & 0xFF))
+    message = bytes(message) + b"\x64seal\x54" + number.to_bytes(4, "big")
+    return message + hmac_sha256(key, message)[:16]
+
+
 class Board:
-    """A board's groups behind one session."""
+    """A board's groups behind one session, and a client that seals what it sends once it is logged in."""
 
     def __init__(self, **wan):
         wan = wan or {"open": False, "key": hexlify(KEY).decode()}
@@ -114,10 +124,18 @@ class Board:
             GROUP: han_group.HanGroup(self.hub),
         }
         self.sequence = 0
+        self.key = None  # of the client's session
+        self.number = 0  # of its last write
 
     async def ask(self, op, group, command, payload=None, version=V2):
         self.sequence += 1
         message = request(op, group, command, payload, self.sequence & 0xFF, version)
+        if self.key and op == WRITE:
+            self.number += 1
+            message = sealed(message, self.key, self.number)
+        return await self.say(message)
+
+    async def say(self, message):
         return (await ask(message, self.groups, cobs, self.session))[1]
 
     async def challenge(self):
@@ -129,7 +147,11 @@ class Board:
             nonce = (await self.challenge())["nonce"]
         mac = hmac_sha256(key, label, nonce, host, eui)
         self.said = {"nonce": host, "mac": mac}
-        return await self.ask(WRITE, GROUP, 11, self.said)
+        reply = await self.ask(WRITE, GROUP, 11, self.said)
+        if "mac" in reply:
+            self.key = hmac_sha256(KEY, b"hanlab WAN session", nonce, host, EUI)
+            self.number = 0
+        return reply
 
     async def writes(self):
         """Of each write that there is, whether the gate lets it through."""
@@ -174,7 +196,7 @@ async def test_login_opens_the_gate_and_the_board_proves_itself():
     assert reply == {"mac": hmac_sha256(KEY, b"hanlab WAN board", nonce, host, EUI)}
     assert await board.writes() == ALL
     assert board.hub.done == [1, 5, "distribute", "activate"]
-    assert board.session.stats == {"logins": 1, "wrong_key": 0, "denied": 0}
+    assert board.session.stats == {"logins": 1, "wrong_key": 0, "denied": 0, "forged": 0}
 
 
 async def test_wrong_logins():
@@ -289,7 +311,101 @@ async def test_login_is_on_a_board_with_no_group_of_its_own():
     board = Board()
     board.groups = {0: board.groups[0]}
     assert "mac" in await board.login()
-    assert board.session.permits(0, 5)
+    assert await board.ask(WRITE, 0, 5) == {}
+
+
+ERASE = request(WRITE, 1, 5, {"slot": 1}, 9)
+
+
+async def test_a_write_without_the_sessions_seal_is_nobodys():
+    board = Board()
+    await board.login()
+    good = sealed(ERASE, board.key, 1)
+    for forged in (
+        ERASE,
+        sealed(ERASE, KEY, 1),  # the board's key is not the session's
+        sealed(ERASE, DCO_KEY, 1),
+        good[:-1] + bytes((good[-1] ^ 1,)),
+        good[:6] + b"\x08" + good[7:],  # another sequence number
+        good[:7] + b"\x01" + good[8:],  # another command
+        b"\x02" + good[1:],  # another version of SMP
+        good.replace(b"slot\x01", b"slot\x02"),
+        good[:-20] + b"\x00\x00\x00\x02" + good[-16:],  # another number
+        sealed(ERASE, board.key, 0),
+        sealed(sealed(ERASE, board.key, 1), DCO_KEY, 2),
+    ):
+        assert await board.say(forged) == DENIED, forged
+    assert board.hub.done == [] and board.session.stats["forged"] == 11
+    assert await board.say(good) == {} and board.hub.done == [5]
+    assert board.session.stats["denied"] == 0
+
+
+async def test_each_seal_is_good_once_and_in_order():
+    board = Board()
+    await board.login()
+    first, second, later = [sealed(ERASE, board.key, n) for n in (1, 2, 300)]
+    assert await board.say(second) == {}
+    assert await board.say(first) == DENIED and await board.say(second) == DENIED
+    assert await board.say(later) == {} and await board.say(second) == DENIED
+    assert await board.say(sealed(ERASE, board.key, 0xFFFFFFFF)) == {}
+    assert board.hub.done == [5, 5, 5]
+
+
+async def test_a_seal_is_of_one_session():
+    board = Board()
+    await board.login()
+    recorded = sealed(ERASE, board.key, 1)
+    await board.login(host=b"i" * 16)
+    assert await board.say(recorded) == DENIED
+    assert await board.say(sealed(ERASE, board.key, 1)) == {}
+    assert board.hub.done == [5]
+
+
+async def test_a_logout_ends_the_session_and_is_its_clients_alone():
+    board = Board()
+    await board.login()
+    logout = request(WRITE, GROUP, 12, {}, 3)
+    for forged in (logout, sealed(logout, KEY, 1)):
+        assert await board.say(forged) == DENIED
+    assert await board.ask(WRITE, 1, 1) == {}
+    assert await board.ask(WRITE, GROUP, 12) == {}
+    assert await board.ask(WRITE, 1, 1) == DENIED and board.session.stats["denied"] == 1
+    assert board.hub.done == [1]
+
+
+async def test_a_login_after_a_logout_lasts_as_long_as_any():
+    board = Board()
+    board.session.idle_ms = 60
+    for _ in range(3):
+        await board.login()
+        await board.ask(WRITE, GROUP, 12)
+        await asyncio.sleep_ms(25)
+    await board.login()
+    for _ in range(8):
+        await asyncio.sleep_ms(20)
+        assert await board.ask(WRITE, 1, 1) == {}, "no clock of a session before ends it"
+
+
+async def test_a_sealed_write_that_comes_again_is_answered_whatever_came_between():
+    from test_wan_framing import COBS, Link, unframe
+    from test_wan_server import parse, serve
+
+    from smets1.wan.server import Server
+
+    board = Board()
+    await board.login()
+    write = sealed(request(WRITE, GROUP, 2, {"eui": EUI, "hash": bytes(32)}), board.key, 1)
+    between = (
+        request(READ, GROUP, 0),
+        ERASE,
+        request(WRITE, 0, 0, {"d": "x"}),
+        request(READ, GROUP, 10),
+    )
+    link = Link(b"".join([cobs(m) for m in (write, between[0], write) + between + (write,)]))
+    server = Server(link, board.groups, 512, 1, board.session)
+    answers = [parse(m)[1] for m in unframe(await serve(server, link), COBS)]
+    assert [a for a in answers if "job" in a] == [{"job": 1}] * 3
+    assert board.hub.done == ["distribute"] and server.repeats == 2
 
 
 async def test_a_login_whose_answer_was_lost_gets_it_again():

@@ -1,5 +1,6 @@
 from test_wan_server import READ, V1, WRITE, ask, request
 
+from smets1.roles.common import page
 from smets1.wan.han_group import BAD_REQUEST, BUSY, GROUP, NO_DEVICE, HanGroup
 from smets1.wan.smp import SmpError
 
@@ -14,6 +15,12 @@ ACTIVATE = (
     "1a1b1c1d1e1f67636f756e7465721a000111706764636f5f6d61635820404142434445464748494a4b4c4d4e4f"
     "505152535455565758595a5b5c5d5e5f"
 )
+
+
+DEVICES = [
+    {"eui": bytes(7) + bytes((n,)), "type": "PPMID", "address": n, "seen": True, "counter": 2**62}
+    for n in range(100)
+]
 
 
 class Hub:
@@ -33,12 +40,17 @@ class Hub:
             for n in range(images)
         ]
 
-    def store_report(self, verify):
+    def store_report(self, verify, skip, most):
         self.asked.append(verify)
-        return {"capacity": 196608, "used": 0, "reserved": 0, "free": 196608, "images": self.held}
+        images, more = page(self.held, skip, most)
+        reply = {"capacity": 196608, "used": 0, "reserved": 0, "free": 196608, "images": images}
+        if more:
+            reply["more"] = True
+        return reply
 
-    async def devices(self):
-        return {"devices": [{"eui": EUI, "type": "PPMID"}]}
+    async def devices(self, skip, most):
+        devices, more = page(DEVICES, skip, most)
+        return {"devices": devices, "more": True} if more else {"devices": devices}
 
     def distribute(self, eui, hash, jitter):
         self.asked.append((eui, hash))
@@ -87,7 +99,7 @@ async def test_each_command_is_one_method():
     hub.asked.clear()
     assert (await han(hub, READ, 7)) == {"reply_ms": 500}
     assert (await han(hub, READ, 8)) == {"han": {"mic": 1}}
-    assert (await han(hub, READ, 1)) == {"devices": [{"eui": EUI, "type": "PPMID"}]}
+    assert (await han(hub, READ, 1, {"skip": 99})) == {"devices": DEVICES[99:]}
     assert (await han(hub, READ, 3))["off"] == 65
     assert (await han(hub, READ, 5, {"eui": EUI})) == {"version": "IHDAE06"}
     assert (await han(hub, WRITE, 2, {"eui": EUI, "hash": HASH})) == {"job": 1}
@@ -135,7 +147,38 @@ async def test_bad_fields_never_reach_the_role():
         assert await han(hub, WRITE, command, payload) == bad, payload
     assert await han(hub, READ, 5, {}) == bad
     assert await han(hub, READ, 6, {"since": [1]}) == bad
+    assert await han(hub, READ, 0, {"skip": -1}) == bad
+    assert await han(hub, READ, 1, {"skip": "1"}) == bad
     assert hub.asked == []
+
+
+def test_a_page_that_ends_the_list_is_the_last():
+    assert page([1, 2, 3, 4], 0, 4) == ([1, 2, 3, 4], False)
+    assert page([1, 2, 3, 4], 0, 3) == ([1, 2, 3], True)
+    assert page([1, 2, 3, 4], 3, 3) == ([4], False)
+    assert page([1, 2, 3, 4], 1, 3) == ([2, 3, 4], False)
+
+
+async def read_all(hub, command, key):
+    """The whole list, page by page, and in how many."""
+    items, pages = [], 0
+    while True:
+        reply = await han(hub, READ, command, {"skip": len(items)})
+        items += reply[key]
+        pages += 1
+        if not reply.get("more"):
+            return items, pages
+        assert reply["more"] is True and reply[key]
+
+
+async def test_devices_and_images_are_told_in_pages():
+    devices, pages = await read_all(Hub(), 1, "devices")
+    assert devices == DEVICES and pages < 10
+    for held in (0, 1, 8, 9, 30):
+        images, _ = await read_all(Hub(held), 0, "images")
+        assert [i["id"] for i in images] == list(range(held))
+    assert await han(Hub(), READ, 1, {"skip": 100}) == {"devices": []}
+    assert await han(Hub(), READ, 1, {"skip": 2**40}) == {"devices": []}
 
 
 async def test_a_long_store_report_is_cut_and_says_so():

@@ -22,7 +22,8 @@ from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError, UsageError
 from hanlab.images import ImageError, OtaImage, inspect
 from hanlab.lab_config import DEFAULT, LabConfig, make_lab, read_lab
-from hanlab.wan import client, messages
+from hanlab.wan import messages
+from hanlab.wan.answers import offset, parsed
 from hanlab.wan.framing import FRAMINGS
 
 # the boards' own files are read again and again
@@ -127,8 +128,8 @@ def answers(octets: bytes) -> None:
         own = request.BYTES[:8]
         answer = bytes([own[0] | 1, 0, *len(answer).to_bytes(2), *own[4:8]]) + answer
     for read in (
-        lambda: client._parsed(request, answer),
-        lambda: client._offset(answer, 1000),
+        lambda: parsed(request, answer),
+        lambda: offset(answer, 1000),
     ):
         try:
             read()

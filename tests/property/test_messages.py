@@ -15,7 +15,8 @@ from smp import message as smp
 from smpclient.requests.image_management import ImageUploadWrite
 from smpclient.requests.os_management import MCUMgrParametersRead, MemoryPoolStatisticsRead
 
-from hanlab.wan import client, messages
+from hanlab.wan import messages
+from hanlab.wan.answers import offset, parsed
 from hanlab.wan.errors import WanError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -131,6 +132,6 @@ def test_any_answer(data: st.DataObject, kind: Any, header: bytes | None, body: 
         own = request.BYTES[:8]
         header = bytes([own[0] | 1, 0, *len(body).to_bytes(2), *own[4:8]])
     with suppress_on_one_line(WanError):
-        assert isinstance(client._parsed(request, header + body), request._Response)
+        assert isinstance(parsed(request, header + body), request._Response)
     with suppress_on_one_line(WanError):
-        assert 0 <= client._offset(header + body, 1000) <= 1000
+        assert 0 <= offset(header + body, 1000) <= 1000

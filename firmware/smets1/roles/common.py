@@ -61,12 +61,20 @@ def describe(upload):
     }
 
 
-def store_report(store, verify):
-    """What a store holds; verify: each image's SHA-256 is computed afresh from flash, and that of the octets
-    which an unfinished upload has so far."""
+def page(items, skip, most):
+    """At most `most` of the items behind the first `skip`, and whether there are more."""
+    return items[skip : skip + most], len(items) > skip + most
+
+
+def store_report(store, verify, skip, most):
+    """What a store holds, its images a page at a time; verify: each image's SHA-256 is computed afresh from flash,
+    and that of the octets which an unfinished upload has so far."""
     report = store.report()
     report["recovered"] = store.recovered
-    report["images"] = [_image_report(store, image, verify) for image in store.images()]
+    images, more = page(store.images(), skip, most)
+    report["images"] = [_image_report(store, image, verify) for image in images]
+    if more:
+        report["more"] = True
     upload = store.upload
     if upload and upload.sha:
         report["partial"] = {

@@ -12,7 +12,7 @@ from smets1.han import zdo
 from smets1.han.basic import MODEL_IDENTIFIER, SW_BUILD_ID, BasicClient
 from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.zcl import NoAnswer
-from smets1.roles.common import counters, describe, network, store_report
+from smets1.roles.common import counters, describe, network, page, store_report
 from smets1.roles.jobs import Jobs
 from smets1.store import ImageStore
 from smets1.wan import han_group, image_group
@@ -125,8 +125,8 @@ class CommsHub:
 
     # -- WAN: group 0x5331
 
-    def store_report(self, verify):
-        return store_report(self.store, verify)
+    def store_report(self, verify, skip, most):
+        return store_report(self.store, verify, skip, most)
 
     def counters(self):
         return counters(self.network, self.server)
@@ -135,8 +135,9 @@ class CommsHub:
         """Deadlines that a client can count on; see firmware/README.md."""
         return self._limits
 
-    def devices(self):
-        return {
+    def devices(self, skip, most):
+        devices, more = page(list(self._devices.values()), skip, most)
+        report = {
             "devices": [
                 {
                     "eui": d.eui,
@@ -145,9 +146,12 @@ class CommsHub:
                     "seen": d.seen,
                     "counter": self._dual_control.last(d.eui),
                 }
-                for d in self._devices.values()
+                for d in devices
             ]
         }
+        if more:
+            report["more"] = True
+        return report
 
     def progress(self):
         return self.jobs.progress()

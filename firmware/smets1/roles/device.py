@@ -23,6 +23,9 @@ _CONFIRM_MS = const(1000)  # a start that comes so far has worked
 _WATCHDOG_MS = const(5000)
 _RESTART_MS = const(20)  # after the answer to 11.3 is on its way
 _OTHERS = bytes(32)  # in place of a digest: what is here belongs to another file
+_IMAGES = const(
+    4
+)  # in the answer about the store: more than one that runs and one that is held never are
 _SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
 
@@ -160,7 +163,9 @@ class _ServiceGroup:
 
     def __init__(self, device):
         self.reads = {
-            0: lambda request: store_report(device.store, request.get("verify") is True),
+            0: lambda request: store_report(
+                device.store, request.get("verify") is True, 0, _IMAGES
+            ),
             8: lambda request: counters(device.network, device.service),
         }
         self.writes = {}

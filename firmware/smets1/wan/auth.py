@@ -1,19 +1,21 @@
 # Who may change anything over this board's WAN link: whoever proves, by challenge and response, to have
 # the board's key. The board proves the same in its answer. Everybody may read, and echo.
 #
-# A login counts for the link that it came over, until nothing has needed it for idle_ms (at most twice
-# that) or the board restarts.
+# A login is its client's, not the line's: both ends make a key of the session from it, and each write is sealed
+# with that. It ends by a logout, when nothing has needed it for idle_ms (at most twice that), or when the board
+# restarts.
 import asyncio
 import binascii
 import hashlib
 
 from micropython import const
 
-from .smp import EACCESSDENIED, EINVAL, SmpError
+from .smp import EACCESSDENIED, EINVAL, HEADER, SmpError
 
 GROUP = const(0x5331)  # "S1": han_group has the rest of it
 CHALLENGE = const(10)
 LOGIN = const(11)
+LOGOUT = const(12)
 
 # The writes that need no login, by group. Whatever is not in here does.
 _FREE = {
@@ -28,20 +30,48 @@ _BLOCK = const(64)  # of SHA-256
 
 _BY_HOST = b"hanlab WAN host"
 _BY_BOARD = b"hanlab WAN board"
+_SESSION = b"hanlab WAN session"
+
+# A seal is the last field of a write's map: its name, and a byte string of the write's number in this session and
+# of the first octets of the HMAC over all that stands before them.
+_SEAL = b"\x64seal\x54"  # CBOR
+_NUMBER = const(4)  # octets, most significant first
+_TAG = const(16)
+_SEAL_VALUE = const(20)  # _NUMBER + _TAG
+_SEAL_FIELD = const(26)  # len(_SEAL) + _SEAL_VALUE
+
+
+class HmacKey:
+    """HMAC-SHA256 (RFC 2104) with one key, whose pads are made once."""
+
+    def __init__(self, key):
+        if len(key) > _BLOCK:
+            key = hashlib.sha256(key).digest()
+        pad = bytearray(_BLOCK)
+        pad[: len(key)] = key
+        self._inner = bytes(octet ^ 0x36 for octet in pad)
+        self._outer = bytes(octet ^ 0x5C for octet in pad)
+
+    def mac(self, *parts):
+        """Over the parts, one behind the other."""
+        inner = hashlib.sha256(self._inner)
+        for part in parts:
+            inner.update(part)
+        outer = hashlib.sha256(self._outer)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def hmac_sha256(key, *parts):
-    """RFC 2104 over the parts, one behind the other."""
-    if len(key) > _BLOCK:
-        key = hashlib.sha256(key).digest()
-    pad = bytearray(_BLOCK)
-    pad[: len(key)] = key
-    inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in pad))
-    for part in parts:
-        inner.update(part)
-    outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in pad))
-    outer.update(inner.digest())
-    return outer.digest()
+    return HmacKey(key).mac(*parts)
+
+
+def seal_of(message):
+    """The seal at a write's end, None if it has none. Nobody has checked it yet."""
+    at = len(message) - _SEAL_FIELD
+    if at <= HEADER or bytes(message[at : at + len(_SEAL)]) != _SEAL:
+        return None
+    return bytes(message[at + len(_SEAL) :])
 
 
 def same(a, b):
@@ -59,8 +89,8 @@ def read_key(wan, name):
 
 
 class Session:
-    """The login of one link. port: random(n); config: board.json's, whose "wan" has "open" (everybody may
-    do everything) and "key"."""
+    """The login at one link. port: random(n); config: board.json's, whose "wan" has "open" (everybody may
+    do everything) and "key". accepted: the seal of the write that was permitted last, None if there was none."""
 
     idle_ms = 30_000
     delay_ms = 200  # a wrong MAC's answer takes so long: no one tries many
@@ -68,31 +98,50 @@ class Session:
     def __init__(self, port, config):
         wan = config.get("wan", {})
         self.open = wan.get("open") is True
-        self.stats = {"logins": 0, "wrong_key": 0, "denied": 0}
+        self.stats = {"logins": 0, "wrong_key": 0, "denied": 0, "forged": 0}
+        self.accepted = None
         self._key = read_key(wan, "key")
         self._eui = binascii.unhexlify(config["eui"])
         self._random = port.random
         self._nonce = None  # of the challenge that waits for its response
-        self._active = False
+        self._session = None  # the session's HmacKey; None: nobody is logged in
+        self._number = 0  # of the write that was permitted last
         self._used = False  # since the idle time began
+        self._idle = None  # the task that ends an idle session
         self.reads = {CHALLENGE: self._challenge}
-        self.writes = {LOGIN: self._login}
+        self.writes = {LOGIN: self._login, LOGOUT: self._logout}
         self.v1_codes = {}
 
     def join(self, groups):
-        """Add challenge and login to the groups of a server."""
+        """Add challenge, login and logout to the groups of a server."""
         group = groups.setdefault(GROUP, self)
         group.reads.update(self.reads)
         group.writes.update(self.writes)
 
-    def permits(self, group, command):
+    def permits(self, message, group, command):
         """Whether that write may be carried out now."""
         if self.open or command in _FREE.get(group, ()):
             return True
-        if not self._active:
+        if not self._session:
             self.stats["denied"] += 1
             return False
+        if not self._is_sealed(message):
+            self.stats["forged"] += 1
+            return False
         self._used = True
+        return True
+
+    def _is_sealed(self, message):
+        """Whether who is logged in has made this write, and later than all before. Then it is used up."""
+        seal = seal_of(message)
+        if not seal:
+            return False
+        number = int.from_bytes(seal[:_NUMBER], "big")
+        covered = message[: len(message) - _TAG]
+        if number <= self._number or not same(self._session.mac(covered)[:_TAG], seal[_NUMBER:]):
+            return False
+        self._number = number
+        self.accepted = seal
         return True
 
     def _challenge(self, request):
@@ -115,14 +164,24 @@ class Session:
             await asyncio.sleep_ms(self.delay_ms)
             raise SmpError(EACCESSDENIED)
         self.stats["logins"] += 1
+        self._end()
+        self._session = HmacKey(hmac_sha256(self._key, _SESSION, nonce, host, self._eui))
         self._used = True
-        if not self._active:
-            self._active = True
-            asyncio.create_task(self._end_when_idle())
+        self._idle = asyncio.create_task(self._end_when_idle())
         return {"mac": hmac_sha256(self._key, _BY_BOARD, nonce, host, self._eui)}
+
+    def _logout(self, request):
+        self._end()
+
+    def _end(self):
+        if self._idle:
+            self._idle.cancel()
+        self._idle = self._session = self.accepted = None
+        self._number = 0
 
     async def _end_when_idle(self):
         while self._used:
             self._used = False
             await asyncio.sleep_ms(self.idle_ms)
-        self._active = False
+        self._idle = None  # it is this task, and need not be cancelled
+        self._end()

@@ -328,20 +328,9 @@ class FrameWriter:
         self._tail = self._view[self._gap :]
         self._line = bytearray(2 + _LINE_OCTETS // 3 * 4 + 1)
         self.body = self._tail[:size]
-        self._written = None  # console: octets of the last message; COBS: where its frame ends
-        self._framing = CONSOLE
-
-    async def again(self):
-        """Write the last message once more."""
-        if self._framing == COBS:
-            await self._link.write(self._view[: self._written])
-        else:
-            await self.write(self._written, CONSOLE)
 
     async def write(self, n, framing):
         buf = self._buf
-        self._written = n
-        self._framing = framing
         end = self._gap + n
         crc = octets.crc16_xmodem(buf, self._gap, end)
         buf[end] = crc >> 8
@@ -352,7 +341,6 @@ class FrameWriter:
             buf[0] = 0
             end = octets.cobs_encode(self._tail, n + _CRC, buf, 1)
             buf[end] = 0
-            self._written = end + 1
             await self._link.write(self._view[: end + 1])
             return
         at = self._gap - _LENGTH

@@ -29,18 +29,18 @@ _V1_CODES = {
 _EUI = const(8)  # octets
 _HASH = const(32)  # octets: SHA-256 of the Manufacturer Image
 _COUNTER_BITS = const(63)  # the HAN carries it as a signed number
-_IMAGES = const(8)  # in one store report
-
-
+_IMAGES = const(8)  # in one answer, at most
+_DEVICES = const(20)  # the same; no more fit into REPLY_MAX
 _JITTER = const(100)  # the most there is: every device is to answer an Image Notify
 
 
 class HanGroup:
-    """hub: store_report(verify), limits(), counters(),
-    devices(), distribute(eui, hash, jitter), progress(), activate(eui, hash, counter),
+    """hub: store_report(verify, skip, most), limits(), counters(),
+    devices(skip, most), distribute(eui, hash, jitter), progress(), activate(eui, hash, counter),
     read_version(eui), events(since). Each returns a dict or an awaitable of one, or raises SmpError
     with this GROUP. store_report has a list "images", devices "devices", events "events": what does
-    not fit into one answer is cut off their ends, and the answer then has "more": True."""
+    not fit into one answer is cut off their ends, and the answer then has "more": True. The client asks
+    on, and says how many to skip (of events: since which)."""
 
     def __init__(self, hub):
         self._hub = hub
@@ -57,11 +57,13 @@ class HanGroup:
         self.v1_codes = _V1_CODES
 
     async def _store(self, request):
-        report = self._hub.store_report(request.get("verify") is True)
-        return _fit(await _settled(report), "images", _IMAGES)
+        skip = _count(request, "skip")
+        report = self._hub.store_report(request.get("verify") is True, skip, _IMAGES)
+        return _fit(await _settled(report), "images")
 
     async def _devices(self, request):
-        return _fit(await _settled(self._hub.devices()), "devices")
+        skip = _count(request, "skip")
+        return _fit(await _settled(self._hub.devices(skip, _DEVICES)), "devices")
 
     def _distribute(self, request):
         jitter = _count(request, "jitter") if "jitter" in request else _JITTER
@@ -119,16 +121,13 @@ def _count(request, key):
     return value
 
 
-def _fit(reply, key, most=None):
-    """The reply with no more of its list than one answer holds (and no more than `most`)."""
+def _fit(reply, key):
+    """The reply with no more of its list than one answer holds."""
     whole = reply.get(key)
-    if not whole:
-        return reply
-    if (most is None or len(whole) <= most) and size(reply) <= REPLY_MAX - HEADER:
+    if not whole or size(reply) <= REPLY_MAX - HEADER:
         return reply
     reply = dict(reply)  # the role's own lists stay as they are
-    kept = list(whole[:most] if most else whole)
-    reply[key] = kept
+    reply[key] = kept = list(whole)
     reply["more"] = True
     while kept and size(reply) > REPLY_MAX - HEADER:
         kept.pop()

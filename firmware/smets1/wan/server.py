@@ -5,8 +5,9 @@
 # it; it refuses by SmpError, and by Silent it leaves the client without an answer. Byte strings in the
 # request are memoryviews into the receive buffer: good until the handler is done, copy what must last.
 #
-# A client that has missed an answer sends its request again. A write that comes again, octet for octet and with
-# nothing between, is not carried out twice: it gets the answer that it got.
+# A client that has missed an answer sends its request again. A write that comes again, octet for octet, is not
+# carried out twice: it gets the answer that it got. A seal (auth.py) has a number, so that it tells a write from
+# all others; without one nothing may have come between.
 import asyncio.core as core
 import gc
 from binascii import crc32
@@ -14,7 +15,7 @@ from binascii import crc32
 from micropython import const
 
 from . import cbor
-from .auth import CHALLENGE
+from .auth import CHALLENGE, seal_of
 from .auth import GROUP as AUTH_GROUP
 from .framing import FrameReader, FrameWriter
 from .smp import (
@@ -36,6 +37,34 @@ from .smp import (
 _OS = const(0)
 # A later one is a new request that looks the same; clients try for a minute.
 _REPEAT_MS = const(120_000)
+_KEPT = const(
+    64
+)  # octets of an answer that can be given again: those of all writes but the echo's are shorter
+
+
+class _Answered:
+    """The write that was answered last."""
+
+    def __init__(self):
+        self.mark = None  # what it has in common with its repetition and with nothing else
+        self._at = 0  # when it was answered
+        self._n = 0
+        self._answer = bytearray(_KEPT)
+
+    def keep(self, mark, answer):
+        self.mark = mark if len(answer) <= _KEPT else None
+        if self.mark:
+            self._at = core.ticks()
+            self._n = len(answer)
+            self._answer[: self._n] = answer
+
+    def is_recent(self):
+        return 0 <= core.ticks_diff(core.ticks(), self._at) < _REPEAT_MS
+
+    def recall(self, body):
+        """The answer's octets in `body`; 0: it had none."""
+        body[: self._n] = memoryview(self._answer)[: self._n]
+        return self._n
 
 
 class Server:
@@ -50,8 +79,8 @@ class Server:
         self._writer = FrameWriter(link, REPLY_MAX)
         self._groups = groups
         self.session = session
-        self._last = None  # the write that was answered last, if nothing came after it
-        self._last_ms = 0  # when
+        self._sealed = _Answered()
+        self._plain = _Answered()
         session.join(groups)
         if _OS in groups:
             groups[_OS].buffers = (buf_size, buf_count)
@@ -59,25 +88,23 @@ class Server:
     async def run(self):
         while True:
             message = await self.reader.read()
-            mark = self._mark(message)
-            if (
-                mark
-                and mark == self._last
-                and 0 <= core.ticks_diff(core.ticks(), self._last_ms) < _REPEAT_MS
-            ):
+            seal = None if self.session.open else seal_of(message)
+            mark = seal or self._mark(message)
+            last = self._sealed if seal else self._plain
+            if mark and mark == last.mark and (seal or last.is_recent()):
                 self.repeats += 1
-                await self._writer.again()
-                continue
-            self._last = None
-            n = await self._answer(message)
+                n = last.recall(self._writer.body)
+            else:
+                self._plain.mark = None
+                n = await self._answer(message)
+                if mark and (seal == self.session.accepted if seal else n):
+                    last.keep(mark, self._writer.body[:n])
             if n:
-                self._last = mark
-                self._last_ms = core.ticks()
                 await self._writer.write(n, self.reader.framing)
 
     def _mark(self, message):
-        """What a write has in common with its repetition and with nothing else; None for a read. A challenge counts as
-        a write: what came twice is to be answered by one login."""
+        """What a write without a seal is known by when it comes again; None for a read. A challenge counts as a write:
+        what came twice is to be answered by one login."""
         if message[0] & 7 != WRITE and (
             message[4] << 8 | message[5] != AUTH_GROUP or message[7] != CHALLENGE
         ):
@@ -119,7 +146,7 @@ class Server:
         handler = (group.reads if op == READ else group.writes).get(command)
         if handler is None:
             raise SmpError(ENOTSUP)
-        if op == WRITE and not self.session.permits(number, command):
+        if op == WRITE and not self.session.permits(message, number, command):
             raise SmpError(EACCESSDENIED)
         end = HEADER + (message[2] << 8 | message[3])
         if end > len(message):

@@ -121,7 +121,7 @@ class S1sp:
 
     async def store(self) -> StoreReadResponse:
         """The CH's report on its image store."""
-        return await self._wan.read(StoreRead)
+        return await self._wan.read_all(StoreRead, "images")
 
     async def evict(self, image_id: int) -> None:
         """Remove an image from the CH's store."""
@@ -133,7 +133,7 @@ class S1sp:
 
     async def devices(self) -> list[HanDevice]:
         """The devices that the CH knows on its HAN."""
-        return (await self._wan.read(DevicesRead)).devices
+        return (await self._wan.read_all(DevicesRead, "devices")).devices
 
     async def update_firmware(self, image: OtaImage, target: Target, report: Report) -> Outcome:
         """11.1 Update Firmware.

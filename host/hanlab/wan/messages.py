@@ -89,6 +89,7 @@ class StoreReadResponse(message.ReadResponse):
     images: list[StoredImage]
     partial: PartialImage | None = None
     more: bool = False
+    """The rest did not fit: read on, and skip those."""
     recovered: str = ""
     """What the last start of the store had to mend; empty: nothing."""
 
@@ -110,6 +111,8 @@ class DevicesReadResponse(message.ReadResponse):
     _COMMAND_ID = 1
 
     devices: list[HanDevice]
+    more: bool = False
+    """The rest did not fit: read on, and skip those."""
 
 
 class JobStarted(message.WriteResponse):
@@ -211,6 +214,11 @@ class LoginResponse(message.WriteResponse):
     """By which the board proves that it has the key, too."""
 
 
+class LogoutResponse(message.WriteResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 12
+
+
 class _Errors:
     _ErrorV1 = HanErrorV1
     _ErrorV2 = HanErrorV2
@@ -223,12 +231,17 @@ class StoreRead(message.ReadRequest, _Errors):
 
     verify: bool | None = None
     """Have every image hashed afresh."""
+    skip: int | None = None
+    """How many images to leave out of the answer, because they are known."""
 
 
 class DevicesRead(message.ReadRequest, _Errors):
     _GROUP_ID = GROUP
     _COMMAND_ID = 1
     _Response = DevicesReadResponse
+
+    skip: int | None = None
+    """How many devices to leave out of the answer, because they are known."""
 
 
 class Distribute(message.WriteRequest, _Errors):
@@ -312,3 +325,11 @@ class Login(message.WriteRequest, _Errors):
 
     nonce: bytes
     mac: bytes
+
+
+class Logout(message.WriteRequest, _Errors):
+    """End the login; it is sealed as any other write."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 12
+    _Response = LogoutResponse

@@ -1,0 +1,200 @@
+"""Requests and answers on a link: sequence numbers, seals, deadlines, and tries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from smp.header import OP, Header
+from smpclient.generics import SMPRequest
+
+from hanlab.wan import answers
+from hanlab.wan.answers import TRep
+from hanlab.wan.auth import Credentials, Session, log_in, no_key
+from hanlab.wan.errors import NoAnswer
+from hanlab.wan.framing import FRAMINGS, Link
+from hanlab.wan.limits import Limits
+from hanlab.wan.messages import Logout
+
+PATIENCE_S: Final = 60.0
+"""How long a board that is asked again and again may say nothing, or make no progress, at the least (s)."""
+TRIES: Final = 20
+"""How often it is asked in that time: as often, or twice as long."""
+MAX_BACK_OFF_S: Final = 4.0
+"""Each try waits twice as long as the one before, up to this or the request's own deadline (s)."""
+
+_OP_BITS: Final = 7
+"""Of an SMP header's first octet; a request's operation is even, its answer's the next odd number."""
+_ANSWER_OCTETS: Final = 1024
+"""No answer is longer, framing included (REPLY_MAX of firmware/smets1/wan/smp.py)."""
+_ADAPTERS_S: Final = 0.05
+"""What USB adapters and drivers add to a request and its answer (s)."""
+
+Make = Callable[..., SMPRequest[TRep, Any, Any]]
+"""A request class: called with the request's fields it makes the message."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the board takes at once: `count` messages of at most `size` octets (MCUmgr params)."""
+
+    size: int
+    count: int
+
+
+@dataclass
+class ClientCounters:
+    """What a client had to do; `knocks + requests + retries` is what it sent, in SMP messages.
+
+    On a perfect wire to a healthy board only `requests`, `answers` and, while it starts, `knocks` grow.
+    """
+
+    knocks: int = 0
+    """Sent until the board answered first."""
+    requests: int = 0
+    """Sent once, after that; an upload's chunk is one."""
+    retries: int = 0
+    """Sent again, octet for octet."""
+    answers: int = 0
+    """Received and waited for."""
+    timeouts: int = 0
+    """Deadlines that passed with no answer."""
+    strays: int = 0
+    """Answers that nobody waited for: duplicates, and those that came too late."""
+    reopened: int = 0
+    """Uploads begun once more because the board had lost track of them: it had restarted."""
+    logins: int = 0
+
+
+class Exchange:
+    """What a `WanClient` sends and receives. Sequence numbers are its own, so that a run repeats exactly."""
+
+    def __init__(
+        self, link: Link, framing: str, credentials: Credentials | None, octets_s: float
+    ) -> None:
+        self.credentials = credentials
+        self.limits = Limits()
+        self.counters = ClientCounters()
+        self.octets_sent = 0
+        """Octets put on the wire, framing included."""
+        self._link = link
+        self._octets_s = octets_s
+        self._framing = FRAMINGS[framing]()
+        self._framing_factor = 4 / 3 if framing == "console" else 1.01
+        self._session: Session | None = None
+        self._sequence = 0
+        self._waiting: dict[tuple[int, bytes], asyncio.Future[bytes]] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Log out, and listen no more. A board that does not answer ends the login by itself, when it is idle."""
+        if self._session:
+            logout = self.make(Logout)
+            octets = self.sealed(logout)
+            self._session = None
+            try:
+                await self.answer(self.send(octets), self.deadline(len(octets), 0.0))
+            except NoAnswer:
+                self._forget(octets)
+                self.counters.timeouts += 1
+        if self._reader:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+            self._reader = None
+
+    async def log_in(self) -> None:
+        """Raises AccessDenied and FalseBoard as `auth.log_in` does."""
+        if self.credentials is None:
+            raise no_key()
+        self._session = None
+        self._session = await log_in(self.ask, self.credentials)
+        self.counters.logins += 1
+
+    async def ask(self, request: Make[TRep], *, work_s: float = 0.0, **fields: Any) -> TRep:
+        """Send the same octets until they are answered, or `PATIENCE_S` and `TRIES` are over."""
+        message = self.make(request, **fields)
+        octets = self.sealed(message)
+        loop = asyncio.get_running_loop()
+        deadline = self.deadline(len(octets), work_s)
+        began = loop.time()
+        wait = deadline
+        tries = 0
+        while True:
+            tries += 1
+            waiter = self.send(octets, again=tries > 1)
+            try:
+                return answers.parsed(message, await self.answer(waiter, wait))
+            except NoAnswer as e:
+                self.counters.timeouts += 1
+                if is_hopeless(tries, loop.time() - began):
+                    self._forget(octets)
+                    raise NoAnswer(
+                        f"{e.what}, the last of {tries} tries",
+                        next_step="check the wire and its power, and run it again: it goes on where it stopped",
+                    ) from None
+            wait = min(2 * wait, max(deadline, MAX_BACK_OFF_S))
+
+    def make(self, request: Make[TRep], **fields: Any) -> SMPRequest[TRep, Any, Any]:
+        """The message, with the next sequence number."""
+        self._sequence = (self._sequence + 1) & 0xFF
+        return request(sequence=self._sequence, **fields)
+
+    def sealed(self, message: SMPRequest[Any, Any, Any]) -> bytes:
+        """The message's octets: a write's with the seal of this session, if there is one."""
+        if self._session and message.BYTES[0] & _OP_BITS == OP.WRITE:
+            return self._session.seal(message.BYTES)
+        return message.BYTES
+
+    def deadline(self, octets: int, work_s: float) -> float:
+        """For a request that `octets` go in front of, itself included, and that is `work_s` of work."""
+        on_wire = (octets + _ANSWER_OCTETS) * self._framing_factor / self._octets_s
+        return on_wire + _ADAPTERS_S + self.limits.reply_s + work_s
+
+    def send(self, message: bytes, *, again: bool = False) -> asyncio.Future[bytes]:
+        """Send a message, or send it `again`; what will be its answer."""
+        if again:
+            self.counters.retries += 1
+        else:
+            self.counters.requests += 1
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read_frames())
+        key = _answers_to(message)
+        waiter = self._waiting.get(key)
+        if waiter is None or waiter.done():
+            waiter = self._waiting[key] = asyncio.get_running_loop().create_future()
+        for part in self._framing.encode(message):
+            self._link.write(part)
+            self.octets_sent += len(part)
+        return waiter
+
+    async def answer(self, waiter: asyncio.Future[bytes], patience: float) -> bytes:
+        await asyncio.wait([waiter], timeout=patience)  # does not cancel it: the answer may be late
+        if not waiter.done():
+            raise NoAnswer(f"no answer from the board within {patience:.1f} s")
+        return waiter.result()
+
+    def _forget(self, message: bytes) -> None:
+        self._waiting.pop(_answers_to(message), None)
+
+    async def _read_frames(self) -> None:
+        while True:
+            self._framing.feed(await self._link.read())
+            while (frame := self._framing.take()) is not None:
+                if len(frame) >= Header.SIZE:
+                    waiter = self._waiting.pop((frame[0] & _OP_BITS, frame[4 : Header.SIZE]), None)
+                    if waiter and not waiter.done():
+                        self.counters.answers += 1
+                        waiter.set_result(frame)
+                    else:
+                        self.counters.strays += 1
+
+
+def is_hopeless(tries: int, seconds: float) -> bool:
+    return seconds >= PATIENCE_S and (tries >= TRIES or seconds >= 2 * PATIENCE_S)
+
+
+def _answers_to(message: bytes) -> tuple[int, bytes]:
+    """What the answer to a request says of itself: its operation, and group, sequence number, command."""
+    return (message[0] & _OP_BITS) + 1, message[4 : Header.SIZE]

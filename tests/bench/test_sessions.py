@@ -1,0 +1,144 @@
+"""A login at a board is its client's: nobody else on the line can use it, then or later."""
+
+from __future__ import annotations
+
+import cbor2
+from intruder import codes, inject, session_of
+from labs import OpenDesk, make_image
+from smp.error import MGMT_ERR
+from smp.header import Header
+from smpclient.requests.image_management import ImageErase, ImageUploadWrite
+from smpclient.requests.os_management import ResetWrite
+
+from hanlab.bench.desk import Desk
+from hanlab.keys import Secret
+from hanlab.lab import wan_client
+from hanlab.wan.auth import Session
+from hanlab.wan.client import WanClient
+from hanlab.wan.messages import (
+    Challenge,
+    CountersRead,
+    Distribute,
+    Logout,
+    ProgressRead,
+    StoreRead,
+)
+
+PPMID = bytes.fromhex("00db1234567890a4")
+
+
+def uploaded(desk: Desk, client: WanClient) -> int:
+    """The slot of an image that `client` has uploaded."""
+
+    async def upload() -> int:
+        async for _ in client.upload(make_image().to_bytes()):
+            pass
+        return (await client.read(StoreRead)).images[0].id
+
+    return desk.run(upload())
+
+
+def test_write_whose_answer_was_lost_is_not_carried_out_twice(open_desk: OpenDesk) -> None:
+    """The same octets again: the CH answers what it answered, and starts no second job.
+
+    Also if somebody else had something answered in between.
+    """
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    uploaded(desk, client)
+    hash_ = make_image().manufacturer_image_hash
+    request = Distribute(eui=PPMID, hash=hash_, sequence=77).BYTES
+    write = session_of(client).seal(request)
+    read = StoreRead(sequence=78).BYTES
+    foreign = ImageErase(slot=1, sequence=79).BYTES
+    first, second, _, _, third = desk.run(inject(desk, client, write, write, read, foreign, write))
+    assert first == second == third
+    assert cbor2.loads(first[Header.SIZE :]) == {"job": 1}
+    assert desk.run(client.read(ProgressRead)).job == 1
+
+
+def test_command_of_another_on_the_line_is_refused(open_desk: OpenDesk) -> None:
+    """A login is its client's, not the line's: an erase in mid-session erases nothing."""
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    slot = uploaded(desk, client)
+    erase = ImageErase(slot=slot, sequence=200).BYTES
+    other = Session(Secret(bytes(32)))
+    session = session_of(client)
+    good = session.seal(erase)
+    forged = [
+        erase,
+        other.seal(erase),
+        good[:-1] + bytes((good[-1] ^ 1,)),
+        good[:6] + bytes((good[6] ^ 1,)) + good[7:],  # another sequence number
+        good[:9].replace(b"\x05", b"\x01") + good[9:],  # another command
+        ResetWrite(sequence=201).BYTES,
+        Logout(sequence=202).BYTES,
+        other.seal(Logout(sequence=203).BYTES),
+        ImageUploadWrite(off=0, data=b"x" * 100, len=100, sequence=204).BYTES,
+    ]
+    assert codes(desk.run(inject(desk, client, *forged))) == [MGMT_ERR.EACCESSDENIED] * len(forged)
+    assert [i.id for i in desk.run(client.read(StoreRead)).images] == [slot]
+    wan = desk.run(client.read(CountersRead)).wan
+    assert (wan["forged"], wan["denied"], wan["logins"]) == (len(forged), 0, 1)
+    desk.run(client.write(ImageErase, slot=slot))
+    assert client.counters.logins == 1, "it is logged in as before"
+
+
+def test_write_that_was_recorded_is_refused_later_in_its_session(open_desk: OpenDesk) -> None:
+    """Its number is used up; and in the next session its key is another one."""
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    slot = uploaded(desk, client)
+    early = session_of(client).seal(ImageErase(slot=77, sequence=200).BYTES)
+    late = session_of(client).seal(ImageErase(slot=78, sequence=201).BYTES)
+    answers = desk.run(inject(desk, client, late, early))
+    assert codes(answers) == [0, MGMT_ERR.EACCESSDENIED], "not in the order in which they were made"
+    recorded = session_of(client).seal(ImageErase(slot=slot, sequence=202).BYTES)
+    desk.run(client.close())
+    desk.run(client._exchange.log_in())
+    assert codes(desk.run(inject(desk, client, recorded))) == [MGMT_ERR.EACCESSDENIED]
+    assert [i.id for i in desk.run(client.read(StoreRead)).images] == [slot]
+
+
+def test_client_logs_out_when_it_is_closed(open_desk: OpenDesk) -> None:
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    slot = uploaded(desk, client)
+    recorded = session_of(client).seal(ImageErase(slot=slot, sequence=200).BYTES)
+    desk.run(client.close())
+    assert codes(desk.run(inject(desk, client, recorded))) == [MGMT_ERR.EACCESSDENIED]
+    wan = desk.run(client.read(CountersRead)).wan
+    assert (wan["denied"], wan["forged"]) == (1, 0), "nobody was logged in any more"
+    desk.run(client.write(ImageErase, slot=slot))
+    assert client.counters.logins == 2
+
+
+def test_client_whose_board_is_gone_can_be_closed(open_desk: OpenDesk) -> None:
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    desk.run(client.connect())
+    desk.boards["hub"].power_off()
+    began = desk.clock_us
+    desk.run(client.close())
+    assert desk.clock_us - began < 3_000_000
+    assert client.counters.timeouts == 1
+
+
+def test_login_that_was_recorded_opens_nothing_at_a_later_start(open_desk: OpenDesk) -> None:
+    """A board's challenges are new each time it is switched on, also in the next command, and still the seed's."""
+
+    def challenges(folder: str) -> list[bytes]:
+        nonces = []
+        for _ in range(2):  # two commands on the same boards
+            desk = open_desk(folder=folder)
+            for _ in range(2):
+                nonces.append(desk.run(WanClient(desk.ports["hub"]).read(Challenge)).nonce)
+                desk.boards["hub"].cut_power()
+            for board in desk.boards.values():
+                board.power_off()
+        return nonces
+
+    nonces = challenges("one")
+    assert len(set(nonces)) == len(nonces)
+    assert nonces == challenges("two"), "a lab can be run again, octet for octet"
