@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, final
 
 from hanlab.errors import UsageError
+from hanlab.files import write_whole
 
 SECRET_OCTETS: Final = 32
 
@@ -65,8 +66,7 @@ def make_secret(file: Path) -> Secret:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     octets = os.urandom(SECRET_OCTETS)
-    file.touch(mode=0o600, exist_ok=False)
-    file.write_text(octets.hex() + "\n", "ascii")
+    write_whole(file, f"{octets.hex()}\n".encode(), mode=0o600, new=True)
     return Secret(octets)
 
 

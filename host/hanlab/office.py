@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -62,8 +64,10 @@ class Office:
     remember: Callable[[], None]
 
     def close(self) -> None:
-        self.remember()
-        self.database.close()
+        try:
+            self.remember()
+        finally:
+            self.database.close()
 
 
 def open_office(
@@ -103,10 +107,17 @@ def open_office(
 
 
 def open_pki(folder: Path, config: LabConfig) -> Pki:
-    """The lab's test keys; made if there are none yet."""
+    """The lab's test keys; made if there are none yet, all of them or none."""
     from hanlab.duis.pki import provision, read_pki
 
-    return read_pki(folder) if folder.exists() else provision(folder, parties(config))
+    if not folder.exists():
+        aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        try:
+            provision(aside, parties(config))
+            aside.rename(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return read_pki(folder)
 
 
 def parties(config: LabConfig) -> list[tuple[str, Eui]]:

@@ -8,9 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from full_disk import no_room
 from labs import OpenLab, config, make_image
 
-from hanlab.bench.flash import Effect, Kind, Operation
+from hanlab.bench.flash import Effect, Kind, NorFlash, Operation
+from hanlab.boards.data import load_board
+from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.lab import Device, Lab
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
@@ -312,3 +315,37 @@ def test_power_cycle(open_lab: OpenLab, board: str) -> None:
     assert version(lab) == before
     assert lab.clock_us > 2_000_000
     whole_update_works(lab, FIRST)
+
+
+# -- the laptop's own disk
+
+
+def test_a_full_disk_leaves_no_stump_of_a_flash_file(tmp_path: Path) -> None:
+    facts = load_board("pico").flash
+    path = tmp_path / "PPMID.flash"
+    with no_room(4096), pytest.raises(OSError, match="too large"):
+        NorFlash(path, facts)
+    assert list(tmp_path.iterdir()) == []
+    NorFlash(path, facts).close()
+    assert path.stat().st_size == facts.filesystem
+
+
+@pytest.mark.parametrize("held", [0, 4096])
+def test_the_stump_of_an_earlier_full_disk_is_made_whole(held: int, tmp_path: Path) -> None:
+    path = tmp_path / "PPMID.flash"
+    path.write_bytes(b"\xff" * held)
+    NorFlash(path, load_board("pico").flash).close()
+    assert path.read_bytes() == b"\xff" * load_board("pico").flash.filesystem
+
+
+def test_a_flash_file_of_another_board_type_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "PPMID.flash"
+    NorFlash(path, load_board("esp32-devkitc").flash).close()
+    with pytest.raises(UsageError, match="2,097,152") as other:
+        NorFlash(path, load_board("pico").flash)
+    assert "delete" not in other.value.next_step
+    short = tmp_path / "short.flash"
+    short.write_bytes(b"\xff" * 4096 + b"littlefs" + b"\xff" * 4096)
+    with pytest.raises(UsageError, match="8,200"):
+        NorFlash(short, load_board("pico").flash)
+    assert short.read_bytes() == b"\xff" * 4096 + b"littlefs" + b"\xff" * 4096

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from desk import ESME, PPMID, furnished, run, update
+from desk import ACTIVATE, ESME, PPMID, READ, SUPPLIER, furnished, run, update
+from full_disk import no_room
+from power import power, sqlite
 
-from hanlab.dsp.database import Database
+from hanlab.dsp.database import Database, DatabaseTrouble, trouble
 from hanlab.errors import UsageError
 
 _LOAD = """
@@ -94,3 +97,136 @@ def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
     first.close()
     with pytest.raises(UsageError, match="schema 99"):
         Database(path)
+
+
+@pytest.mark.skipif(sqlite() is None, reason="Python's SQLite is not to be reached with ctypes")
+def test_what_was_acknowledged_survives_the_computers_own_power_cut(tmp_path: Path) -> None:
+    """I99 is on the disk before it is said: nothing is left to what the system writes later."""
+    from desk import Office
+
+    with power() as disk:
+        office = furnished(path=tmp_path / "dsp.sqlite")
+        for number in range(3):
+            request = office.request(ACTIVATE, PPMID)
+            assert office.dsp.receive(request).code == "I99"
+            left = tmp_path / f"left {number}"
+            disk.lose_power(left)
+            after = Office(path=left / "dsp.sqlite")
+            assert request.id in after.dsp.unfinished()
+            assert after.dsp.audit.read(1)[0].code == "I99"
+            assert after.dsp.next_counter(SUPPLIER) > request.id.counter
+            after.database.close()
+        office.database.close()
+
+
+def test_a_new_databases_name_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    synced: list[str] = []
+    true_fsync = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        true_fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Database(folder / "dsp.sqlite").close()
+    assert synced == [str(folder), str(tmp_path)]
+
+
+_TROUBLES = [
+    # SQLite's own name, what hanlab says, what it must advise, and never
+    ("SQLITE_FULL", "the disk is full", "make room"),
+    ("SQLITE_IOERR_WRITE", "cannot be read or written", "check its disk"),
+    ("SQLITE_BUSY", "in use by another program", "wait for it"),
+    ("SQLITE_READONLY_DIRECTORY", "may not be written", "the right to write"),
+    ("SQLITE_CANTOPEN_ISDIR", "cannot be opened", "check that it is a file"),
+    ("SQLITE_CORRUPT_INDEX", "is damaged", "copy all three before"),
+    ("SQLITE_PROTOCOL", "cannot be used", "run it again"),
+    ("SQLITE_NOTADB", "no database of hanlab's", "moved aside"),
+]
+
+
+@pytest.mark.parametrize(("name", "what", "next_step"), _TROUBLES)
+def test_each_of_sqlites_errors_keeps_its_name(name: str, what: str, next_step: str) -> None:
+    error = sqlite3.OperationalError("in SQLite's words")
+    error.sqlite_errorname = name
+    said = trouble(Path("dsp.sqlite"), error)
+    assert said.name == name
+    assert name in said.what
+    assert "in SQLite's words" in said.what
+    assert what in said.what
+    assert next_step in said.next_step
+    assert ("no database" in said.what) == (name == "SQLITE_NOTADB")
+    assert "delete" not in said.next_step
+
+
+def test_a_full_disk_is_called_so_and_nothing_is_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "dsp.sqlite"
+    office = furnished(path=path)
+    office.database.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with no_room(4096):
+        with pytest.raises(DatabaseTrouble, match=r"SQLITE_(FULL|IOERR)") as full:
+            office.receive(READ, ESME)
+        assert "no database" not in str(full.value)
+        with pytest.raises(DatabaseTrouble, match=r"SQLITE_(FULL|IOERR)"):
+            Database(tmp_path / "new.sqlite")
+    assert not office.database.sql.in_transaction
+    # and with room again it goes on, as if nothing had been asked
+    assert office.dsp.unfinished() == []
+    assert office.receive(READ, ESME) == "I99"
+    office.database.close()
+    assert len(Database(path).sql.execute("SELECT * FROM requests").fetchall()) == 1
+
+
+def test_a_commit_that_fails_takes_back_what_it_was_for(tmp_path: Path) -> None:
+    """Else all that follows would belong to a transaction that never ends."""
+    office = furnished(path=tmp_path / "dsp.sqlite")
+    office.database.sql.execute("CREATE TABLE a (b INTEGER PRIMARY KEY)")
+    office.database.sql.execute("CREATE TABLE c (b REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+    office.database.sql.execute("PRAGMA foreign_keys = ON")
+    with pytest.raises(sqlite3.IntegrityError), office.database.transaction():
+        office.database.sql.execute("INSERT INTO c VALUES (1)")
+    assert not office.database.sql.in_transaction
+    assert office.receive(READ, ESME) == "I99"
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "dsp.sqlite"
+    theirs = sqlite3.connect(path)
+    theirs.execute("CREATE TABLE theirs (a)")
+    theirs.close()
+    with pytest.raises(UsageError, match="another program"):
+        Database(path)
+    with sqlite3.connect(path) as theirs:
+        assert theirs.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+
+
+def test_the_database_of_an_earlier_hanlab_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "dsp.sqlite"
+    office = furnished(path=path)
+    office.receive(READ, ESME)
+    sql = office.database.sql
+    sql.execute("DROP INDEX deliveries_waiting")
+    sql.execute("ALTER TABLE requests DROP COLUMN at")
+    sql.execute("ALTER TABLE deliveries DROP COLUMN refused")
+    sql.execute(
+        "CREATE INDEX deliveries_waiting ON deliveries (recipient, id) WHERE delivered IS NULL"
+    )
+    sql.execute("PRAGMA user_version = 1")
+    office.database.close()
+    from desk import Office
+
+    later = Office(path=path)
+    assert len(later.dsp.unfinished()) == 1
+    assert later.receive(READ, ESME) == "I99"
+    assert later.dsp.deliveries.waiting_for(SUPPLIER) == []
+
+
+def test_after_what_need_not_last_the_next_one_does(tmp_path: Path) -> None:
+    database = Database(tmp_path / "dsp.sqlite")
+    with database.transaction(lasting=False):
+        assert database.sql.execute("PRAGMA synchronous").fetchone() == (1,)
+    assert database.sql.execute("PRAGMA synchronous").fetchone() == (2,)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from full_disk import no_room
 from typer.testing import CliRunner
 
 from hanlab.cli import app, fail
@@ -16,7 +17,11 @@ from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.images import build, made_body
+from hanlab.keys import make_secret
+from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.office import open_pki
 
+DEFAULT_LAB = make_lab("test", DEFAULT)
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
 
@@ -162,3 +167,31 @@ def test_test_keys(shell: Shell) -> None:
     with pytest.raises(HanlabError, match="already"):
         shell("provision", "keys")
     assert "for labs only" in shell("provision", "keys", "--force")
+
+
+def test_a_full_disk_loses_nothing_and_the_first_push_goes_on_later(shell: Shell) -> None:
+    """What a full disk left behind once refused every later command, and the advice was to throw it away."""
+    shell("cpl", "add", "v6.ota")
+    with no_room(256 * 1024), pytest.raises((HanlabError, OSError)) as full:
+        shell("push", "v6.ota", "--to", "PPMID")
+    assert "no database" not in str(full.value)
+    with no_room(1024), pytest.raises(HanlabError, match=r"SQLITE_(FULL|IOERR)") as full:
+        shell("inventory")
+    assert "away" not in str(full.value)
+    assert "✓ distributed" in shell("push", "v6.ota", "--to", "PPMID")
+    assert shell.status() == ("Commissioned", "IHDAE05")
+
+
+def test_keys_are_made_all_or_none(tmp_path: Path) -> None:
+    folder = tmp_path / "pki"
+    with no_room(100), pytest.raises(OSError, match="too large"):
+        open_pki(folder, DEFAULT_LAB)
+    assert list(tmp_path.iterdir()) == []
+    assert len(open_pki(folder, DEFAULT_LAB).signers) == 5
+    secret = tmp_path / "boards.key"
+    with no_room(10), pytest.raises(OSError, match="too large"):
+        make_secret(secret)
+    make_secret(secret)
+    with pytest.raises(FileExistsError):
+        make_secret(secret)
+    assert secret.stat().st_mode & 0o777 == 0o600

@@ -19,6 +19,7 @@ from typing import Final
 from hanlab.bench.kernel import BenchError
 from hanlab.boards.data import FlashFacts
 from hanlab.errors import UsageError
+from hanlab.files import write_whole
 
 _ERASED = b"\xff"
 
@@ -112,14 +113,7 @@ class NorFlash:
         self.operations = 0
         self.fault: Fault | None = None
         self._stuck: set[int] = set()  # sectors that hold what they held before they were erased
-        size = facts.filesystem
-        if not path.exists():
-            path.write_bytes(_ERASED * size)
-        elif path.stat().st_size != size:
-            raise UsageError(
-                f"{path} holds {path.stat().st_size:,} octets, but this board's flash has {size:,}",
-                next_step=f"delete {path} to begin with an empty board",
-            )
+        _make_whole(path, facts.filesystem)
         self._file = os.open(path, os.O_RDWR)
 
     def close(self) -> None:
@@ -196,3 +190,25 @@ class NorFlash:
             raise BenchError(
                 f"flash {self.path.name}: {length} octets at 0x{address:X} are outside it"
             )
+
+
+def _make_whole(path: Path, size: int) -> None:
+    """Have a flash file of `size` octets at `path`: the one that is there, or a new, erased one.
+
+    One that is too short and was never programmed is what a full disk left of a new one.
+
+    Raises:
+        UsageError: what is there is another board's.
+        OSError: there is no room for it, and nothing of it is left.
+    """
+    if path.exists():
+        held = path.stat().st_size
+        if held == size:
+            return
+        if held > size or path.read_bytes().strip(_ERASED):
+            raise UsageError(
+                f"{path} holds {held:,} octets, but this board's flash has {size:,}",
+                next_step="it is another board type's: name that one in lab.toml again, or move the "
+                "file aside, and the board begins empty",
+            )
+    write_whole(path, _ERASED * size, lasting=False)  # an erased one is soon made again

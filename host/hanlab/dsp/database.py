@@ -1,154 +1,198 @@
 """The DSP's memory: one SQLite file with the CPL, the SMI, requests, deliveries and the audit log.
 
-Write-ahead logging: what a transaction has committed is there after the process is killed, whatever
-it was doing.
+Write-ahead logging, each commit on the disk before it is spoken of (`synchronous = FULL`): what an I99
+promised is there after the process is killed, and after the computer's own power cut.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from hanlab.dsp.schema import MIGRATIONS, SCHEMA, VERSION
 from hanlab.errors import UsageError
 
-VERSION: Final = 1
-"""Of the schema below; a file of another version is refused, not guessed at."""
 
-_SCHEMA: Final = """
-CREATE TABLE cpl (
-    id INTEGER PRIMARY KEY,
-    device_type TEXT NOT NULL,
-    manufacturer TEXT NOT NULL,
-    model TEXT NOT NULL,
-    hardware TEXT NOT NULL,
-    generation TEXT NOT NULL,
-    version TEXT NOT NULL,               -- as DUIS writes it, 1 to 8 characters
-    manufacturer_version TEXT NOT NULL,  -- as the manufacturer does (rule 145)
-    hash BLOB,                           -- of the Manufacturer Image; NULL: not to be sent
-    status TEXT NOT NULL,
-    expires TEXT,                        -- ISO 8601 day
-    UNIQUE (device_type, manufacturer, model, hardware, generation, version)
-);
-CREATE INDEX cpl_version ON cpl (version);
+class DatabaseTrouble(UsageError):
+    """SQLite could not do it; `name` is its own name for why, e.g. SQLITE_FULL."""
 
-CREATE TABLE devices (
-    eui BLOB PRIMARY KEY,
-    device_type TEXT NOT NULL,
-    manufacturer TEXT NOT NULL,
-    model TEXT NOT NULL,
-    hardware TEXT NOT NULL,
-    generation TEXT NOT NULL,
-    version TEXT,
-    status TEXT NOT NULL,
-    status_before TEXT,                  -- what it was before suspension (rule 89)
-    hub BLOB,                            -- the CHF of its HAN
-    gsme BLOB,                           -- of a GPF: the GSME that it mirrors
-    supplier BLOB,                       -- responsible import or gas supplier
-    network_operator BLOB,               -- responsible network operator
-    smets_chts_version TEXT,
-    import_mpxn TEXT,
-    commissioned TEXT,
-    factory_configuration TEXT,          -- rule 142
-    smso TEXT,
-    wan_provider TEXT
-) WITHOUT ROWID;
-CREATE INDEX devices_product ON devices (model, version);
-CREATE INDEX devices_hub ON devices (hub);
+    def __init__(self, name: str, what: str, *, next_step: str) -> None:
+        super().__init__(what, next_step=next_step)
+        self.name = name
 
-CREATE TABLE counters (originator BLOB PRIMARY KEY, last BLOB NOT NULL) WITHOUT ROWID;
 
-CREATE TABLE images (sha BLOB PRIMARY KEY, octets BLOB NOT NULL) WITHOUT ROWID;
+_KEEP: Final = "keep it with its -wal and -shm files: they belong together"
+_TROUBLES: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        "SQLITE_NOTADB",
+        "is no database of hanlab's",
+        "look what it is; moved aside, together with any -wal and -shm beside it, it is not in the way "
+        "and nothing of it is lost",
+    ),
+    (
+        "SQLITE_CORRUPT",
+        "is damaged",
+        f"{_KEEP}; copy all three before anything else, `sqlite3 FILE .recover` reads what is left",
+    ),
+    ("SQLITE_FULL", "cannot grow: the disk is full", "make room on its disk and run it again"),
+    (
+        "SQLITE_IOERR",
+        "cannot be read or written",
+        f"check its disk (room, health, quota) and run it again; {_KEEP}",
+    ),
+    ("SQLITE_BUSY", "is in use by another program", "wait for it to end, and run it again"),
+    ("SQLITE_LOCKED", "is in use by another program", "wait for it to end, and run it again"),
+    ("SQLITE_READONLY", "may not be written", "give yourself the right to write it and its folder"),
+    ("SQLITE_PERM", "may not be opened", "give yourself the right to read and write it"),
+    (
+        "SQLITE_CANTOPEN",
+        "cannot be opened",
+        "check that it is a file, that its folder is there and that you may write to both",
+    ),
+)
+"""By the beginning of SQLite's own name: what is so, and a next step that loses nothing."""
 
-CREATE TABLE requests (
-    id TEXT PRIMARY KEY,                 -- RequestID
-    service TEXT NOT NULL,
-    body TEXT NOT NULL,                  -- JSON
-    due TEXT,                            -- ISO 8601: not before
-    state TEXT NOT NULL                  -- accepted, done or cancelled
-);
-CREATE INDEX requests_state ON requests (state);
 
-CREATE TABLE deliveries (
-    id INTEGER PRIMARY KEY,
-    recipient BLOB NOT NULL,
-    at TEXT NOT NULL,
-    code TEXT NOT NULL,                  -- response code or DCC Alert code
-    device BLOB,
-    request TEXT,
-    body TEXT,                           -- the XML; NULL: made from code and device
-    delivered TEXT
-);
-CREATE INDEX deliveries_waiting ON deliveries (recipient, id) WHERE delivered IS NULL;
+def trouble(path: Path | None, error: sqlite3.Error) -> DatabaseTrouble:
+    """What one of SQLite's errors means for its user, with SQLite's own name and words."""
+    name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+    what, next_step = next(
+        ((w, n) for begin, w, n in _TROUBLES if name.startswith(begin)),
+        ("cannot be used", f"run it again; {_KEEP}"),
+    )
+    return DatabaseTrouble(
+        name, f"{path or 'memory'} {what} ({name}: {error})", next_step=next_step
+    )
 
-CREATE TABLE audit (
-    id INTEGER PRIMARY KEY,
-    at TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    action TEXT NOT NULL,
-    code TEXT NOT NULL,
-    rule INTEGER,
-    why TEXT NOT NULL
-);
-CREATE TRIGGER audit_stays BEFORE UPDATE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-CREATE TRIGGER audit_stays_whole BEFORE DELETE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 
-CREATE TABLE clock (last TEXT NOT NULL);
-"""
+class _Connection(sqlite3.Connection):
+    """Its errors say which file and what to do; those of a statement itself stay SQLite's own."""
+
+    path: Path | None = None
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        with self._explained():
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        with self._explained():
+            return super().executemany(*arguments)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as e:
+            if _is_of_the_statement(e):
+                raise
+            raise trouble(self.path, e) from e
+
+
+def _is_of_the_statement(error: sqlite3.DatabaseError) -> bool:
+    own = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
+    return isinstance(error, own) or getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR"
 
 
 class Database:
-    """The file `path`, made if it is not there; None: one in memory. Threads may share it."""
+    """The file `path`, made if it is not there; None: one in memory. Threads may share it.
+
+    Raises:
+        DatabaseTrouble: SQLite cannot use the file; says why, as every later statement does.
+        UsageError: a newer hanlab made it.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._one_at_a_time = threading.RLock()
+        is_new = path is not None and not path.exists()
         try:
             self.sql = sqlite3.connect(
-                path or ":memory:", isolation_level=None, timeout=10, check_same_thread=False
+                path or ":memory:",
+                isolation_level=None,
+                timeout=10,
+                check_same_thread=False,
+                factory=_Connection,
             )
+        except sqlite3.Error as e:
+            raise trouble(path, e) from e
+        self.sql.path = path
+        try:
             self.sql.execute("PRAGMA journal_mode = WAL")
-            self.sql.execute("PRAGMA synchronous = NORMAL")
+            self.sql.execute("PRAGMA synchronous = FULL")
             with self.transaction():
-                (version,) = self.sql.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    for statement in _statements(_SCHEMA):
-                        self.sql.execute(statement)
-                    self.sql.execute(f"PRAGMA user_version = {VERSION}")
-        except sqlite3.DatabaseError as e:
+                self._bring_up_to_date()
+        except BaseException:
+            self.sql.close()
+            raise
+        if is_new and path:
+            _settle(path.parent)
+
+    def _bring_up_to_date(self) -> None:
+        (version,) = self.sql.execute("PRAGMA user_version").fetchone()
+        if version not in range(VERSION + 1):
             raise UsageError(
-                f"{path} is no database of hanlab's: {e}",
-                next_step="move it away; a new one is made, without what was in it",
-            ) from None
-        if version not in (0, VERSION):
-            raise UsageError(
-                f"{path} has schema {version}, this hanlab knows {VERSION}",
-                next_step="use the hanlab that made it, or move it away",
+                f"{self.path} has schema {version}, this hanlab knows {VERSION}",
+                next_step="use the hanlab that made it; it stays as it is",
             )
+        if version == 0 and self.sql.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise UsageError(
+                f"{self.path} is a database of another program",
+                next_step="move it aside with its -wal and -shm files; nothing of it is lost then",
+            )
+        scripts = [SCHEMA] if version == 0 else [MIGRATIONS[n] for n in range(version, VERSION)]
+        for script in scripts:
+            for statement in _statements(script):
+                self.sql.execute(statement)
+        if version != VERSION:
+            self.sql.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it or nothing; one within another belongs to the outer one."""
+    def transaction(self, *, lasting: bool = True) -> Iterator[None]:
+        """All of it or nothing; one within another belongs to the outer one.
+
+        `lasting`: it is on the disk at the end. Without it a power cut of the computer may take it
+        back, which is for what is done again or is in the next one that lasts.
+
+        Raises:
+            DatabaseTrouble: it could not be committed, and nothing of it is there.
+        """
         with self._one_at_a_time:
             if self.sql.in_transaction:
                 yield
                 return
-            self.sql.execute("BEGIN IMMEDIATE")
+            if not lasting:
+                self.sql.execute("PRAGMA synchronous = NORMAL")
             try:
-                yield
-            except BaseException:
-                self.sql.execute("ROLLBACK")
-                raise
-            self.sql.execute("COMMIT")
+                self.sql.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self.sql.execute("COMMIT")
+                except BaseException:
+                    if self.sql.in_transaction:  # a full disk may have ended it already
+                        with suppress(DatabaseTrouble):
+                            self.sql.execute("ROLLBACK")
+                    raise
+            finally:
+                if not lasting:
+                    self.sql.execute("PRAGMA synchronous = FULL")
 
     def close(self) -> None:
         self.sql.close()
+
+
+def _settle(folder: Path) -> None:
+    """Have a new file's name on the disk as well, and its folder's: SQLite cares for its own files only."""
+    for place in (folder, folder.parent):
+        fd = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -119,13 +119,15 @@ class Execution:
                 now = self._parts.clock()
                 note = FirmwareDelivered(request, hub, device, version, now, success=not why)
                 kind = alerts.NOT_DELIVERED if why else alerts.DELIVERED
-                with self._parts.transaction():
+                with self._parts.transaction(
+                    lasting=False
+                ):  # the end of the 11.1 is, and with it these
                     self._parts.tell(request.originator, kind, note, device)
         return failed
 
     def _failed(self, request: RequestId, device: Eui, error: ServiceRequestFailed) -> None:
         note = S1spAlert(request, device, str(error.outcome), error.what[:250], self._parts.clock())
-        with self._parts.transaction():
+        with self._parts.transaction(lasting=False):
             self._parts.tell(request.originator, alerts.S1SP, note, device)
             rule = {Outcome.THIRD_PARTY: 25, Outcome.METADATA: 30, Outcome.TOO_LARGE: 4}.get(
                 error.outcome

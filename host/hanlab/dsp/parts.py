@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -62,8 +62,12 @@ class Parts:
     lost: int = 0
     """11.3 responses that never came to the DSP (rule 94)."""
 
-    def transaction(self) -> AbstractContextManager[None]:
-        return self.database.transaction()
+    @contextmanager
+    def transaction(self, *, lasting: bool = True) -> Iterator[None]:
+        """See `Database.transaction`; with it stands the time, so that no later one is before it."""
+        with self.database.transaction(lasting=lasting):
+            yield
+            self.smi.remember_time(self.clock())
 
     def device(self, eui: Eui) -> SmiDevice:
         device = self.smi.find(eui)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -152,10 +152,15 @@ class Smi:
         )
 
     def remember_time(self, now: datetime) -> None:
-        """So that a lab's civil time does not run back from one command to the next."""
-        with self._database.transaction():
-            self._sql.execute("DELETE FROM clock")
-            self._sql.execute("INSERT INTO clock VALUES (?)", (now.isoformat(),))
+        """So that a lab's civil time does not run back from one command to the next.
+
+        Nor behind what another command has remembered meanwhile.
+        """
+        self._sql.execute(
+            "INSERT INTO clock (rowid, last) VALUES (1, ?)"
+            " ON CONFLICT (rowid) DO UPDATE SET last = max(last, excluded.last)",
+            (now.astimezone(UTC).isoformat(),),
+        )
 
     def last_time(self) -> datetime | None:
         row = self._sql.execute("SELECT last FROM clock").fetchone()
