@@ -331,9 +331,13 @@ def test_a_full_disk_leaves_no_stump_of_a_flash_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("held", [0, 4096])
-def test_the_stump_of_an_earlier_full_disk_is_made_whole(held: int, tmp_path: Path) -> None:
+def test_the_stump_of_an_earlier_full_disk_is_named(held: int, tmp_path: Path) -> None:
     path = tmp_path / "PPMID.flash"
     path.write_bytes(b"\xff" * held)
+    with pytest.raises(UsageError, match=f"holds {held:,} octets") as stump:
+        NorFlash(path, load_board("pico").flash)
+    assert "nothing is in it" in stump.value.next_step
+    path.unlink()  # as it says
     NorFlash(path, load_board("pico").flash).close()
     assert path.read_bytes() == b"\xff" * load_board("pico").flash.filesystem
 

@@ -195,20 +195,21 @@ class NorFlash:
 def _make_whole(path: Path, size: int) -> None:
     """Have a flash file of `size` octets at `path`: the one that is there, or a new, erased one.
 
-    One that is too short and was never programmed is what a full disk left of a new one.
-
     Raises:
-        UsageError: what is there is another board's.
+        UsageError: what is there has another size; it stays as it is.
         OSError: there is no room for it, and nothing of it is left.
     """
     if path.exists():
         held = path.stat().st_size
         if held == size:
             return
-        if held > size or path.read_bytes().strip(_ERASED):
-            raise UsageError(
-                f"{path} holds {held:,} octets, but this board's flash has {size:,}",
-                next_step="it is another board type's: name that one in lab.toml again, or move the "
-                "file aside, and the board begins empty",
-            )
+        empty = not path.read_bytes().strip(_ERASED)
+        raise UsageError(
+            f"{path} holds {held:,} octets, but this board's flash has {size:,}",
+            next_step="nothing is in it (a full disk leaves such a file): delete it, and the board "
+            "begins empty"
+            if empty
+            else "it is another board type's, or damaged: name its board type in lab.toml again, or move "
+            "the file aside, and the board begins empty",
+        )
     write_whole(path, _ERASED * size, lasting=False)  # an erased one is soon made again
