@@ -197,7 +197,7 @@ def test_flash_of_another_size(open_desk: OpenDesk, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as failed:
         open_desk()
     assert "hub.flash holds 1,000 octets, but this board's flash has 2,097,152" in failed.value.what
-    assert failed.value.next_step == f"delete {file} to begin with an empty board"
+    assert failed.value.next_step == f"move {file} aside to begin with an empty board"
     assert file.read_bytes() == b"\xff" * 1000
 
 
@@ -216,7 +216,7 @@ def test_flash_that_holds_something_else(open_lab: OpenLab, tmp_path: Path, fill
     with pytest.raises(BoardError) as failed:
         lab.run(lab.store())
     assert f"board hub (ESP32-DevKitC): {file} holds no filesystem" in failed.value.what
-    assert failed.value.next_step == f"delete {file} to begin with an empty board"
+    assert failed.value.next_step == f"move {file} aside to begin with an empty board"
     lab.close()
     assert file.read_bytes() == octets
 

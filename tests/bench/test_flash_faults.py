@@ -344,7 +344,9 @@ def test_the_stump_of_an_earlier_full_disk_is_named(held: int, tmp_path: Path) -
 
 def test_a_flash_file_of_another_board_type_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "PPMID.flash"
-    NorFlash(path, load_board("esp32-devkitc").flash).close()
+    theirs = NorFlash(path, load_board("esp32-devkitc").flash)
+    theirs.program(0, b"littlefs")
+    theirs.close()
     with pytest.raises(UsageError, match="2,097,152") as other:
         NorFlash(path, load_board("pico").flash)
     assert "delete" not in other.value.next_step

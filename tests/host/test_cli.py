@@ -506,7 +506,7 @@ def test_a_flash_file_that_holds_garbage(pushed: Cli) -> None:
         assert done.code == 2
         assert "Traceback" not in done.err
         assert re.search("hub.flash holds no filesystem that can be read", done.err)
-        assert f"next: delete {file} to begin with an empty board" in done.err
+        assert f"next: move {file} aside to begin with an empty board" in done.err
     assert str(file) in pushed("store", "--json").json["next_step"]
     assert flash()["hub.flash"] == before
 

@@ -346,7 +346,7 @@ class EmulatedBoard:
             return BoardError(
                 f"board {self.name} ({self.facts.name}): {self.flash.path} holds no filesystem that "
                 "can be read",
-                next_step=f"move {self.flash.path} aside, and the board begins empty",
+                next_step=f"move {self.flash.path} aside to begin with an empty board",
             )
         return BoardError(
             f"board {self.name} ({self.facts.name}) died at {self._local / 1e6:.6f} s of bench time, "
