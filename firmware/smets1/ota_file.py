@@ -11,7 +11,11 @@ METADATA = const(32)  # octets of the block that a CH manufacturer may need in f
 
 _FIELDS = "<IHHHHHIH32sI"
 _FIXED = const(56)
-_HARDWARE = const(4)  # field control bit: hardware versions present
+# field control bits: what is present
+_CREDENTIAL = const(1)
+_DESTINATION = const(2)
+_HARDWARE = const(4)
+_ANY = const(0xFFFFFFFF)  # the file version that means "any": no image may have it
 
 # illustrative, except ESME and PPMID: those are what published sample images carry
 IMAGE_TYPES = {"ESME": 0x0000, "GSME": 0x0001, "CHF": 0x0002, "PPMID": 0x0084}
@@ -45,9 +49,15 @@ class OtaHeader:
             text,
             self.size,
         ) = struct.unpack_from(_FIELDS, octets)
-        if magic != MAGIC:
+        if magic != MAGIC or self.file_version == _ANY:
             raise NotOta
-        at = _FIXED + (1 if control & 1 else 0) + (8 if control & 2 else 0)
+        at = _FIXED + (1 if control & _CREDENTIAL else 0)
+        self.destination = None  # the EUI-64 of the one device that the file is for
+        if control & _DESTINATION:
+            if len(octets) < at + 8:
+                raise NotOta
+            self.destination = bytes(reversed(octets[at : at + 8]))
+            at += 8
         self.hardware = (0, 0xFFFF)
         if control & _HARDWARE:
             if len(octets) < at + 4:

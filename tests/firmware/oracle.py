@@ -161,6 +161,7 @@ def ota(file):
         header.device_type(),
         header.looks_raw(file[:256]),
         (start, end),
+        header.destination,
     )
 
 

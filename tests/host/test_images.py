@@ -421,7 +421,7 @@ def test_made_body_is_the_same_every_time() -> None:
 
 def test_made_body_never_ends_like_a_trailer() -> None:
     unlucky = 13202  # the octets made from this seed have 00 40 where a trailer would begin
-    body = made_body(100, seed=unlucky)
+    body = bytes(made_body(100, seed=unlucky))
     assert body[34:36] == b"\xff\x40"
     assert OtaImage.from_bytes(ppmid(body).to_bytes()).body == body
 
@@ -446,7 +446,7 @@ def test_read_image(file: Path) -> None:
     [
         (b"", "it is empty (0 octets)", "hanlab image build"),
         (b"not an image", "it is no OTA image: the OTA magic 1E F1 EE 0B is nowhere", "wraps it"),
-        (b"UF2\nWQ]\x9e", "it looks like a UF2 file", "wraps it"),
+        (b"UF2\nWQ]\x9e", "it looks like a UF2 file", "that the same build makes"),
         (GBCS_HEADER + b"bod", "says 64 octets, the file has 63; 1 are missing", "again"),
         (GBCS_HEADER, "says 64 octets, the file has 60; 4 are missing", "again"),
         (GBCS_HEADER + b"body\xff\xff", "it has 2 octets after the image's end", "--extract"),

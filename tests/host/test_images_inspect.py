@@ -18,12 +18,13 @@ from hanlab.images import (
     OtaImage,
     SubElement,
     build,
+    image_to_push,
     inspect,
     made_body,
 )
 from hanlab.images.inspection import REGION_KINDS
 
-BODY = made_body(1000)
+BODY = bytes(made_body(1000))
 GOOD = build(BODY, device_type="PPMID", version="IHDAE06").to_bytes()
 ELEMENTS = (SubElement(0xF000, b"key"), SubElement(0, BODY), SubElement(3, bytes(16)))
 
@@ -129,10 +130,15 @@ def test_sub_elements_that_break_off_are_explained() -> None:
     payload = data[:6] + b"\x01\x0c" + data[6:]
     header = OtaHeader(0x1286, 0x0815, 0x1102, bytes(32), 56 + len(payload))
     found = inspect(header.to_bytes() + payload)
-    assert found.layout == "GBCS"
-    assert any("break off 2 octets before the image's end" in note for note in found.notes)
+    assert found.layout == "damaged ZCL sub-elements"
+    assert "break off 2 octets before the image's end" in found.doubts[0]
+    assert "Telink" in found.doubts[0]
+    assert found.push_problem is not None
     no_upgrade_image = inspect(vendor_image(SubElement(0xF001, BODY)))
-    assert any("none is an upgrade image" in note for note in no_upgrade_image.notes)
+    assert (
+        "none of its sub-elements (tags 0xF001) is an upgrade image" in no_upgrade_image.doubts[0]
+    )
+    assert no_upgrade_image.push_problem is not None
 
 
 @pytest.mark.parametrize(
@@ -217,7 +223,7 @@ def test_odd_header_fields_are_warned_of() -> None:
 
 def test_hardware_the_wrong_way_round_is_warned_of() -> None:
     data = GOOD[:56] + b"\x02\x00\x01\x00" + GOOD[60:]
-    assert any("no hardware may run" in warning for warning in inspect(data).warnings)
+    assert any("no hardware may run" in doubt for doubt in inspect(data).doubts)
 
 
 def test_header_string_cannot_write_to_the_terminal() -> None:
@@ -259,11 +265,15 @@ def test_any_octets_are_explained_without_gap(data: bytes, trailer: bool | None)
     assert at == len(data) == found.file_size
     assert (found.image is None) == (found.problem is not None)
     if found.push_problem is None:
-        assert OtaImage.from_bytes(data).to_bytes() == data
+        assert image_to_push(data).to_bytes() == data
     else:
         with pytest.raises(ImageError):
-            OtaImage.from_bytes(data)
-    if found.image is not None:
+            image_to_push(data)
+    if found.mended:
+        assert found.image is not None
+        assert found.image.suffix_length == 0
+        assert found.image.to_bytes()[60:] == data[found.image.prefix_length :][60:]
+    elif found.image is not None:
         start = found.image.prefix_length
         end = len(data) - found.image.suffix_length
         assert found.image.to_bytes() == data[start:end]

@@ -163,7 +163,7 @@ def test_sub_element_of_any_octets(octets: bytes) -> None:
 
 
 READ = ["length", "size", "manufacturer", "image_type", "file_version", "hardware"]
-READ += ["version", "device_type", "raw", "span"]
+READ += ["version", "device_type", "raw", "span", "destination"]
 
 
 def read_by(firmware: Firmware, data: bytes) -> dict[str, Any] | None:
@@ -192,6 +192,7 @@ def test_board_and_host_read_a_file_alike(firmware: Firmware, data: bytes) -> No
     assert board["file_version"] == header.file_version
     assert board["hardware"] == list(header.hardware or (0, 0xFFFF))
     assert board["version"] == image.version
+    assert board["destination"] == (header.destination and header.destination[::-1])
     assert board["device_type"] == (image.device_type or f"{header.image_type:04X}")
     if board["raw"]:
         assert not image.elements, "judged by the head alone, the CH takes it for a raw image"

@@ -55,6 +55,7 @@ def describe(upload):
         "manufacturer": header.manufacturer,
         "image_type": header.image_type,
         "hardware": list(header.hardware),
+        "for": binascii.hexlify(header.destination).decode() if header.destination else "",
         "metadata": maker or "",
         "boots": mark != ota_file.NO_BOOT,
         "hash": binascii.hexlify(upload.digest(start, end)).decode(),

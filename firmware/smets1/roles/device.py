@@ -41,6 +41,7 @@ class HanDevice:
         running = self.store.running()
         self._boots = running is None or running.info["boots"]
         self.version = running.info["version"] if running else model["version"]
+        self.eui = binascii.unhexlify(config["eui"])
         self.identity = Identity(
             model["manufacturer_code"],
             model["image_type"],
@@ -215,6 +216,7 @@ class _Sink:
                 info["image_type"] != identity.image_type
                 or info["manufacturer"] != identity.manufacturer
                 or not low <= identity.hardware <= high
+                or info["for"] not in ("", binascii.hexlify(self._device.eui).decode())
             ):
                 return False
             self._upload.seal(info)

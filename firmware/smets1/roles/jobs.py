@@ -102,8 +102,12 @@ class Jobs:
         return self._start(job, self._activate(job, device, hash, counter))
 
     def stored_for(self, device):
+        """The images for a device: of its type, and not for another one's EUI-64 alone."""
+        mine = ("", binascii.hexlify(device.eui).decode())
         return [
-            i for i in self._store.images() if i.state == STORED and i.info["type"] == device.type
+            i
+            for i in self._store.images()
+            if i.state == STORED and i.info["type"] == device.type and i.info.get("for", "") in mine
         ]
 
     def announced(self):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hanlab.errors import UsageError
-from hanlab.images.device_types import DEVICE_TYPES, device_type_named
+from hanlab.images.device_types import DEVICE_TYPES, GFI_MANUFACTURER, device_type_named
 from hanlab.images.files import read_octets, write_octets
 from hanlab.images.header import ANY_HARDWARE, MAGIC
 from hanlab.images.inspection import Inspection, inspect
-from hanlab.images.making import GFI_MANUFACTURER, build, made_body
+from hanlab.images.making import build, made_body
 from hanlab.images.metadata import METADATA_LENGTH, MetadataBlock
 from hanlab.images.ota import DUIS_IMAGE_LIMIT, OtaImage, check_size
 

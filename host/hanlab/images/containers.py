@@ -1,4 +1,4 @@
-"""What vendors' real files have around the OTA image, and what other files begin with.
+"""What vendors' real files have around the OTA image.
 
 For `inspect` only: a device takes nothing but an OTA image that starts at octet 0. Layouts as in
 files of the public Zigbee OTA collections.
@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hanlab.images.formats import looks_like
 from hanlab.images.header import HEADER_VERSION, MAGIC
 
 _SEARCH_LIMIT = 1000  # magics looked at: a file full of them must not take minutes
@@ -23,6 +24,8 @@ class Container:
     name: str
     before: str
     after: str
+    size_at: int | None = None
+    """Where it says how many octets the image in it has (u32)."""
 
 
 def _is_ikea(data: bytes, start: int) -> bool:
@@ -42,39 +45,14 @@ def _is_third_reality(data: bytes, start: int) -> bool:
 
 
 _CONTAINERS: tuple[tuple[Callable[[bytes, int], bool], Container], ...] = (
-    (_is_ikea, Container("IKEA signed container", "'NGIS' container header", "its signature")),
-    (_is_legrand, Container("Legrand container", "size of the image, u32", "17-octet suffix")),
+    (_is_ikea, Container("IKEA signed container", "'NGIS' container header", "its signature", 20)),
+    (_is_legrand, Container("Legrand container", "size of the image, u32", "17-octet suffix", 0)),
     (_is_third_reality, Container("Third Reality container", "SHA-512 header", "octets after it")),
-)
-
-# Firmware formats that people try to push as they are, and that lie inside vendors' OTA files.
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"UF2\n", "a UF2 file"),
-    (0, b"\x7fELF", "an ELF file"),
-    (0, b"PK\x03\x04", "a ZIP archive"),
-    (0, b"\x1f\x8b", "a gzip file"),
-    (0, b"BZh", "a bzip2 file"),
-    (0, b"\xfd7zXZ", "an xz file"),
-    (0, b":10", "an Intel HEX file"),
-    (0, b"S00", "a Motorola S-record file"),
-    (0, b"<?xml", "an XML file"),
-    (0, b"\xeb\x17\xa6\x03", "a Silicon Labs GBL file"),
-    (0, b"\x00\x00\x00\x8c", "an Ember EBL file"),
-    (0, b"\x2a\x00\x01", "Philips Hue's boot loader format"),
-    (8, b"KNLT", "Telink firmware"),
 )
 
 
 def _u32(data: bytes, at: int) -> int:
     return int(struct.unpack_from("<I", data, at)[0])
-
-
-def looks_like(data: bytes, start: int = 0) -> str:
-    """What data[start:] looks like by its first octets ("a UF2 file"), or ""."""
-    for offset, octets, name in _SIGNATURES:
-        if data.startswith(octets, start + offset):
-            return name
-    return ""
 
 
 def find_ota(data: bytes) -> int | None:
@@ -91,6 +69,44 @@ def find_ota(data: bytes) -> int | None:
             return at
         at = data.find(MAGIC, at + 1)
     return first if first >= 0 else None
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The octets behind an OTA image; `known`: they are no part of its firmware."""
+
+    note: str
+    known: bool = True
+
+
+def rest_of(data: bytes, start: int, end: int) -> Rest:
+    """What data[end:] is, behind the OTA image at data[start:end]."""
+    octets = data[end:]
+    if container := container_of(data, start):
+        at = container.size_at
+        if at is not None and (said := _u32(data, at)) != end - start:
+            return Rest(
+                f"{container.name}, which has {said:,} octets for the image; its header says "
+                f"{end - start:,}",
+                known=False,
+            )
+        return Rest(f"{container.name}: {container.after}")
+    if len(set(octets)) <= 1:
+        return Rest(f"padding, all {octets[:1].hex().upper()}")
+    if octets.startswith(MAGIC):
+        return Rest(f"has another OTA magic at {end:,}")
+    magic = octets.find(MAGIC)
+    if magic >= 0 and len(set(octets[:magic])) == 1:
+        return Rest(f"padding, and another OTA magic at {end + magic:,}")
+    if magic >= 0:
+        return Rest(f"has another OTA magic at {end + magic:,}", known=False)
+    return Rest(begins(octets), known=False)
+
+
+def begins(octets: bytes) -> str:
+    """What octets that nobody asked for begin with, in words."""
+    seems = looks_like(octets)
+    return f"like {seems}" if seems else f"begins {octets[:8].hex(' ').upper()}"
 
 
 def container_of(data: bytes, start: int) -> Container | None:

@@ -24,6 +24,10 @@ ANY_FILE_VERSION = 0xFFFFFFFF
 """The file version that means "any" in the OTA Upgrade cluster: no image may have it."""
 
 
+GFI_MANUFACTURER = 0x121D
+"""The manufacturer code in the published GFI sample images; the default for built images."""
+
+
 @dataclass(frozen=True)
 class DeviceType:
     """A device that takes images; `published` is False where the image type is illustrative."""

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from hanlab.errors import UsageError
+from hanlab.images.doubts import image_to_push
 from hanlab.images.errors import ImageError
 from hanlab.images.ota import DUIS_IMAGE_LIMIT, MAKE_ONE, OtaImage, check_size
 
@@ -17,11 +18,11 @@ def read_image(path: str | os.PathLike[str]) -> OtaImage:
 
     Raises ImageError, with the numbers and the next step, for a file that cannot be read, is
     empty, longer than DUIS takes, no OTA image, cut short, has octets before or after the image,
-    or whose header contradicts itself.
+    whose header contradicts itself, or whose sub-elements are damaged (`hanlab.images.doubts`).
     """
     data = read_octets(path, DUIS_IMAGE_LIMIT)
     try:
-        return OtaImage.from_bytes(data, name=shlex.quote(os.fspath(path)))
+        return image_to_push(data, name=shlex.quote(os.fspath(path)))
     except ImageError as error:
         raise ImageError(f"{path}: {error.what}", next_step=error.next_step) from None
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hanlab.images import header as ota
-from hanlab.images.device_types import DEVICE_TYPES, said_in
-from hanlab.images.making import GFI_MANUFACTURER
+from hanlab.images.device_types import ANY_FILE_VERSION, DEVICE_TYPES, GFI_MANUFACTURER, said_in
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def header_fields(data: bytes, start: int) -> tuple[Field, ...]:
         (8, 2, "field control", _field_control(control), True),
         (10, 2, "manufacturer code", _manufacturer(number(10, 2)), True),
         (12, 2, "image type", _image_type(number(12, 2)), True),
-        (14, 4, "file version", "", True),
+        (14, 4, "file version", _file_version(number(14, 4)), True),
         (18, 2, "stack version", _stack(number(18, 2)), True),
         (52, 4, "total size", "octets, this header included", False),
     )
@@ -68,7 +67,9 @@ def _optional_fields(header: bytes, start: int, control: int) -> list[Field]:
     fields: list[Field] = []
     at = start + ota.FIXED_LENGTH
     if credential is not None:
-        fields.append(number_field(at, 1, "security credential", credential, "its version"))
+        fields.append(
+            number_field(at, 1, "security credential", credential, _credential(credential))
+        )
         at += 1
     if destination is not None:
         eui = destination[::-1].hex("-").upper()
@@ -130,9 +131,18 @@ def _image_type(value: int) -> str:
     return _SPECIAL_IMAGE_TYPES.get(value, "manufacturer's own" if value < 0xFFC0 else "reserved")
 
 
+def _file_version(value: int) -> str:
+    return "any: no image may have it" if value == ANY_FILE_VERSION else ""
+
+
 def _stack(value: int) -> str:
     names = {0: "ZigBee 2006", 1: "ZigBee 2007", 2: "Zigbee PRO", 3: "Zigbee IP"}
-    return names.get(value, "unknown")
+    return f"{names.get(value, 'unknown')}; not used"
+
+
+def _credential(value: int) -> str:
+    names = {0: "SE 1.0", 1: "SE 1.1", 2: "SE 2.0", 3: "SE 1.2"}
+    return f"its version: {names.get(value, 'unknown')}; not used"
 
 
 def _hardware(value: int) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 from hanlab.errors import UsageError
 from hanlab.images import header as ota
-from hanlab.images.containers import Container, container_of, find_ota, looks_like
+from hanlab.images.containers import Container, begins, container_of, find_ota, rest_of
 from hanlab.images.device_types import DEVICE_TYPES, device_type_of, said_in, version_of
+from hanlab.images.doubts import Doubt, doubts_about, evidence_for_gbcs, image_to_push
 from hanlab.images.errors import ImageError
-from hanlab.images.header import HardwareRange, OtaHeader
+from hanlab.images.formats import looks_like
+from hanlab.images.header import OtaHeader
 from hanlab.images.header_fields import Field, header_fields, number_field, text
 from hanlab.images.layout import (
     TRAILER_LENGTH,
@@ -19,14 +21,12 @@ from hanlab.images.layout import (
     Layout,
     Span,
     find_layout,
-    is_known_tag,
     looks_trailed,
     tag_meaning,
-    walk_elements,
 )
 from hanlab.images.making import is_illustrative_trailer
 from hanlab.images.metadata import METADATA_LENGTH, MetadataBlock, has_metadata
-from hanlab.images.ota import OtaImage, check_size
+from hanlab.images.ota import OtaImage, check_size, leaves_header_out
 
 REGION_KINDS = ("header", "metadata", "firmware", "trailer", "element", "around", "unknown")
 """What octets can be for; `around` is a vendor's container or padding around the OTA image."""
@@ -49,8 +49,11 @@ class Inspection:
 
     `regions` cover the file without gap or overlap; `missing` octets would follow if it were not
     cut short. `image` is the whole OTA image in the file; where it is None, `problem` says why.
-    `push_problem` says why a device would not take the file as it is, None where it would.
-    `warnings` are what is likely to be wrong, `notes` what to know.
+    `mended` says what is put right in `image`, None where it is as it lies in the file. `left_out`
+    says why taking `image` out of the file might lose firmware, None where it does not.
+    `push_problem` says why the file is not to be pushed as it is, None where it may be.
+    `doubts` speak against its being firmware at all, `warnings` are what is likely to be wrong, `notes`
+    what to know. It is good where there are no problems and no doubts.
     """
 
     file_size: int
@@ -66,7 +69,10 @@ class Inspection:
     version: str
     device_type: str
     problem: str | None
+    mended: str | None
+    left_out: str | None
     push_problem: str | None
+    doubts: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -103,8 +109,12 @@ class _Inspector:
         self.trailer = trailer
         self.regions: list[Region] = []
         self.fields: list[Field] = []
+        self.doubts: list[Doubt] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
+        self.layout = ""
+        self.mended: str | None = None
+        self.left_out: str | None = None
 
     def inspect(self) -> Inspection:
         data = self.data
@@ -124,10 +134,30 @@ class _Inspector:
         end = max(start + int.from_bytes(data[start + 52 : start + 56], "little"), payload)
         self._region(start, payload, "header", "OTA header")
         header = self._header(start)
+        if header and leaves_header_out(data, start, header):
+            self.mended = (
+                f"the header's total size, {header.total_size:,}, leaves the header out: all "
+                f"{len(data) - start:,} octets are the image, and --extract writes them so"
+            )
+            end = len(data)
+            header = replace(header, total_size=end - start)
         layout = find_layout(data, payload, end, trailer=self.trailer)
+        self._judge(header, data[payload:end], layout)
         self._payload(Span(payload, end), layout)
-        self._around(Span(min(end, len(data)), len(data)), container, "after")
+        self._after(start, end)
         return self._found(Span(start, end), header, layout)
+
+    def _judge(self, header: OtaHeader | None, payload: bytes, layout: Layout) -> None:
+        """Name the layout, as far as anything shows it."""
+        self.doubts = doubts_about(header, payload) if header else []
+        if layout.elements:
+            self.layout = "ZCL sub-elements"
+        elif any(doubt.refused for doubt in self.doubts):
+            self.layout = "damaged ZCL sub-elements"
+        elif header and evidence_for_gbcs(header, payload):
+            self.layout = "GBCS"
+        else:
+            self.layout = "unknown"
 
     def _found(
         self, image_at: Span | None, header: OtaHeader | None, layout: Layout | None
@@ -135,6 +165,8 @@ class _Inspector:
         """The report; `image_at` is where the OTA image is by its header, None if there is none."""
         data = self.data
         octets = data[slice(*image_at)] if image_at else data
+        if self.mended and header:
+            octets = header.to_bytes() + octets[header.length :]
         image, problem = self._read(octets)
         if image and image_at:
             image = replace(
@@ -149,7 +181,7 @@ class _Inspector:
             regions=tuple(self.regions),
             fields=tuple(self.fields),
             missing=max(image_at.end - len(data), 0) if image_at else 0,
-            layout=("ZCL sub-elements" if layout.elements else "GBCS") if layout else "",
+            layout=self.layout,
             image=image,
             image_hash=_sha256(octets) if image else "",
             manufacturer_image=span,
@@ -157,7 +189,10 @@ class _Inspector:
             version=version_of(header) if header else "",
             device_type=kind.name if kind else "",
             problem=problem,
+            mended=self.mended,
+            left_out=self.left_out,
             push_problem=self._push_problem(),
+            doubts=tuple(doubt.why for doubt in self.doubts),
             warnings=tuple(self.warnings),
             notes=tuple(self.notes),
         )
@@ -171,9 +206,10 @@ class _Inspector:
     def _push_problem(self) -> str | None:
         try:
             check_size(len(self.data))
-        except ImageError as error:
+            image_to_push(self.data, name=self.name)
+        except UsageError as error:
             return str(error)
-        return self._read(self.data)[1]
+        return None
 
     def _region(self, start: int, end: int, kind: str, name: str, note: str = "") -> None:
         """Add the octets start to end, as far as the file has them."""
@@ -183,18 +219,32 @@ class _Inspector:
 
     def _around(self, span: Span, container: Container | None, side: str) -> None:
         octets = self.data[slice(*span)]
-        seems = looks_like(octets[:16])
         if container:
-            note = f"{container.name}: {container.before if side == 'before' else container.after}"
+            note = f"{container.name}: {container.before}"
         elif len(set(octets)) == 1:
             note = f"padding, all {octets[0]:02X}"
         elif (magic := octets.find(ota.MAGIC)) >= 0:
             note = f"has another OTA magic at {span.start + magic:,}"
-        elif seems:
-            note = f"like {seems}"
         else:
-            note = f"begins {octets[:8].hex(' ').upper()}"
+            note = begins(octets)
         self._region(*span, "around", f"{side} the OTA image", note)
+
+    def _after(self, start: int, end: int) -> None:
+        if end >= len(self.data):
+            return
+        rest = rest_of(self.data, start, end)
+        size = len(self.data) - end
+        self._region(end, len(self.data), "around", "after the OTA image", rest.note)
+        if not rest.known:
+            self.left_out = (
+                f"{size:,} octets after the image's end ({rest.note}) are neither padding nor a known "
+                "vendor's: they may be firmware that the header's total size leaves out"
+            )
+        elif self.data.startswith(ota.MAGIC, end):
+            self.notes.append(
+                f"another OTA image follows: --extract takes the first; tail -c +{end + 1} {self.name} "
+                "has the rest"
+            )
 
     # -- the OTA header
 
@@ -223,13 +273,18 @@ class _Inspector:
             )
         else:
             self._check_image_type(said[0], header.image_type)
-        low, high = header.hardware or HardwareRange(0, 0)
-        if low > high:
-            self.warnings.append(
-                f"the lowest hardware version, 0x{low:04X}, is above the highest, 0x{high:04X}: no "
-                "hardware may run this image"
-            )
+        self._check_rarely_used(header)
         return header
+
+    def _check_rarely_used(self, header: OtaHeader) -> None:
+        """Say of fields that few files have what becomes of them here."""
+        if header.destination is not None:
+            eui = header.destination[::-1].hex("-").upper()
+            self.notes.append(f"it is for {eui} alone: a push to another device is refused")
+        if header.security_credential is not None:
+            self.notes.append(
+                "the security credential version is not used: no device here looks at it"
+            )
 
     def _check_image_type(self, name: str, image_type: int) -> None:
         expected = next(kind.image_type for kind in DEVICE_TYPES if kind.name == name)
@@ -245,7 +300,6 @@ class _Inspector:
         if layout.elements:
             self._elements(layout)
             return
-        self._broken_elements(span)
         self._manufacturer_image(layout.image)
         if layout.trailer:
             self._trailer(layout.image, layout.trailer)
@@ -272,23 +326,6 @@ class _Inspector:
         self.notes.append(
             "in ZCL sub-elements the Manufacturer Image is the data of the first with tag 0x0000"
             + (f" (there are {upgrade_images})" if upgrade_images > 1 else "")
-        )
-
-    def _broken_elements(self, span: Span) -> None:
-        """Say where the sub-elements break off that a raw image seems to begin with."""
-        walked = walk_elements(self.data, *span)
-        if not walked or not is_known_tag(walked[0].tag):
-            return
-        left = span.end - walked[-1].data.end
-        why = (
-            f"they break off {left:,} octets before the image's end"
-            if left
-            else "none is an upgrade image (tag 0x0000)"
-        )
-        self.notes.append(
-            f"it begins like ZCL sub-elements (tag 0x{walked[0].tag:04X}, "
-            f"{walked[0].data.size:,} octets), but {why}: all octets after the header count as the "
-            "Manufacturer Image"
         )
 
     def _manufacturer_image(self, image: Span) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from hanlab.images.containers import container_of, find_ota, looks_like
-from hanlab.images.device_types import device_type_of, version_of
+from hanlab.images.containers import container_of, find_ota, rest_of
+from hanlab.images.device_types import ANY_FILE_VERSION, device_type_of, version_of
 from hanlab.images.errors import ImageError
+from hanlab.images.formats import format_of
 from hanlab.images.header import FIXED_LENGTH, MAGIC, OtaHeader
 from hanlab.images.layout import SubElement, find_layout
 from hanlab.images.metadata import METADATA_LENGTH, MetadataBlock, has_metadata
@@ -81,6 +82,7 @@ class OtaImage:
 
     @property
     def layout(self) -> str:
+        """How a device reads it; `hanlab.images.doubts` says whether anything shows that it is meant."""
         return "ZCL sub-elements" if self.elements else "GBCS"
 
     def to_bytes(self) -> bytes:
@@ -151,7 +153,15 @@ def _checked_header(data: bytes, name: str) -> OtaHeader:
             f"its OTA header is damaged: {error.what}",
             next_step=f"`hanlab image inspect {name}` shows each field",
         ) from None
+    check_file_version(header.file_version)
     total, size = header.total_size, len(data)
+    if leaves_header_out(data, 0, header):
+        raise ImageError(
+            f"its header's total size, {total:,}, leaves the header out: the file has {size:,} octets, "
+            f"{size - total} more, as many as the header",
+            next_step=f"`hanlab image inspect {name} --extract OUT.ota` writes all of it with the "
+            "total size put right",
+        )
     if total <= header.length:
         raise ImageError(
             f"its header gives the whole image {total:,} octets, and the header alone has "
@@ -159,18 +169,40 @@ def _checked_header(data: bytes, name: str) -> OtaHeader:
             next_step="build it again from the firmware",
         )
     if total > size:
+        twice = ", as if it counted the header twice" if total - size == header.length else ""
         raise ImageError(
             f"it is cut short: its header says {total:,} octets, the file has {size:,}; "
-            f"{total - size:,} are missing",
+            f"{total - size:,} are missing{twice}",
             next_step="copy or download it again",
         )
     if total < size:
+        rest = rest_of(data, 0, total)
         raise ImageError(
-            f"it has {size - total:,} octets after the image's end: its header says {total:,} "
-            f"octets, the file has {size:,}",
-            next_step=f"`hanlab image inspect {name} --extract OUT.ota` takes the image out",
+            f"it has {size - total:,} octets after the image's end ({rest.note}): its header says "
+            f"{total:,} octets, the file has {size:,}",
+            next_step=f"`hanlab image inspect {name} --extract OUT.ota` takes the image out"
+            if rest.known
+            else f"ask who made it whether they belong to the firmware; `hanlab image inspect {name}` "
+            "shows where they are",
         )
     return header
+
+
+def check_file_version(number: int) -> None:
+    """ImageError for the file version that means "any": no image may have it."""
+    if number == ANY_FILE_VERSION:
+        raise ImageError(
+            f"file version 0x{ANY_FILE_VERSION:X} means 'any version' in the OTA Upgrade cluster, so no "
+            "image may have it",
+            next_step="build it with another --file-version, for example 0x00000001",
+        )
+
+
+def leaves_header_out(data: bytes, start: int, header: OtaHeader) -> bool:
+    """Whether the total size of the header at data[start:] counts what follows it alone."""
+    end = start + header.total_size
+    more = len(data) - end
+    return more in (header.length, FIXED_LENGTH) and not rest_of(data, start, end).known
 
 
 def _not_at_start(data: bytes, name: str) -> ImageError:
@@ -183,9 +215,15 @@ def _not_at_start(data: bytes, name: str) -> ImageError:
             "begins with it",
             next_step=f"`hanlab image inspect {name} --extract OUT.ota` takes the image out",
         )
-    seems = looks_like(data)
+    seems = format_of(data)
+    wrap = f"`hanlab image build {name} --lab --version IHDAE06 -o OUT.ota`"
+    next_step = f"{wrap} wraps it as firmware for this lab's PPMID"
+    if seems and seems.convertible:
+        next_step = f"{wrap} converts and wraps it"
+    elif seems and seems.next_step:
+        next_step = seems.next_step
     return ImageError(
         f"it is no OTA image: the OTA magic {MAGIC.hex(' ').upper()} is nowhere in its "
-        f"{len(data):,} octets" + (f"; it looks like {seems}" if seems else ""),
-        next_step=f"`hanlab image build {name} --type PPMID --version IHDAE06 -o OUT.ota` wraps it",
+        f"{len(data):,} octets" + (f"; it looks like {seems.name}" if seems else ""),
+        next_step=next_step,
     )
