@@ -49,6 +49,7 @@ from hanlab.dsp.settings import DEFAULT_SETTINGS, DspSettings, read_settings
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
+from hanlab.texts import decoded
 from hanlab.toml import TOP, check_keys, parse_toml
 
 _T = TypeVar("_T")
@@ -183,18 +184,18 @@ def read_lab(path: Path | None) -> LabConfig:
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file", next_step="--lab takes a lab.toml")
-        data = parse_toml(path.read_text("utf-8-sig"))
+        octets = path.read_bytes()
     except OSError as e:
         raise UsageError(
             f"{path} cannot be read: {e.strerror}",
             next_step="check its name; without --lab there is one CH with one PPMID",
         ) from None
-    except ValueError as e:  # no TOML, or no UTF-8
+    try:
+        return make_lab(path.stem, parse_toml(decoded(octets)))
+    except ValueError as e:
         raise UsageError(
             f"{path} is no TOML: {e}", next_step="put it right there; texts stand in quotes"
         ) from None
-    try:
-        return make_lab(path.stem, data)
     except UsageError as e:
         raise UsageError(f"{path}: {e.what}", next_step=e.next_step) from None
 

@@ -18,9 +18,12 @@ TOP: Final = ("seed", "keys", "october_2021", "wan_open")
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The table that `text` is. Raises ValueError if it is none, or goes beyond TOML's bounds."""
+    """The table that `text` is, with or without a byte order mark as some editors put before it.
+
+    Raises ValueError if it is none, or goes beyond TOML's bounds.
+    """
     try:
-        table = tomllib.loads(text)
+        table = tomllib.loads(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("it is nested without end") from None
     values: list[tuple[Any, int]] = [(table, 0)]

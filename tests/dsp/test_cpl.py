@@ -188,13 +188,13 @@ INVENTORY = "eui,device_type,manufacturer,model\n" + "".join(
 @pytest.mark.parametrize("length", range(len(INVENTORY) - 60, len(INVENTORY)))
 def test_an_inventory_file_that_is_cut_off_is_refused_whole(length: int, tmp_path: Path) -> None:
     path = tmp_path / "inventory.csv"
-    path.write_text(INVENTORY[:length])
-    if INVENTORY[:length].endswith("\n"):
-        assert len(read_inventory(path)) == INVENTORY[:length].count("\n") - 1
+    text = INVENTORY[:length]
+    path.write_text(text)
+    if text.endswith(("\n", "Liberty 100")):  # whole lines; the last one may lack its end
+        assert len(read_inventory(path)) == text.count("Liberty 100")
         return
-    with pytest.raises(UsageError) as e:
+    with pytest.raises(UsageError, match=f"line {text.count(chr(10)) + 1}"):
         read_inventory(path)
-    assert "device" in e.value.what
 
 
 @pytest.mark.parametrize(

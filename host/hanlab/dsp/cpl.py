@@ -6,17 +6,19 @@ generation and version (rule 78).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from hanlab.dsp.database import Database
-from hanlab.dsp.files import read_rows
+from hanlab.dsp.files import Row, no_row_twice, read_rows
 from hanlab.dsp.smi import GENERATIONS, SMETS1, SUSPENDABLE, SmiDevice, Status
 from hanlab.errors import UsageError
+from hanlab.texts import folded, like
 
 VERSION_LIMIT: Final = 8
 """Characters of a DUIS FirmwareVersion (rule 145)."""
@@ -38,8 +40,9 @@ class CplStatus(StrEnum):
 class CplEntry:
     """A product: Device Model with generation and firmware version (rule 19).
 
-    `version` is DUIS's (1 to 8 characters), `manufacturer_version` the manufacturer's own. `hash` is
-    the Manufacturer Image hash (32 octets); None for a version that devices came with.
+    `version` is DUIS's (1 to 8 characters), `manufacturer_version` the manufacturer's own, which people
+    read and nothing decides by. `hash` is the Manufacturer Image hash (32 octets); None for a version
+    that devices came with. `expires` is the last day on which an active entry is active.
     """
 
     device_type: str
@@ -88,6 +91,7 @@ class Cpl:
 
     def _check(self, entry: CplEntry) -> None:
         check_entry(entry)
+        self.check_name(entry)
         for other in self.of_product(entry):
             if other.version != entry.version:
                 continue
@@ -98,9 +102,31 @@ class Cpl:
                     next_step="a bilingual model needs two entries with different versions (rule 16)",
                 )
             raise UsageError(
-                f"{entry} is on the CPL already, {other.status}",
-                next_step="hanlab cpl shows what is there; give the firmware another version",
+                f"{entry} is on the CPL already, {other.status}"
+                + ("" if other.hash == entry.hash else ", with another hash"),
+                next_step=_after_listed(entry, other),
             )
+
+    def check_name(self, thing: CplEntry | SmiDevice) -> None:
+        """Raises UsageError for what is written almost as a product of the CPL: it would be another."""
+        name = [getattr(thing, field) for field in _NAME]
+        known = self._sql.execute(
+            f"SELECT DISTINCT {', '.join(_NAME)} FROM cpl WHERE device_type = ?",
+            (thing.device_type,),
+        ).fetchall()
+        exact = {tuple(other[:2]) for other in known}
+        for other in known:
+            parts = list(zip(_NAME, name, other, strict=True))
+            if tuple(name[:2]) in exact:  # that Device Model is known: its hardware may be new
+                parts = parts if name[:2] == list(other[:2]) else []
+            elif [folded(n) for n in name[:2]] != [folded(o) for o in other[:2]]:
+                parts = []
+            for field, ours, theirs in parts:
+                if ours != theirs and folded(ours) == folded(theirs):
+                    raise UsageError(
+                        f"{field} = {ours!r} is written otherwise than the {theirs!r} that the CPL has",
+                        next_step=f"write {theirs!r}, if that is meant",
+                    )
 
     def everything(self) -> list[CplEntry]:
         return self._select("ORDER BY manufacturer, model, generation, version")
@@ -147,6 +173,14 @@ class Cpl:
                 (Status.SUSPENDED, *values),
             ).rowcount
 
+    def relist(self, entry: CplEntry) -> None:
+        """Make an entry active again, without a last day. What was Suspended with it stays so."""
+        self._sql.execute(
+            "UPDATE cpl SET status = ?, expires = NULL WHERE device_type = ? AND manufacturer = ?"
+            " AND model = ? AND hardware = ? AND generation = ? AND version = ?",
+            (CplStatus.ACTIVE, *entry.product, entry.generation, entry.version),
+        )
+
     def due(self, now: datetime) -> list[CplEntry]:
         """Active entries whose last day has passed."""
         return self._select(
@@ -156,6 +190,17 @@ class Cpl:
     def _select(self, where: str, *values: object) -> list[CplEntry]:
         rows = self._sql.execute(f"SELECT {', '.join(_COLUMNS)} FROM cpl {where}", values)
         return [_entry(row) for row in rows]
+
+
+_NAME: Final = ("manufacturer", "model", "hardware")
+
+
+def _after_listed(entry: CplEntry, other: CplEntry) -> str:
+    if other.hash != entry.hash:
+        return "changed firmware needs another version; hanlab cpl shows what is there"
+    if other.status is CplStatus.ACTIVE:
+        return "there is nothing to do"
+    return f"hanlab cpl add {entry.version} lists it again"
 
 
 def covered(entry: CplEntry) -> tuple[str, tuple[object, ...]]:
@@ -182,12 +227,14 @@ def check_entry(entry: CplEntry) -> None:
     """Raises UsageError for what the CPL cannot list."""
     if entry.device_type not in _LISTED:
         raise UsageError(
-            f"a {entry.device_type or 'device without a type'} is not on the CPL",
+            f"a {entry.device_type or 'device without a type'} is not on the CPL"
+            + like(entry.device_type, _LISTED),
             next_step=f"one of {', '.join(_LISTED)} (rules 101, 102)",
         )
     if entry.generation not in GENERATIONS:
         raise UsageError(
-            f"{entry.generation!r} is no generation", next_step=f"one of {', '.join(GENERATIONS)}"
+            f"{entry.generation!r} is no generation{like(entry.generation, GENERATIONS)}",
+            next_step=f"one of {', '.join(GENERATIONS)}",
         )
     if not 1 <= len(entry.version) <= VERSION_LIMIT:
         raise UsageError(
@@ -204,46 +251,95 @@ def check_entry(entry: CplEntry) -> None:
         )
 
 
+_REQUIRED: Final = ("device_type", "manufacturer", "model", "version")
+
+
 def read_cpl(path: Path) -> list[CplEntry]:
     """The entries of a TOML file (`[[entry]]`) or a CSV file (a header line, then a line each).
 
-    Their keys are CplEntry's; `hash` is in hex, `expires` a day. What contradicts itself (rule 16) is
-    found when the entries are added.
+    Their keys are CplEntry's; `hash` is in hex, `expires` a day. What contradicts what is on the CPL
+    (rule 16) is found when the entries are added.
 
     Raises:
-        UsageError: the file cannot be read; says where.
+        UsageError: the file cannot be read, or has an entry twice; says where.
     """
-    return read_rows(path, "entry", _read_entry)
+    return no_row_twice(read_cpl_rows(path), lambda e: (e.product, e.generation, e.version))
+
+
+def read_cpl_rows(path: Path) -> list[Row[CplEntry]]:
+    """As `read_cpl`, with the place of each entry in the file."""
+    optional = [name for name in _COLUMNS if name not in _REQUIRED]
+    return read_rows(path, "entry", _read_entry, _COLUMNS, optional)
 
 
 def _read_entry(row: Mapping[str, str]) -> CplEntry:
     unknown = [name for name in row if name not in _COLUMNS]
-    missing = [n for n in ("device_type", "manufacturer", "model", "version") if not row.get(n)]
+    missing = [n for n in _REQUIRED if not row.get(n)]
     if unknown or missing:
-        wrong = f"{unknown[0]!r} is unknown" if unknown else f"{missing[0]} is missing"
+        wrong = (
+            f"{unknown[0]!r} is unknown{like(unknown[0], _COLUMNS)}"
+            if unknown
+            else f"{missing[0]} is missing"
+        )
         raise UsageError(wrong, next_step=f"there are {', '.join(_COLUMNS)}")
     values: dict[str, Any] = {}
     for name, text in row.items():
         try:
             values[name] = _READERS.get(name, str)(text)
         except ValueError:
+            hint = _HINTS[name](text)
             raise UsageError(
-                f"{name} = {text!r} is wrong", next_step=_WANTED.get(name, "a text")
+                f"{name} = {text!r} is wrong{hint}", next_step=f"it has to be {_WANTED[name]}"
             ) from None
     entry = CplEntry(**values)
     check_entry(entry)
     return entry
 
 
-_READERS: Final[Mapping[str, Any]] = {
-    "hash": bytes.fromhex,
-    "expires": date.fromisoformat,
-    "status": CplStatus,
-}
+def _hash(text: str) -> bytes:
+    """A hash in hex, as tools print them: also with 0x before it or colons in it."""
+    octets = bytes.fromhex(text.removeprefix("0x").removeprefix("0X").replace(":", ""))
+    if len(octets) != 32:
+        raise ValueError
+    return octets
+
+
+def _hash_hint(text: str) -> str:
+    if re.fullmatch(r"[0-9.,]+[eE][+-]?[0-9]+", text):
+        return ": a spreadsheet has taken it for a number, and its other digits are lost"
+    return f": it has {len(text)} characters"
+
+
+def _day(text: str) -> date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+        raise ValueError
+    return date.fromisoformat(text)
+
+
+_SPREADSHEETS_DAY_0: Final = date(1899, 12, 30)
+_SPREADSHEETS_DAYS: Final = range(36_526, 73_051)  # of 2000 to 2099
+
+
+def _day_hint(text: str) -> str:
+    if text.isdecimal() and text.isascii() and len(text) == 5 and int(text) in _SPREADSHEETS_DAYS:
+        return f": as a spreadsheet counts days it is {_SPREADSHEETS_DAY_0 + timedelta(int(text))}"
+    if found := re.fullmatch(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4})", text, re.ASCII):
+        day, month, year = map(int, found.groups())
+        if day > 12 >= month:
+            return f"; did you mean {year}-{month:02}-{day:02}?"
+    return ""
+
+
+_READERS: Final[Mapping[str, Any]] = {"hash": _hash, "expires": _day, "status": CplStatus}
 _WANTED: Final = {
-    "hash": "64 hex digits",
+    "hash": "64 hex digits, in a column that the spreadsheet takes for text",
     "expires": "a day such as 2026-12-31",
     "status": f"one of {', '.join(CplStatus)}",
+}
+_HINTS: Final[Mapping[str, Any]] = {
+    "hash": _hash_hint,
+    "expires": _day_hint,
+    "status": lambda text: like(text, CplStatus),
 }
 
 

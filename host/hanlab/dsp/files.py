@@ -1,62 +1,216 @@
-"""Lists in files: TOML (an array of tables) or CSV (a header line, then a line each)."""
+"""Lists in files: TOML (an array of tables) or CSV (a header line, then a line each).
+
+CSV as spreadsheets save it: UTF-8 or UTF-16 with a byte order mark, commas, semicolons or tabs, a
+first line `sep=;`, blanks around the fields, rows and columns that are empty. What would have to be
+guessed at is refused, with the line and the value.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from hanlab.errors import UsageError
+from hanlab.texts import decoded, like
 from hanlab.toml import parse_toml
 
 _T = TypeVar("_T")
 
+LISTS: Final = (".toml", ".csv", ".tsv", ".txt")
+"""How the names of list files end; all but the first are CSV."""
+_DELIMITERS: Final = ",;\t|"
+_BLANK: Final = " \t\u00a0\ufeff"
+"""What is no part of a field at its ends; U+00A0 is the no-break space of web pages."""
 
-def read_rows(path: Path, name: str, read: Callable[[Mapping[str, str]], _T]) -> list[_T]:
-    """`read` of each row of the file; `name` is the TOML array's. Empty CSV fields are left out.
+
+@dataclass(frozen=True)
+class Row(Generic[_T]):
+    """A thing that was read, and where: "cpl.csv: line 2"."""
+
+    where: str
+    thing: _T
+
+
+def read_rows(
+    path: Path,
+    name: str,
+    read: Callable[[Mapping[str, str]], _T],
+    columns: Collection[str],
+    optional: Collection[str],
+) -> list[Row[_T]]:
+    """`read` of each row of the file; `name` is the TOML array's. Empty fields are left out.
+
+    `columns` are the keys there are, `optional` those that a row may lack.
 
     Raises:
         UsageError: the file cannot be read or is cut off, or `read` raised one; says which row.
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "it is no UTF-8 text"
+        octets = path.read_bytes()
+    except OSError as e:
         raise UsageError(
-            f"{path} cannot be read: {reason}", next_step="a list is a .toml or a .csv file"
+            f"{path} cannot be read: {e.strerror}", next_step=f"a list is a {', '.join(LISTS)} file"
         ) from None
-    rows = _csv(text) if path.suffix.lower() == ".csv" else _toml(text, path, name)
+    is_toml = path.suffix.lower() == ".toml"
+    try:
+        text = decoded(octets)
+        rows = list(_toml(text, name) if is_toml else _csv(text, columns, optional))
+    except UsageError as e:
+        raise UsageError(f"{path}: {e.what}", next_step=e.next_step) from None
     if not rows:
-        raise UsageError(f"{path} is empty", next_step=f"write [[{name}]], or CSV lines")
+        wanted = f"write [[{name}]]" if is_toml else f"there are {', '.join(columns)}"
+        raise UsageError(
+            f"{path} is empty: it has no {name}" + ("" if is_toml else " under a header line"),
+            next_step=wanted,
+        )
     things = []
-    for number, row in enumerate(rows, 1):
+    for where, row in rows:
         try:
-            things.append(read(_texts(row)))
+            things.append(Row(f"{path}: {where}", read(_texts(row))))
         except UsageError as e:
-            raise UsageError(f"{path}: {name} {number}: {e.what}", next_step=e.next_step) from None
+            raise UsageError(f"{path}: {where}: {e.what}", next_step=e.next_step) from None
     return things
 
 
-def _csv(text: str) -> list[Mapping[Any, Any]]:
+def no_row_twice(
+    rows: Sequence[Row[_T]], key: Callable[[_T], object], shown: Callable[[_T], object] = str
+) -> list[_T]:
+    """The things of `rows`, if no two have the same key; else UsageError with both places."""
+    first: dict[object, str] = {}
+    for row in rows:
+        if earlier := first.get(key(row.thing)):
+            raise UsageError(
+                f"{row.where} has {shown(row.thing)} again, which is in {earlier.rpartition(': ')[2]}",
+                next_step="leave one of them out",
+            )
+        first[key(row.thing)] = row.where
+    return [row.thing for row in rows]
+
+
+# -- CSV
+
+
+def _csv(
+    text: str, columns: Collection[str], optional: Collection[str]
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The rows with their lines, as texts by column."""
+    whole = text.endswith(("\n", "\r"))  # or the file may be what a writer that died left behind
+    rows = _fields(text)
     try:
-        rows: list[Mapping[Any, Any]] = list(csv.DictReader(io.StringIO(text), strict=True))
-    except csv.Error as e:
-        raise UsageError(f"the CSV cannot be read: {e}", next_step="check its quotes") from None
-    if rows and not text.endswith("\n"):
-        # what a writer that died in the middle of a line leaves behind
-        rows[-1] = {**rows[-1], None: ["the file ends in the middle of a line"]}
-    return rows
+        line, header = next(rows)
+    except StopIteration:
+        return
+    names = _column_names(line, header, columns)
+    ends: set[str] = set()  # what the lines before end with
+    last: tuple[int, list[str]] | None = None
+    for row in rows:
+        if last:
+            yield f"line {last[0]}", _row(*last, names, optional)
+            ends.add(last[1][-1])
+        last = row
+    if last:
+        if not whole:
+            _refuse_cut_off(*last, names, ends)
+        yield f"line {last[0]}", _row(*last, names, optional)
 
 
-def _toml(text: str, path: Path, name: str) -> list[Mapping[Any, Any]]:
+def _refuse_cut_off(line: int, fields: list[str], names: list[str], ends: set[str]) -> None:
+    """UsageError if the last line, which has no end, is as a writer that died leaves one behind."""
+    short = len(fields) < len(names) or not fields[-1]
+    if short or any(end != fields[-1] and end.startswith(fields[-1]) for end in ends):
+        raise UsageError(
+            f"line {line}: the file ends in the middle of it, after {fields[-1]!r}",
+            next_step="complete it, and end it with a new line",
+        )
+
+
+def _fields(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are not empty, each with its number, its fields without blanks around them."""
+    first, *_ = text.splitlines() or [""]
+    said = first.strip(_BLANK + '"').lower()
+    skipped = 0
+    if said.startswith("sep=") and len(said) <= 5:
+        delimiter = first.strip(_BLANK + '"')[4:] or "\t"
+        text = text[len(first) :].lstrip("\r\n")
+        skipped = 1
+    else:
+        header = next((line for line in text.splitlines() if line.strip(_BLANK)), "")
+        delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
+    begun = 1
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as e:
+            raise UsageError(
+                f"line {begun + skipped} cannot be read as CSV: {e}", next_step="check its quotes"
+            ) from None
+        if fields is None:
+            return
+        fields = [field.strip(_BLANK) for field in fields]
+        if any(fields):
+            yield begun + skipped, fields
+        begun = reader.line_num + 1
+
+
+def _column_names(line: int, header: list[str], columns: Collection[str]) -> list[str]:
+    """The header line's names as `columns` writes them; "" for a column without one."""
+    names = ["_".join(name.lower().split()) for name in header]
+    for name, number in Counter(names).items():
+        if name and number > 1:
+            raise UsageError(
+                f"line {line} has the column {name} {number} times",
+                next_step="leave one of them out, or give it the name that it should have",
+            )
+        if name and name not in columns:
+            raise UsageError(
+                f"line {line}: {header[names.index(name)]!r} is unknown{like(name, columns)}",
+                next_step=f"the first line names the columns; there are {', '.join(columns)}",
+            )
+    return names
+
+
+def _row(
+    line: int, fields: list[str], names: list[str], optional: Collection[str]
+) -> Mapping[str, str]:
+    """A line's fields by column.
+
+    Spreadsheets leave empty fields at a line's end out, so the other columns of a short line are
+    empty.
+    """
+    if short := [name for name in names[len(fields) :] if name and name not in optional]:
+        raise UsageError(
+            f"line {line} has {len(fields)} of {len(names)} fields and ends with {fields[-1]!r}: "
+            f"{short[0]} is missing",
+            next_step="complete it",
+        )
+    for at, field in enumerate(fields):
+        if field and (at >= len(names) or not names[at]):
+            raise UsageError(
+                f"line {line} has {field!r} in field {at + 1}, for which the first line has no name",
+                next_step=f"it has {len([n for n in names if n])} columns: {', '.join(names)}; "
+                "a text with the separator in it stands in quotes",
+            )
+    return {name: field for name, field in zip(names, fields, strict=False) if name}
+
+
+# -- TOML
+
+
+def _toml(text: str, name: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     try:
         data = parse_toml(text)
     except ValueError as e:
         raise UsageError(
-            f"{path} is no TOML: {e}", next_step="put it right there; texts stand in quotes"
+            f"it is no TOML: {e}", next_step="put it right there; texts stand in quotes"
         ) from None
     rows = data.get(name, [])
     if (
@@ -64,26 +218,23 @@ def _toml(text: str, path: Path, name: str) -> list[Mapping[Any, Any]]:
         or not isinstance(rows, list)
         or not all(isinstance(row, Mapping) for row in rows)
     ):
-        raise UsageError(f"{path} has to have [[{name}]] and nothing else", next_step="see README")
-    return rows
+        raise UsageError(
+            f"it has to have [[{name}]] and nothing else",
+            next_step=f"begin each with a line [[{name}]]",
+        )
+    for number, row in enumerate(rows, 1):
+        yield f"{name} {number}", row
 
 
 def _texts(row: Mapping[Any, Any]) -> dict[str, str]:
     texts = {}
     for key, value in row.items():
-        if key is None:
-            raise UsageError(
-                f"more fields than the header line has, or {value[0]!r}",
-                next_step="every line has as many fields as the first, and ends with a new line",
-            )
-        if value is None:
-            raise UsageError(f"{key} is missing: the line is cut off", next_step="complete it")
         if isinstance(value, date):
             value = value.isoformat()
         if isinstance(value, bool):
             value = str(value).lower()
         if not isinstance(value, str):
             raise UsageError(f"{key} = {value!r} is no text", next_step=f'{key} = "{value}"')
-        if value:
+        if value := value.strip(_BLANK):
             texts[key] = value
     return texts

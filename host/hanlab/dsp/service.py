@@ -96,20 +96,37 @@ class Dsp:
     # -- the CPL
 
     def load(self, entries: Collection[CplEntry], by: str = MANUFACTURER) -> None:
-        """Add entries to the CPL, all or none.
+        """Add entries to the CPL, all or none. One that is not active suspends what runs it (rule 78).
 
         Raises:
             UsageError: `by` is not the manufacturer (rule 18), or an entry is wrong.
         """
-        if by != MANUFACTURER:
-            raise UsageError(
-                f"a {by} cannot list products on the CPL",
-                next_step="manufacturers list their own products (rule 18)",
-            )
+        _only_manufacturers(by)
+        today = self.parts.clock().date()
         with self.parts.transaction():
-            self.cpl.add(*entries)
             for entry in entries:
+                if entry.status is CplStatus.ACTIVE and entry.expires and entry.expires < today:
+                    raise UsageError(
+                        f"expires = {str(entry.expires)!r} of {entry} is past: in this lab it is {today}",
+                        next_step="give a later day, or leave it out",
+                    )
+                self.cpl.add(entry)
                 self.parts.record(by, entry, "CPL add", Decision(entry.status, 18, "listed"))
+                if entry.status is not CplStatus.ACTIVE:
+                    self.withdraw(entry, entry.status)
+
+    def relist(self, entry: CplEntry, by: str = MANUFACTURER) -> None:
+        """Make an entry of the CPL active again, without a last day.
+
+        What it suspended stays Suspended: that ends with the version that it runs (rules 87, 88).
+
+        Raises:
+            UsageError: `by` is not the manufacturer (rule 18).
+        """
+        _only_manufacturers(by)
+        with self.parts.transaction():
+            self.cpl.relist(entry)
+            self.parts.record(by, entry, "CPL add", Decision(CplStatus.ACTIVE, 18, "listed again"))
 
     def withdraw(self, entry: CplEntry, status: CplStatus = CplStatus.WITHDRAWN) -> int:
         """Take an entry off the CPL; how many devices are Suspended with it (rule 78), each with N28."""
@@ -153,6 +170,7 @@ class Dsp:
             UsageError: the inventory cannot take what a 12.2 says.
         """
         with self.parts.transaction():
+            self.expire()  # a last day may have passed since the DSP was opened
             user = self.settings.user(request.id.originator)
             if user:
                 self._take_counter(request.id)
@@ -320,6 +338,14 @@ class Dsp:
             "SELECT last FROM counters WHERE originator = ?", (originator.octets,)
         ).fetchone()
         return int.from_bytes(row[0], "big") if row else 0
+
+
+def _only_manufacturers(by: str) -> None:
+    if by != MANUFACTURER:
+        raise UsageError(
+            f"a {by} cannot list products on the CPL",
+            next_step="manufacturers list their own products (rule 18)",
+        )
 
 
 def _generation(body: DevicePreNotification) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlab.dsp.database import Database
-from hanlab.dsp.files import read_rows
+from hanlab.dsp.files import no_row_twice, read_rows
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 
@@ -196,7 +196,10 @@ def read_inventory(path: Path) -> list[SmiDevice]:
     Raises:
         UsageError: the file cannot be read, is cut off, or a record is wrong; says where.
     """
-    return read_rows(path, "device", _read_device)
+    columns = (*_COLUMNS, "upgradable")
+    optional = set(columns) - {"eui", "manufacturer", "model"}
+    rows = read_rows(path, "device", _read_device, columns, optional)
+    return no_row_twice(rows, lambda d: d.eui, lambda d: d.eui)
 
 
 def _read_device(row: Mapping[str, str]) -> SmiDevice:
