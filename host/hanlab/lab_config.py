@@ -191,7 +191,11 @@ def read_lab(path: Path | None) -> LabConfig:
             next_step="check its name; without --lab there is one CH with one PPMID",
         ) from None
     try:
-        return make_lab(path.stem, parse_toml(decoded(octets)))
+        text = decoded(octets)
+    except UsageError as e:
+        raise UsageError(f"{path} is no TOML: {e.what}", next_step="save it as UTF-8") from None
+    try:
+        return make_lab(path.stem, parse_toml(text))
     except ValueError as e:
         raise UsageError(
             f"{path} is no TOML: {e}", next_step="put it right there; texts stand in quotes"

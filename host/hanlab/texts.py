@@ -33,7 +33,7 @@ def decoded(octets: bytes) -> str:
         before = octets[: e.start]
         line = before.count(b"\n") + 1
         around = octets[max(before.rfind(b"\n") + 1, e.start - _SHOWN) : e.start + _SHOWN]
-        shown = around.split(b"\n")[0].decode("ascii", "backslashreplace").strip()
+        shown = repr(around.split(b"\n")[0].strip())[2:-1]  # control characters as \x..
         raise UsageError(
             f"line {line} has the octet 0x{octets[e.start]:02X}, which is no "
             f"{'UTF-8' if encoding.startswith('utf-8') else 'UTF-16'}: …{shown}…",
