@@ -307,7 +307,7 @@ headers = st.builds(
     OtaHeader,
     manufacturer=st.integers(0, 0xFFFF),
     image_type=st.integers(0, 0xFFFF),
-    file_version=st.integers(0, 0xFFFFFFFF),
+    file_version=st.integers(0, 0xFFFFFFFE),
     string=st.binary(min_size=32, max_size=32),
     total_size=st.just(0),
     hardware=st.none() | st.builds(HardwareRange, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)),

@@ -46,7 +46,7 @@ HEADER = st.builds(
     OtaHeader,
     manufacturer=U16,
     image_type=U16 | st.sampled_from([kind.image_type for kind in DEVICE_TYPES]),
-    file_version=U32,
+    file_version=st.integers(0, 0xFFFFFFFE),  # the last one means "any"
     string=STRING,
     total_size=U32,
     hardware=st.none() | st.builds(HardwareRange, U16, U16),
