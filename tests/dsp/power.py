@@ -14,7 +14,7 @@ from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_void_p
 from pathlib import Path
 from typing import Any, Final
 
-_Open = CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int, c_void_p)
+_Open = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p)
 _Sync = CFUNCTYPE(c_int, c_void_p, c_int)
 _METHODS: Final = 19
 """Pointers in sqlite3_io_methods, its version (an int, padded) counted as one."""
@@ -77,7 +77,8 @@ def power() -> Iterator[Disk]:
     kept: list[object] = []  # what C still points to
     true_sync: dict[int, Callable[[int, int], int]] = {}
 
-    def open_(vfs: int, name: bytes | None, file: int, flags: int, out: int) -> int:
+    # `name` stays a pointer: SQLite's own VFS keeps it as long as the file is open
+    def open_(vfs: int, name: int | None, file: int, flags: int, out: int) -> int:
         code: int = _Open(below.contents.open)(
             ctypes.cast(below, c_void_p).value or 0, name, file, flags, out
         )
@@ -86,7 +87,7 @@ def power() -> Iterator[Disk]:
             table = (c_void_p * _METHODS).from_buffer_copy(
                 (c_void_p * _METHODS).from_address(methods)
             )
-            names[file] = name.decode()
+            names[file] = ctypes.string_at(name).decode()
             true_sync[file] = _Sync(table[_SYNC] or 0)
             table[_SYNC] = ctypes.cast(sync_function, c_void_p).value
             kept.append(table)
