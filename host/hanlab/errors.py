@@ -1,5 +1,13 @@
 """The one exception family of hanlab: what happened, the numbers, the next step."""
 
+import signal
+from typing import Final
+
+STOPPED: Final = "stopped by Ctrl-C"
+SIGNALLED: Final = 128
+"""A command that a signal ended exits with this and the signal's number, as in a shell."""
+CTRL_C: Final = SIGNALLED + signal.SIGINT
+
 
 class HanlabError(Exception):
     """Something the user can act on; the CLI prints it without a traceback.

@@ -14,17 +14,17 @@ lab's state folder, as a real board's does. Real ones (`port` in lab.toml) are a
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-import fcntl
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeAlias, TypeVar
 
 from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
@@ -49,6 +49,7 @@ from hanlab.s1sp.dco import Dco
 from hanlab.s1sp.installations import Installation, Installations, third_party
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress, Report, S1sp, Target
+from hanlab.state import BOARD_KEYS, lock, state_folder
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import NoAnswer, WanClient
 from hanlab.wan.framing import Link
@@ -62,16 +63,12 @@ from hanlab.wan.messages import (
 
 __all__ = ["Device", "Lab", "Outcome", "Progress"]
 
-STATE: Final = ".hanlab"
-"""The folder beside lab.toml (or here) that holds the boards' flash files."""
-
 ACCEPTED_CODES: Final = ("I0", "I99", "W110101", "W110401")
 """Response codes with which a Service Request goes on, or went well."""
 
-BOARD_KEYS: Final = "boards.key"
-"""In the state folder: the secret that the keys of a provisioned lab's boards are made from."""
-
+P = ParamSpec("P")
 T = TypeVar("T")
+_Method: TypeAlias = Callable[Concatenate["Lab", P], Coroutine[Any, Any, T]]
 
 
 class Port(Link, Protocol):
@@ -95,9 +92,39 @@ class Boards(Protocol):
     @property
     def clock_us(self) -> int: ...
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
     def run(self, main: Coroutine[Any, Any, T]) -> T: ...
 
     def close(self) -> None: ...
+
+
+def _not_in_a_loop(what: str) -> None:
+    """A lab has an event loop of its own, on its own clock, and Python runs one at a time in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"the lab's {what} was called by a coroutine: a lab runs its coroutines itself, on its own clock",
+        next_step="use the lab in plain code with lab.run(…), or in a thread: asyncio.to_thread(…)",
+    )
+
+
+def _on_its_clock(method: _Method[P, T]) -> _Method[P, T]:
+    """A coroutine that says so at once if another loop than the lab's awaits it: no board would answer."""
+
+    @wraps(method)
+    async def checked(lab: Lab, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if asyncio.get_running_loop() is not lab._boards.loop:
+            raise UsageError(
+                f"lab.{method.__name__}(…) is awaited outside of the lab, whose boards live on its own clock",
+                next_step=f"lab.run(lab.{method.__name__}(…)), in plain code or in a thread",
+            )
+        return await method(lab, *args, **kwargs)
+
+    return checked
 
 
 def _no_report(progress: Progress) -> None:
@@ -168,11 +195,12 @@ class Lab:
         self.pcap = pcap
         self.hub = Device(config.hub)
         self.devices = tuple(Device(node) for node in config.devices)
+        self._office: Office | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder)
+            self._lock = lock(folder)
             try:
-                self._boards = self._open_boards(pcap, firmware)
+                self._opened = self._open_boards(pcap, firmware)
             except BaseException:
                 os.close(self._lock)
                 raise
@@ -199,14 +227,15 @@ class Lab:
         cls,
         path: str | Path | None = None,
         *,
-        state: Path | None = None,
+        state: str | Path | None = None,
         pcap: Path | None = None,
         open_wan: bool = False,
         impair: str = "",
     ) -> Self:
         """Open the lab that `path` (a lab.toml) describes; None: one emulated CH with one PPMID.
 
-        `state` is the folder for the boards' flash files, `pcap` captures the HAN, `open_wan` lets any
+        `state` is the folder for the boards' flash files and the DSP's memory (default: in `.hanlab`
+        beside the file), `pcap` captures the HAN, `open_wan` lets any
         SMP client do everything, as `wan_open = true` in the file does; `impair` spoils wires as
         `--impair` does, e.g. "wan.loss=0.2,han.loss=0.2".
 
@@ -217,18 +246,28 @@ class Lab:
         config = read_lab(file).impaired(impair)
         if open_wan:
             config = dataclasses.replace(config, wan_open=True)
-        return cls(config, state or state_folder(file, config), pcap=pcap)
+        folder = Path(state) if state else state_folder(file, config)
+        return cls(config, folder, pcap=pcap)
+
+    @property
+    def _boards(self) -> Boards:
+        if self._lock < 0:
+            raise UsageError(
+                "the lab is closed: its boards are off", next_step="Lab.open() opens it again"
+            )
+        return self._opened
 
     def close(self) -> None:
         """Power emulated boards off; their flash stays. Log out at real ones, which stay on."""
         if self._lock < 0:
             return
+        _not_in_a_loop("close()")
         try:
-            if "office" in self.__dict__:
-                self.office.close()
+            if self._office:
+                self._office.close()
             if self.config.is_real:
                 self.run(self._wan.close())
-            self._boards.close()
+            self._opened.close()
         finally:
             os.close(self._lock)
             self._lock = -1
@@ -245,8 +284,18 @@ class Lab:
         self.close()
 
     def run(self, request: Coroutine[Any, Any, T]) -> T:
-        """Run one of the lab's coroutines to its end, on the lab's clock."""
-        return self._boards.run(request)
+        """Run one of the lab's coroutines to its end, on the lab's clock.
+
+        Raises:
+            UsageError: the lab is closed, or this is called by a coroutine (also of `asyncio.run`).
+        """
+        try:
+            boards = self._boards
+            _not_in_a_loop("run()")
+        except UsageError:
+            request.close()  # it will never run, and Python need not say so as well
+            raise
+        return boards.run(request)
 
     def serve(self, ready: Callable[[dict[str, str]], None]) -> None:
         """Keep the boards up on the wall clock until Ctrl-C, each one's WAN UART on a PTY for any tool.
@@ -287,10 +336,15 @@ class Lab:
 
     # -- Service Requests through the DSP
 
-    @cached_property
+    @property
     def office(self) -> Office:
         """The lab's DSP with what it remembers in `dsp.sqlite`; the lab's boards are enrolled."""
-        return open_office(self.config, self.folder, self.installations, lambda: self.clock_us)
+        boards = self._boards
+        if self._office is None:
+            self._office = open_office(
+                self.config, self.folder, self.installations, lambda: boards.clock_us
+            )
+        return self._office
 
     @property
     def dsp(self) -> Dsp:
@@ -305,6 +359,7 @@ class Lab:
             devices[self.config.gpf] = Target("GPF", self.config.gpf.octets, gsme)
         return Installations([Installation(self.hub.target, self.s1sp, devices)])
 
+    @_on_its_clock
     async def send(
         self,
         body: Body,
@@ -346,36 +401,43 @@ class Lab:
 
     # -- Service Requests straight to the S1SP
 
+    @_on_its_clock
     async def update_firmware(
         self, image: OtaImage, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.1 Update Firmware; see `S1sp.update_firmware`."""
         return await self.s1sp.update_firmware(image, device.target, report)
 
+    @_on_its_clock
     async def read_firmware_version(self, device: Device) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device answers."""
         return await self.s1sp.read_firmware_version(device.target)
 
+    @_on_its_clock
     async def activate_firmware(
         self, hash_: bytes, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.3 Activate Firmware; see `S1sp.activate_firmware`."""
         return await self.s1sp.activate_firmware(hash_, device.target, report)
 
+    @_on_its_clock
     async def wait_until_back(self, device: Device) -> VersionReadResponse:
         """The version of a device that restarts, as soon as it answers again."""
         return await self.s1sp.wait_until_back(device.target)
 
     # -- the Communications Hub
 
+    @_on_its_clock
     async def store(self) -> StoreReadResponse:
         """What the CH's image store holds."""
         return await self.s1sp.store()
 
+    @_on_its_clock
     async def evict(self, image_id: int) -> None:
         """Remove an image from the CH's store."""
         await self.s1sp.evict(image_id)
 
+    @_on_its_clock
     async def han_devices(self) -> list[HanDevice]:
         """The devices that the CH knows on its HAN."""
         return await self.s1sp.devices()
@@ -407,6 +469,7 @@ class Lab:
             cut = partial(self.board(device).cut_power, round(off_s * 1e6))
             kernel.at(kernel.now + round(in_s * 1e6), cut)
 
+    @_on_its_clock
     async def store_of(self, device: Device, *, verify: bool = False) -> StoreReadResponse:
         """What a board's own image store holds, asked over that board's own UART.
 
@@ -415,11 +478,13 @@ class Lab:
         async with self._client(device) as client:
             return await client.read_all(StoreRead, "images", verify=verify or None)
 
+    @_on_its_clock
     async def heap(self, device: Device) -> Heap:
         """What MicroPython's heap on a board holds, asked over that board's own UART."""
         async with self._client(device) as client:
             return _heap(await client.read(MemoryPoolStatisticsRead))
 
+    @_on_its_clock
     async def counters(self) -> Counters:
         """What happened on the wires and in the boards so far; each board is asked over its own UART.
 
@@ -485,11 +550,6 @@ def _devices(body: Body, to: Eui | None) -> tuple[Eui, ...]:
     return (to,) if to else ()
 
 
-def state_folder(file: Path | None, config: LabConfig) -> Path:
-    """Where the lab that `file` (a lab.toml) describes keeps its flash files and its DSP's memory."""
-    return (file.parent if file else Path()) / STATE / config.name
-
-
 def lab_keys(config: LabConfig, folder: Path) -> LabKeys:
     """The keys of the lab's boards.
 
@@ -542,23 +602,6 @@ def _heap(answer: MemoryPoolStatisticsReadResponse) -> Heap:
     pool = pools["heap"]
     octets = pool["blksize"]
     return Heap(pool["nblks"] * octets, pool["nfree"] * octets, pool["min"] * octets)
-
-
-def _lock(folder: Path) -> int:
-    """One command on one lab at a time: the boards' flash files have one owner."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(fd, 20, 0).decode("ascii", "replace")
-        os.close(fd)
-        raise UsageError(
-            f"another hanlab command (process {owner or 'unknown'}) uses the lab in {folder}",
-            next_step="wait for it to end, or use another lab (--lab)",
-        ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
-    return fd
 
 
 def _not_writable(error: OSError, folder: Path) -> UsageError:

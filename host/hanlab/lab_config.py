@@ -1,38 +1,6 @@
 """What a lab is made of: lab.toml, or the default (one emulated CH with one PPMID).
 
-```toml
-seed = 1                        # same seed, same run (and the same keys)
-keys = "provisioned"            # optional: made by `hanlab provision`; "seed": from the seed, for emulated boards
-wan_open = true                 # optional: any SMP client may upload and reset; without it a key is needed
-
-[wan]                           # optional: what goes wrong on the boards' UARTs, [han]: on the air;
-loss = 0.2                      # hanlab/impairments.py says what there is
-
-october_2021 = false            # optional: without S1SR's rules on CH size, metadata and third-party PPMIDs
-
-[comms_hub]
-board = "esp32-devkitc"         # boards/*.toml
-model = "skyline-i510"          # boards/models/*.toml
-eui = "00-DB-12-34-56-78-90-A2"
-port = "/dev/ttyUSB0"           # optional: a real board at that serial port, socket://HOST:PORT or rfc2217://…
-gpf = "00-DB-12-34-56-78-90-A3" # optional: the EUI-64 of its GPF, which it has if there is a GSME
-store = 131072                  # optional: another store than the Device Model's (octets)
-size_behaviour = "overflow"     # optional: refuse, overflow, truncate or silent
-s1sr_clauses = ["18.63(d)"]     # optional: other S1SR clauses than the Device Model's (rule 6)
-
-[dsp]                           # optional, and [[user]]: hanlab/dsp/settings.py says what there is
-mp105 = false
-
-[[device]]
-name = "PPMID"
-board = "pico"
-model = "pipit-500"
-eui = "00-DB-12-34-56-78-90-A4"
-port = "/dev/ttyACM0"           # optional, if the CH has one: to ask the device itself for its store
-stranger = true                 # optional: it has the network key of another HAN
-```
-
-All of a lab's boards are real, or none: whether `[comms_hub]` has a `port` decides.
+host/lab-toml.md has every setting; all of a lab's boards are real, or none.
 """
 
 from __future__ import annotations

@@ -48,6 +48,10 @@ class RealBoards:
         """Since the lab was opened."""
         return (time.monotonic_ns() - self._began) // 1000
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._runner.get_loop()
+
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run `main` to its end."""
         return self._runner.run(main)

@@ -25,6 +25,11 @@ def firmware_dir() -> Path:
     return _resource("firmware")
 
 
+def samples_dir() -> Path:
+    """The folder of what `hanlab init` writes: a lab.toml, Service Requests as DUIS."""
+    return _PACKAGE / "samples"
+
+
 def _resource(name: str) -> Path:
     folder = (checkout() or _PACKAGE / "bundled") / name
     if not folder.is_dir():

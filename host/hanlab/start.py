@@ -8,9 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-STOPPED = "stopped by Ctrl-C"
-CODE = 128 + signal.SIGINT
-"""As a shell has it."""
+from hanlab.errors import CTRL_C, STOPPED
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:
@@ -19,7 +17,7 @@ def leave(_number: int, _frame: FrameType | None) -> None:
         os.write(1, json.dumps({"error": STOPPED, "next_step": "run it again"}).encode() + b"\n")
     else:
         os.write(2, f"hanlab: {STOPPED}\n".encode())
-    os._exit(CODE)
+    os._exit(CTRL_C)
 
 
 def main() -> None:

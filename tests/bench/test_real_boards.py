@@ -21,9 +21,10 @@ from hanlab.duis.messages import ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.keys import LabKeys
-from hanlab.lab import BOARD_KEYS, Lab, Outcome
+from hanlab.lab import Lab, Outcome
 from hanlab.real_boards import RealBoards
 from hanlab.s1sp.outcome import ServiceRequestFailed
+from hanlab.state import BOARD_KEYS
 from hanlab.wan.client import WanClient
 from hanlab.wan.errors import AccessDenied
 from hanlab.wan.messages import CountersRead

@@ -36,7 +36,7 @@ STATE = Path(".hanlab/default")
 
 COMMANDS = (
     "demo", "push", "version", "activate", "store", "devices", "up", "sweep", "boards",
-    "request", "provision", "serve", "inventory", "cpl", "alerts", "audit",
+    "request", "provision", "serve", "inventory", "cpl", "alerts", "audit", "init", "reset",
 )  # fmt: skip
 
 

@@ -15,9 +15,7 @@ import typer
 from hanlab.cli import cpl as cpl_commands
 from hanlab.cli import hints, streams
 from hanlab.cli import image as image_commands
-from hanlab.errors import HanlabError, UsageError
-from hanlab.start import CODE as CTRL_C
-from hanlab.start import STOPPED, leave
+from hanlab.errors import CTRL_C, SIGNALLED, STOPPED, HanlabError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,9 +61,33 @@ AsOption = Annotated[
     str,
     typer.Option("--as", metavar="USER", help="The Service User who sends it, e.g. supplier."),
 ]
+PrintDuisOption = Annotated[
+    bool,
+    typer.Option("--print-duis", help="Print the Service Request as signed XML, and send nothing."),
+]
 _DEVICE = "A device of the lab by its name, EUI-64 or type, e.g. PPMID."
 LastOption = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many.")]
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help=_DEVICE)]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as version_of
+
+        print(f"hanlab {version_of('hanlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _hanlab(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which hanlab this is."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -97,6 +119,7 @@ def push(
     lab: LabOption = None,
     direct: DirectOption = False,
     user: AsOption = "",
+    print_duis: PrintDuisOption = False,
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
@@ -117,6 +140,7 @@ def push(
             impair=impair,
             direct=direct,
             user=user,
+            print_duis=print_duis,
             as_json=as_json,
         )
 
@@ -127,6 +151,7 @@ def version(
     lab: LabOption = None,
     direct: DirectOption = False,
     user: AsOption = "",
+    print_duis: PrintDuisOption = False,
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
@@ -143,6 +168,7 @@ def version(
             impair=impair,
             direct=direct,
             user=user,
+            print_duis=print_duis,
             as_json=as_json,
         )
 
@@ -163,6 +189,7 @@ def activate(
     lab: LabOption = None,
     direct: DirectOption = False,
     user: AsOption = "",
+    print_duis: PrintDuisOption = False,
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
@@ -184,6 +211,7 @@ def activate(
             impair=impair,
             direct=direct,
             user=user,
+            print_duis=print_duis,
             as_json=as_json,
         )
 
@@ -422,6 +450,30 @@ def rules(
 
 
 @app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to. (default: here)", show_default=False)
+    ] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a lab.toml with comments, and sample Service Requests."""
+    from hanlab.cli import begin
+
+    begin.init(folder, as_json=as_json)
+
+
+@app.command()
+def reset(lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """Forget what the lab's boards and its DSP hold; keys stay.
+
+    Real boards keep what is on them.
+    """
+    from hanlab.cli import begin
+
+    begin.reset(lab=lab, as_json=as_json)
+
+
+@app.command()
 def boards(as_json: JsonOption = False) -> None:
     """The board types and Device Models that a lab.toml can name."""
     from hanlab.cli import catalogue
@@ -438,8 +490,6 @@ _AFTER_CTRL_C = {
     "up": "run it again: the boards' flash stays",
 }
 """What a user does after Ctrl-C in a command; in any other there is nothing that goes on."""
-_SIGNALLED = 128
-"""A command that a signal ended exits with this and the signal's number, as in a shell."""
 
 
 def fail(error: HanlabError, *, as_json: bool, lab: str = "") -> int:
@@ -470,7 +520,9 @@ def main() -> None:
     as_json, lab = "--json" in arguments, hints.given_lab(arguments)
     before = signal.getsignal(signal.SIGINT)
     try:
-        if before is leave:  # from here on Ctrl-C is an exception, so that boards are switched off
+        if (
+            before is not signal.SIG_IGN
+        ):  # an exception from here on, so that boards are switched off
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = _run(arguments, as_json=as_json)
         streams.flush()
@@ -482,7 +534,7 @@ def main() -> None:
         fail(UsageError(STOPPED, next_step=next_step), as_json=as_json, lab=lab)
         code = CTRL_C
     except BrokenPipeError:  # `hanlab demo --list | head -1`: the reader has what it wanted
-        code = _SIGNALLED + signal.SIGPIPE
+        code = SIGNALLED + signal.SIGPIPE
     except OSError as error:
         code = fail(_of_the_system(error), as_json=as_json, lab=lab)
     signal.signal(signal.SIGINT, before)

@@ -18,9 +18,10 @@ from hanlab.enrolment import product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import read_image
-from hanlab.lab import Lab, state_folder
+from hanlab.lab import Lab
 from hanlab.lab_config import LabConfig, read_lab
 from hanlab.office import open_office
+from hanlab.state import state_folder
 
 _LISTS = (".toml", ".csv")
 _HASH_SHOWN = 16

@@ -13,9 +13,10 @@ from hanlab.cli.show import console, say
 from hanlab.duis.pki import Pki, provision
 from hanlab.errors import UsageError
 from hanlab.keys import make_secret
-from hanlab.lab import BOARD_KEYS, lab_keys, state_folder
+from hanlab.lab import lab_keys
 from hanlab.lab_config import LabConfig, read_lab
 from hanlab.office import PKI, open_pki, parties
+from hanlab.state import BOARD_KEYS, state_folder
 
 BOARDS: Final = "boards"
 """The folder in a lab's state folder that has each board's files, in a folder of its name."""

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from hanlab.cli.counters import draw as draw_counters
+from hanlab.cli.duis import print_request
 from hanlab.cli.hints import help_here, say_next
 from hanlab.cli.show import ILLUSTRATIVE, REQUESTS, WAN_OPEN, Watch, console, say, store_bar
 from hanlab.dsp.alerts import ALERTS
@@ -75,10 +76,16 @@ def push(
     impair: str,
     direct: bool,
     user: str,
+    print_duis: bool,
     as_json: bool,
 ) -> None:
     """11.1 Update Firmware."""
     image = read_image(path)
+    if print_duis:
+        eui = read_lab(lab).node(to).eui
+        body = UpdateFirmware(image.to_bytes(), image.version, (eui,))
+        print_request(body, None, lab=lab, user=user)
+        return
     octets = len(image.to_bytes())
     out = console()
     with _opened(lab, to, pcap, impair, quiet=as_json) as (bench, device):
@@ -134,9 +141,14 @@ def version(
     impair: str,
     direct: bool,
     user: str,
+    print_duis: bool,
     as_json: bool,
 ) -> None:
     """11.2 Read Firmware Version."""
+    if print_duis:
+        eui = read_lab(lab).node(device).eui
+        print_request(ReadFirmwareVersion(), eui, lab=lab, user=user)
+        return
     with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
         if not direct:
             _version_by_dsp(bench, target, user, as_json=as_json)
@@ -164,10 +176,15 @@ def activate(
     impair: str,
     direct: bool,
     user: str,
+    print_duis: bool,
     as_json: bool,
 ) -> None:
     """11.3 Activate Firmware."""
     hash_ = _hash(image, hash_text)
+    if print_duis:
+        eui = read_lab(lab).node(device).eui
+        print_request(ActivateFirmware(hash_), eui, lab=lab, user=user)
+        return
     out = console()
     with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
         if not as_json:

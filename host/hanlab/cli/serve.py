@@ -20,9 +20,10 @@ from hanlab.gateway.bench_thread import BenchThread
 from hanlab.gateway.delivery import Deliverer
 from hanlab.gateway.listening import listen
 from hanlab.gateway.seals import seals_of
-from hanlab.lab import Lab, state_folder
+from hanlab.lab import Lab
 from hanlab.lab_config import read_lab
 from hanlab.office import PKI, open_pki
+from hanlab.state import state_folder
 
 
 def run(

@@ -155,14 +155,15 @@ _READERS: Final = {
 }
 
 
-_USER_KEYS: Final = ("name", "eui", "roles", "active", "listener")
+DSP_KEYS: Final = tuple(_READERS)
+USER_KEYS: Final = ("name", "eui", "roles", "active", "listener")
 _USER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _RESERVED: Final = ("ca", "dsp", "s1sp")
 """Who else has test keys in a file of that name."""
 
 
 def _user(data: Mapping[str, Any], where: str) -> User:
-    check_keys(data, where, _USER_KEYS)
+    check_keys(data, where, USER_KEYS)
     for key, kind, example in (
         ("name", str, '"supplier"'),
         ("eui", str, '"90-B3-D5-1F-30-01-00-00"'),

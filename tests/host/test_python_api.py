@@ -1,0 +1,129 @@
+"""A lab in somebody's own Python: what host/README.md shows runs, and wrong usage is said at once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hanlab.duis.messages import ReadFirmwareVersion
+from hanlab.errors import HanlabError, UsageError
+from hanlab.lab import Lab
+
+README = Path(__file__).parents[2] / "host" / "README.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no "was never awaited"
+        with Lab.open(state=str(tmp_path / "state")) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_of_the_readme_runs_twice(number: int, tmp_path: Path) -> None:
+    Path(tmp_path, "example.py").write_text(EXAMPLES[number])
+    said = [
+        subprocess.run(
+            [sys.executable, "-W", "error", "example.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    promised = re.findall(r"print\(.*\)  # (.+)", EXAMPLES[number])
+    assert promised
+    assert said == ["".join(f"{line}\n" for line in promised)] * 2
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 2
+
+
+async def use_inside(lab: Lab) -> None:
+    lab.run(lab.store())
+
+
+async def close_inside(lab: Lab) -> None:
+    lab.close()
+
+
+@pytest.mark.parametrize("use", [use_inside, close_inside])
+def test_a_lab_inside_asyncio_run(lab: Lab, use: Callable[[Lab], Any]) -> None:
+    with pytest.raises(UsageError, match="was called by a coroutine") as wrong:
+        asyncio.run(use(lab))
+    assert "asyncio.to_thread" in wrong.value.next_step
+    assert lab.run(lab.store()).images == []  # and it is as it was
+
+
+def test_what_a_thread_of_its_own_does(lab: Lab) -> None:
+    """As the next step says."""
+
+    async def main() -> int | None:
+        store = await asyncio.to_thread(lambda: lab.run(lab.store()))
+        return store.capacity
+
+    assert asyncio.run(main()) == 393_216
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda lab: lab.store(),
+        lambda lab: lab.evict(1),
+        lambda lab: lab.han_devices(),
+        lambda lab: lab.read_firmware_version(lab.devices[0]),
+        lambda lab: lab.wait_until_back(lab.devices[0]),
+        lambda lab: lab.activate_firmware(bytes(32), lab.devices[0]),
+        lambda lab: lab.send(ReadFirmwareVersion(), lab.devices[0].eui),
+        lambda lab: lab.counters(),
+        lambda lab: lab.heap(lab.hub),
+        lambda lab: lab.store_of(lab.hub),
+    ],
+)
+def test_a_coroutine_that_is_awaited_outside(lab: Lab, call: Callable[[Lab], Any]) -> None:
+    """It says so at once: it had waited for a minute, for a board that cannot answer."""
+    before = lab.clock_us
+    with pytest.raises(UsageError, match="is awaited outside of the lab") as wrong:
+        asyncio.run(call(lab))
+    assert "lab.run(lab." in wrong.value.next_step
+    assert lab.clock_us == before
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda lab: lab.run(lab.store()),
+        lambda lab: lab.dsp,
+        lambda lab: lab.office,
+        lambda lab: lab.clock_us,
+        lambda lab: lab.desk,
+        lambda lab: lab.power_cycle(lab.hub),
+        lambda lab: lab.board(lab.hub),
+        lambda lab: lab.network_key,
+        lambda lab: lab.frames_on_air,
+        lambda lab: lab.serve(print),
+    ],
+)
+def test_a_closed_lab(lab: Lab, use: Callable[[Lab], Any]) -> None:
+    assert lab.dsp.smi.count() == 2
+    lab.close()
+    with pytest.raises(UsageError, match="the lab is closed") as wrong:
+        use(lab)
+    assert wrong.value.next_step == "Lab.open() opens it again"
+    lab.close()  # once more is no harm
+
+
+def test_everything_is_of_one_family() -> None:
+    assert issubclass(UsageError, HanlabError)
