@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import Board
 from hanlab.keys import LabKeys
 from hanlab.lab_config import LabConfig, NodeConfig
@@ -22,21 +23,18 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
     """The contents of that board's board.json."""
     model = node.model
     address = {n.name: HUB_ADDRESS + i for i, n in enumerate(config.nodes)}
-    # rule 6: a CH without the size clauses has no size failure; a device's store is its own
-    limited = model.size_limited or node is not config.hub
     played: dict[str, Any] = {
         "model": model.model,
         "manufacturer": model.manufacturer,
         "type": model.device_type,
         "version": model.duis_version,
-        "capacity": model.store.capacity if limited else None,
+        # without a clause on size a store has no limit but its flash (rule 6)
+        "capacity": model.store.capacity if model.has(Behaviour.SIZE) else None,
         "size_behaviour": model.store.size_behaviour,
     }
     if model.update:
-        played["steps"] = model.update.activation_steps
-        played["metadata"] = (
-            model.update.metadata_manufacturer if model.update.needs_metadata else ""
-        )
+        wanted = model.update.metadata_manufacturer
+        played["metadata"] = wanted if model.has(Behaviour.METADATA) else ""
     if model.ota:
         played["manufacturer_code"] = model.ota.manufacturer_code
         played["image_type"] = model.ota.image_type
@@ -62,11 +60,17 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
         "wan": wan,
         **mirror,
         **wiring,
-        "neighbours": [
-            {"eui": n.eui.octets.hex(), "address": address[n.name], "type": n.model.device_type}
-            for n in config.nodes
-            if n is not node
-        ],
+        "neighbours": [_neighbour(n, address[n.name]) for n in config.nodes if n is not node],
+    }
+
+
+def _neighbour(node: NodeConfig, address: int) -> dict[str, Any]:
+    activation = node.model.activation
+    return {
+        "eui": node.eui.octets.hex(),
+        "address": address,
+        "type": node.model.device_type,
+        **({"steps": activation.steps} if activation else {}),
     }
 
 

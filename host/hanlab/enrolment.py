@@ -16,7 +16,7 @@ from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SmiDevice
 from hanlab.eui import Eui
 from hanlab.lab_config import LabConfig, NodeConfig
-from hanlab.s1sp.installations import is_third_party
+from hanlab.s1sp.rules import is_served
 
 GAS = frozenset({"GSME", "GPF"})
 
@@ -36,9 +36,7 @@ def records(config: LabConfig) -> Iterator[SmiDevice]:
     """The SMI's records of a lab's devices, as they come from the box."""
     yield _record(config.hub, config.dsp, None)
     for node in config.devices:
-        rules = config.hub.model.update
-        knows_all = rules is None or rules.third_party_ppmid
-        if knows_all or not is_third_party(node.model, config.hub.model):
+        if is_served(node.model, config.hub.model):
             yield _record(node, config.dsp, config.hub.eui)
     if config.gsme and config.gpf:
         gsme = _record(config.gsme, config.dsp, config.hub.eui)

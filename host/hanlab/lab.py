@@ -36,7 +36,7 @@ from hanlab.counters import BoardReport, Counters, LaneReport
 from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import User
-from hanlab.duis.messages import Body, Request, Response, UpdateFirmware
+from hanlab.duis.messages import ActivateFirmware, Body, Request, Response, UpdateFirmware
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
@@ -46,9 +46,11 @@ from hanlab.office import Office, open_office, service_request
 from hanlab.real_boards import RealBoards
 from hanlab.s1sp.authority import Authority, OriginatorCounter
 from hanlab.s1sp.dco import Dco
-from hanlab.s1sp.installations import Installation, Installations, third_party
+from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Progress, Report, S1sp, Target
+from hanlab.s1sp.rules import is_tested, third_party
+from hanlab.s1sp.service import Progress, Report, S1sp
+from hanlab.s1sp.target import Target
 from hanlab.state import BOARD_KEYS, lock, state_folder
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import NoAnswer, WanClient
@@ -65,6 +67,11 @@ __all__ = ["Device", "Lab", "Outcome", "Progress"]
 
 ACCEPTED_CODES: Final = ("I0", "I99", "W110101", "W110401")
 """Response codes with which a Service Request goes on, or went well."""
+
+RETRY_S: Final = 60.0
+"""How long a Service User's system waits before it sends an 11.3 again (s); illustrative."""
+NO_ANSWER_CODES: Final = ("E20", "E21")
+"""No contact with the device, no response of it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -334,6 +341,11 @@ class Lab:
         wanted = self.config.node(name).name
         return next(d for d in (self.hub, *self.devices) if d.name == wanted)
 
+    @property
+    def untested(self) -> list[Device]:
+        """The devices that were never tested together with this CH; they work as they can (rule 149)."""
+        return [d for d in self.devices if not is_tested(d.model, self.hub.model)]
+
     # -- Service Requests through the DSP
 
     @property
@@ -371,10 +383,26 @@ class Lab:
         """Send a Service Request to the DSP as a Service User does, and wait for what comes of it.
 
         `to` is the device that it is for, None for one to the DSP itself; `user` sends it, by
-        default the one who is responsible for the device.
+        default the one who is responsible for the device. A user with `retries` sends an 11.3 that
+        nobody answered again, as its system would; the answer is the last one's then.
         """
-        request = service_request(self.dsp, body, to, user)
         before = self.dsp.deliveries.newest()
+        left = None
+        while True:
+            answer = await self._send_once(body, to, user, report, before)
+            if left is None:
+                sender = self.dsp.settings.user(answer.request.id.originator)
+                left = sender.retries if sender and isinstance(body, ActivateFirmware) else 0
+            if not left or answer.code not in NO_ANSWER_CODES:
+                return answer
+            left -= 1
+            await asyncio.sleep(RETRY_S)
+
+    async def _send_once(
+        self, body: Body, to: Eui | None, user: User | None, report: Report, before: int
+    ) -> Answer:
+        """Its deliveries are those after number `before`."""
+        request = service_request(self.dsp, body, to, user)
         acknowledgement = self.dsp.receive(request)
         result = await self.dsp.carry_out(request.id, report)
         sent = self.dsp.deliveries.after(before)
@@ -392,14 +420,12 @@ class Lab:
                 # the S1SP told the DSP nothing of a third-party PPMID, so that is all the DSP can say
                 known = self.dsp.smi.find(eui)
                 of_lab = next((d for d in self.devices if d.eui == eui), None)
-                cause = (
-                    third_party(of_lab.target, self.hub.target) if of_lab and not known else None
-                )
+                cause = third_party(of_lab.target, self.hub.model) if of_lab and not known else None
             if cause:
                 return cause
         return None
 
-    # -- Service Requests straight to the S1SP
+    # -- Service Requests straight to the S1SP, past the DSP; its own rules hold as they do behind the DSP
 
     @_on_its_clock
     async def update_firmware(

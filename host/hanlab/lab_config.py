@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from hanlab.boards.data import SIZE_BEHAVIOURS, Board, DeviceModel, load_board, load_model
+from hanlab.boards.clauses import OCTOBER_2021, check_clauses, without
+from hanlab.boards.data import (
+    SIZE_BEHAVIOURS,
+    STEPS,
+    Activation,
+    Board,
+    DeviceModel,
+    load_board,
+    load_model,
+)
 from hanlab.dsp.settings import DEFAULT_SETTINGS, DspSettings, read_settings
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -112,6 +121,8 @@ class LabConfig:
 
 KEYS: Final = (*TOP, "comms_hub", "device", "dsp", "user", *WIRES)
 """What a lab.toml may have."""
+DEVICE_KEYS: Final = ("activation_steps", "version_in_response")
+"""What only a [[device]] may have: how it is updated."""
 NODE_KEYS: Final = (
     "name",
     "board",
@@ -121,10 +132,11 @@ NODE_KEYS: Final = (
     "store",
     "size_behaviour",
     "s1sr_clauses",
+    *DEVICE_KEYS,
     "stranger",
     "port",
 )
-"""What [comms_hub] and each [[device]] may have; [comms_hub] also gpf."""
+"""What [comms_hub] and each [[device]] may have; [comms_hub] also gpf, and no DEVICE_KEYS."""
 GPF: Final = "00-DB-12-34-56-78-90-A3"
 DEFAULT: Final[Mapping[str, Any]] = {
     "seed": 1,
@@ -191,7 +203,10 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
         name=name,
         seed=_number(data, "the file", "seed", 1),
         hub=_with_rules(_node({"name": "hub", **hub}, "CHF", "comms_hub"), october_2021),
-        devices=tuple(_node(d, None, f"device {i + 1}") for i, d in enumerate(devices)),
+        devices=tuple(
+            _with_rules(_node(d, None, f"device {i + 1}"), october_2021)
+            for i, d in enumerate(devices)
+        ),
         wan_open=_flag(data, "wan_open"),
         wan=read_impairments(data.get("wan", {}), "wan"),
         han=read_impairments(data.get("han", {}), "han"),
@@ -251,14 +266,12 @@ def _is_provisioned(data: Mapping[str, Any], real: bool) -> bool:
     return bool(keys == PROVISIONED)
 
 
-def _with_rules(hub: NodeConfig, october_2021: bool) -> NodeConfig:
-    """The CH with or without the rules on PPMIDs and CHs that S1SR got together (rule 20)."""
-    if october_2021 or hub.model.update is None:
-        return hub
-    update = dataclasses.replace(hub.model.update, needs_metadata=False, third_party_ppmid=True)
-    return dataclasses.replace(
-        hub, model=dataclasses.replace(hub.model, s1sr_clauses=(), update=update)
-    )
+def _with_rules(node: NodeConfig, october_2021: bool) -> NodeConfig:
+    """A board with or without the rules on PPMIDs and CHs that S1SR got together (rule 20)."""
+    if october_2021:
+        return node
+    clauses = without(node.model.s1sr_clauses, OCTOBER_2021)
+    return dataclasses.replace(node, model=dataclasses.replace(node.model, s1sr_clauses=clauses))
 
 
 def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeConfig:
@@ -303,6 +316,7 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
             f"{where}: s1sr_clauses has to be a list of clauses",
             next_step='s1sr_clauses = ["18.63(d)"]',
         )
+    check_clauses(clauses, f"{where}: s1sr_clauses")
     board = _at(where, load_board, data["board"])
     baud = _number(data, where, "baud", board.uart.baud)
     if not MIN_BAUD <= baud <= board.uart.max_baud:
@@ -322,12 +336,39 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
     return NodeConfig(
         name=data["name"],
         board=board,
-        model=dataclasses.replace(model, store=store, s1sr_clauses=tuple(clauses)),
+        model=dataclasses.replace(
+            model,
+            store=store,
+            s1sr_clauses=tuple(clauses),
+            activation=_activation(data, where, model.activation),
+        ),
         eui=eui,
         baud=baud,
         stranger=_flag(data, "stranger"),
         port=port,
     )
+
+
+def _activation(
+    data: Mapping[str, Any], where: str, activation: Activation | None
+) -> Activation | None:
+    """How the device is updated, as its Device Model or the lab says (rules 95 to 98)."""
+    given = set(DEVICE_KEYS) & set(data)
+    if activation is None:
+        if given:
+            raise UsageError(
+                f"{where}: {min(given)} belongs to a device, not to the CH (rules 95 to 97)",
+                next_step="put it into the [[device]]",
+            )
+        return None
+    steps = data.get("activation_steps", activation.steps)
+    if steps not in STEPS or isinstance(steps, bool):
+        raise UsageError(
+            f"{where}: activation_steps = {steps!r} does not exist",
+            next_step="1: everything happens on 11.3 (rule 96); 2: 11.1 distributes, 11.3 activates (rule 97)",
+        )
+    says = _flag(data, "version_in_response", default=activation.version_in_response)
+    return dataclasses.replace(activation, steps=steps, version_in_response=says)
 
 
 def _at(where: str, look_up: Callable[[str], _T], name: str) -> _T:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hanlab.bench.desk import Desk
+from hanlab.demos.catalogue import GAS_METER, METER
 from hanlab.images import OtaImage, build, made_body
-from hanlab.lab import Lab
+from hanlab.lab import Device, Lab
 from hanlab.lab_config import DEFAULT, LabConfig, make_lab
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 OpenLab = Callable[..., Lab]
 OpenDesk = Callable[..., Desk]
@@ -41,3 +44,34 @@ def make_image(body: int = 8192, version: str = "IHDAE06", **fields: Any) -> Ota
         version=version,
         **{"for_ch": "Secure", **fields},
     )
+
+
+PPMID: dict[str, Any] = DEFAULT["device"][0]
+OTHER_PPMID: dict[str, Any] = {**PPMID, "name": "OTHER", "eui": "00-DB-12-34-56-78-90-A5"}
+THIRD_PARTY: dict[str, Any] = {**PPMID, "model": "sed-v3"}
+ESME: dict[str, Any] = {"board": "pico", **METER}
+GSME: dict[str, Any] = {"board": "pico", **GAS_METER}
+
+
+def lab_of(
+    folder: Path, *devices: dict[str, Any], hub: dict[str, Any] | None = None, **other: Any
+) -> Lab:
+    """A lab with the default CH (changed by `hub`) and these devices."""
+    data = {"comms_hub": {**DEFAULT["comms_hub"], **(hub or {})}, "device": list(devices), **other}
+    return Lab(make_lab("rules", data), folder)
+
+
+def image_for(device: Device, size: int = 4096, version: str = "NEW1", **fields: Any) -> OtaImage:
+    return build(
+        made_body(size, seed=1),
+        device_type=device.model.device_type,
+        version=version,
+        **{"for_ch": "Secure", **fields},
+    )
+
+
+def outcome(lab: Lab, image: OtaImage, device: Device) -> Outcome:
+    try:
+        return lab.run(lab.update_firmware(image, device))
+    except ServiceRequestFailed as e:
+        return e.outcome

@@ -21,7 +21,7 @@ from hanlab.boards.vm import Vm
 from hanlab.errors import UsageError
 from hanlab.lab import Lab, s1sp_on, wan_client
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Target
+from hanlab.s1sp.target import Target
 from hanlab.wan.client import WanClient, Window
 
 Firmware = Callable[[str], None]

@@ -14,7 +14,8 @@ from hanlab.boards.vm import Vm
 from hanlab.lab import s1sp_on, wan_client
 from hanlab.resources import checkout
 from hanlab.s1sp.outcome import Outcome
-from hanlab.s1sp.service import Progress, Target
+from hanlab.s1sp.service import Progress
+from hanlab.s1sp.target import Target
 from hanlab.wan.messages import Challenge
 
 

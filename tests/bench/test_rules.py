@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from labs import ESME, GSME, THIRD_PARTY, image_for, lab_of, outcome
 
-from hanlab.demos.catalogue import GAS_METER, METER, METER_UPDATE
+from hanlab.demos.catalogue import METER_UPDATE
 from hanlab.demos.runner import make_image as make_demo_image
 from hanlab.duis.messages import (
     ActivateFirmware,
+    FirmwareActivated,
     FirmwareVersionRead,
     ReadFirmwareVersion,
     UpdateFirmware,
 )
 from hanlab.enrolment import product
-from hanlab.images import OtaImage, build, made_body
 from hanlab.keys import LabKeys
 from hanlab.lab import Device, Lab, s1sp_on, wan_client
 from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.office import named_user
 from hanlab.s1sp import annex_c
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-
-ESME: dict[str, Any] = {"board": "pico", **METER}
-GSME: dict[str, Any] = {"board": "pico", **GAS_METER}
-
-
-def lab_of(
-    folder: Path, *devices: dict[str, Any], hub: dict[str, Any] | None = None, **other: Any
-) -> Lab:
-    """A lab with the default CH (changed by `hub`) and these devices."""
-    data = {"comms_hub": {**DEFAULT["comms_hub"], **(hub or {})}, "device": list(devices), **other}
-    return Lab(make_lab("rules", data), folder)
-
-
-def image_for(device: Device, size: int = 4096, version: str = "NEW1", **fields: Any) -> OtaImage:
-    return build(
-        made_body(size, seed=1),
-        device_type=device.model.device_type,
-        version=version,
-        **{"for_ch": "Secure", **fields},
-    )
-
-
-def outcome(lab: Lab, image: OtaImage, device: Device) -> Outcome:
-    try:
-        return lab.run(lab.update_firmware(image, device))
-    except ServiceRequestFailed as e:
-        return e.outcome
+from hanlab.s1sp.service import Progress
+from hanlab.wan.messages import Distribute
 
 
 @pytest.mark.rule(3, 5)
@@ -110,15 +88,23 @@ def test_elsters_meters_without_a_ppmid(tmp_path: Path) -> None:
 
 @pytest.mark.rule(12, 22, 23, 25)
 def test_a_third_party_ppmid_can_be_updated_before_enrolment_only(tmp_path: Path) -> None:
-    ppmid = {**DEFAULT["device"][0], "model": "sed-v3"}
-    with lab_of(tmp_path, ppmid) as lab:
+    """Its SMSO's system is another SMP client at the CH: no S1SP is asked."""
+    with lab_of(tmp_path, THIRD_PARTY) as lab:
         (device,) = lab.devices
         assert lab.dsp.smi.find(device.eui) is None, "it is not migrated"
         image = image_for(device)
-        assert outcome(lab, image, device) is Outcome.DISTRIBUTED, "past the S1SP's rules"
-        with pytest.raises(ServiceRequestFailed) as e:
-            lab.run(lab.installations.update_firmware(image, device.eui, lambda progress: None))
-        assert e.value.outcome is Outcome.THIRD_PARTY
+        smso = wan_client(lab.desk, "hub")
+
+        async def by_the_smso() -> None:
+            async for _ in smso.upload(image.to_bytes()):
+                pass
+            hash_ = image.manufacturer_image_hash
+            await smso.write(Distribute, eui=device.eui.octets, hash=hash_)
+            await smso.close()
+
+        lab.run(by_the_smso())
+        assert [i.version for i in lab.run(lab.store()).images] == ["NEW1"]
+        assert outcome(lab, image, device) is Outcome.THIRD_PARTY
 
 
 @pytest.mark.rule(20)
@@ -132,7 +118,10 @@ def test_before_october_2021_none_of_the_ppmid_and_ch_rules_holds(tmp_path: Path
         lab.dsp.load([product(device.model, "NEW1", image.manufacturer_image_hash)])
         body = UpdateFirmware(image.to_bytes(), "NEW1", (device.eui,))
         assert lab.run(lab.send(body)).code == "I99"
-        assert lab.installations.ends[device.eui] is Outcome.DISTRIBUTED
+        assert lab.installations.ends[device.eui] is Outcome.STORED
+        hash_ = image.manufacturer_image_hash
+        assert lab.run(lab.send(ActivateFirmware(hash_), device.eui)).code == "I0"
+        assert lab.installations.ends[device.eui] is Outcome.ACTIVATED
 
 
 @pytest.mark.rule(38)
@@ -185,6 +174,106 @@ def test_the_gpf_is_in_the_inventory_of_its_gsme(tmp_path: Path) -> None:
         assert found
         assert (found.device_type, found.gsme) == ("GPF", lab.devices[0].eui)
         assert lab.run(lab.send(ReadFirmwareVersion(), gpf)).code == "I0"
+
+
+@pytest.mark.rule(149)
+def test_what_was_never_tested_together_is_flagged_and_works_as_it_can(tmp_path: Path) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0], ESME, hub={"model": "am110r"}) as lab:
+        assert lab.untested == list(lab.devices)
+        device = lab.devices[0]
+        assert outcome(lab, image_for(device, for_ch="Elster"), device) is Outcome.DISTRIBUTED
+    with lab_of(tmp_path / "own", DEFAULT["device"][0], ESME) as lab:
+        assert lab.untested == []
+
+
+@pytest.mark.rule(150)
+def test_a_change_of_supplier_leaves_device_store_and_rules_as_they_are(tmp_path: Path) -> None:
+    with lab_of(tmp_path, DEFAULT["device"][0]) as lab:
+        (device,) = lab.devices
+        image = image_for(device)
+        hash_ = image.manufacturer_image_hash
+        lab.dsp.load([product(device.model, "NEW1", hash_)])
+        update = UpdateFirmware(image.to_bytes(), "NEW1", (device.eui,))
+        old, new = (named_user(lab.dsp, name) for name in ("supplier", "other-supplier"))
+        assert lab.run(lab.send(update, user=old)).code == "I99"
+        known, store = lab.dsp.smi.find(device.eui), lab.run(lab.store())
+        assert known
+
+        lab.dsp.hand_over(device.eui, new)
+        after = lab.dsp.smi.find(device.eui)
+        assert after
+        assert dataclasses.replace(after, supplier=old.eui) == known
+        assert lab.run(lab.store()).images == store.images
+        activation = ActivateFirmware(hash_)
+        assert lab.run(lab.send(activation, device.eui, user=old)).code == "E4"
+        assert lab.run(lab.send(update, user=old)).code == "E110105"
+        assert lab.run(lab.send(activation, device.eui, user=new)).code == "I0"
+        assert lab.run(lab.read_firmware_version(device)).firmware == "NEW1"
+
+
+# -- an 11.3 whose answer is lost
+
+
+def metered(folder: Path, **dsp: Any) -> Lab:
+    """A lab whose ESME holds NEW1; its own version is off the CPL."""
+    lab = lab_of(folder, ESME, dsp={"mp105": False, **dsp})
+    (device,) = lab.devices
+    image = image_for(device)
+    lab.dsp.load([product(device.model, "NEW1", image.manufacturer_image_hash)])
+    lab.run(lab.send(UpdateFirmware(image.to_bytes(), "NEW1", (device.eui,))))
+    lab.dsp.withdraw(product(device.model))
+    return lab
+
+
+def activation(lab: Lab) -> ActivateFirmware:
+    return ActivateFirmware(image_for(lab.devices[0]).manufacturer_image_hash)
+
+
+@pytest.mark.rule(86, 87, 93)
+def test_a_suppliers_second_11_3_before_mp105(tmp_path: Path) -> None:
+    """In two processes, so to say: the lab is opened again between them."""
+    with metered(tmp_path, lost_responses=1.0) as lab:
+        eui = lab.devices[0].eui
+        assert lab.run(lab.send(activation(lab), eui)).code == "E21"
+    with lab_of(tmp_path, ESME, dsp={"mp105": False, "lost_responses": 0.0, "retries": 0}) as lab:
+        answer = lab.run(lab.send(activation(lab), eui))
+        assert answer.result
+        assert answer.result.body == FirmwareActivated(True, 0, "success", "NEW1")
+        assert lab.dsp.audit.read(1)[0].rule == 93
+        assert "N29" not in answer.alerts
+        known = lab.dsp.smi.find(eui)
+        assert known
+        assert (known.status, known.version) == ("Suspended", "P4X9G01")
+
+
+@pytest.mark.rule(93)
+def test_an_11_3_during_which_the_ch_falls_silent_may_have_happened(tmp_path: Path) -> None:
+    with metered(tmp_path) as lab:
+        eui = lab.devices[0].eui
+
+        def pull(progress: Progress) -> None:
+            lab.power_cycle(lab.hub, off_s=600)
+
+        assert lab.run(lab.send(activation(lab), eui, report=pull)).code == "E20"
+        lab.run(asyncio.sleep(600))
+        assert lab.run(lab.send(activation(lab), eui)).code == "I0"
+        assert lab.dsp.audit.read(1)[0].rule == 93
+
+
+@pytest.mark.rule(93)
+@pytest.mark.parametrize(("retries", "sent"), [(0, 1), (2, 3)])
+def test_a_users_own_system_sends_11_3_again_as_often_as_it_is_told(
+    retries: int, sent: int, tmp_path: Path
+) -> None:
+    user = {"name": "supplier", "eui": "90-B3-D5-1F-30-01-00-00", "roles": ["IS"]}
+    users = [{**user, "retries": retries}]
+    with lab_of(tmp_path, ESME, dsp={"lost_responses": 1.0}, user=users) as lab:
+        eui = lab.devices[0].eui
+        answer = lab.run(lab.send(activation(lab), eui))
+        requests = [e for e in lab.dsp.audit.read(100) if e.action == "11.3" and e.code == "I99"]
+        assert len(requests) == sent, "each is a Service Request of its own, in its name"
+        assert {e.actor for e in requests} == {user["eui"]}
+        assert [d.code for d in answer.deliveries if d.request] == ["E21"] * sent
 
 
 # -- a CH that is out of reach
@@ -255,11 +344,16 @@ def test_many_requests_at_once_each_get_their_own_answer(tmp_path: Path) -> None
         assert lab.run(lab.counters()).client.retries == 0
 
 
-@pytest.mark.parametrize("hub", ["skyline-i510", "am110r"], ids=["two-step", "one-step"])
-def test_two_activations_on_one_han_follow_each_other(hub: str, tmp_path: Path) -> None:
-    with lab_of(
-        tmp_path, DEFAULT["device"][0], ESME, hub={"model": hub}, october_2021=False
-    ) as lab:
+@pytest.mark.rule(96, 97)
+@pytest.mark.parametrize("steps", [(2, 2), (1, 1), (1, 2)])
+def test_two_activations_on_one_han_follow_each_other(
+    steps: tuple[int, int], tmp_path: Path
+) -> None:
+    boards = [
+        {**each, "activation_steps": n}
+        for each, n in zip((DEFAULT["device"][0], ESME), steps, strict=True)
+    ]
+    with lab_of(tmp_path, *boards) as lab:
         images = {d: image_for(d, for_ch=lab.hub.model.manufacturer) for d in lab.devices}
         for d, image in images.items():
             lab.dsp.load([product(d.model, image.version, image.manufacturer_image_hash)])

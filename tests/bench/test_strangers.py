@@ -40,7 +40,8 @@ from hanlab.lab_config import DEFAULT
 from hanlab.s1sp.authority import Authorisation, OriginatorCounter
 from hanlab.s1sp.dco import Dco, activation
 from hanlab.s1sp.outcome import ServiceRequestFailed
-from hanlab.s1sp.service import S1sp, Target
+from hanlab.s1sp.service import S1sp
+from hanlab.s1sp.target import Target
 from hanlab.wan.auth import TRIES, Credentials
 from hanlab.wan.client import Refused, WanClient
 from hanlab.wan.errors import AccessDenied, FalseBoard

@@ -8,7 +8,7 @@ from labs import OpenLab, make_image
 from hanlab.eui import Eui
 from hanlab.lab import Outcome, Progress
 from hanlab.s1sp.outcome import ServiceRequestFailed
-from hanlab.s1sp.service import Target
+from hanlab.s1sp.target import Target
 
 
 def test_two_step_update(open_lab: OpenLab) -> None:

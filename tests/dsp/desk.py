@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -133,7 +132,7 @@ class Office:
         self.written: list[Response] = []
         self.dsp = Dsp(
             self.database,
-            dataclasses.replace(settings, retries=settings.retries),
+            settings,
             self.door,
             clock=lambda: datetime(2026, 1, 1, tzinfo=UTC) + self.passed,
             write=self._write,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from desk import (
     ACTIVATE,
     BOTH_SWITCHES_OFF,
+    BOTH_SWITCHES_ON,
     ESME,
     GPF,
     GSME,
@@ -33,11 +35,13 @@ from hanlab.dsp.smi import SMETS2, Status
 from hanlab.duis.messages import (
     FirmwareActivated,
     FirmwareVersionRead,
+    OtherBody,
     Response,
     TopUpDevice,
     UpdateSecurityCredentials,
 )
 from hanlab.eui import Eui
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 TOP_UP = TopUpDevice("73946144332040217315")
 
@@ -148,34 +152,113 @@ def test_top_up_of_a_suspended_device(generation: str, variant: int, code: str) 
     assert office.rule() == (83 if code == "I99" else 109)
 
 
+@pytest.mark.rule(109)
+@pytest.mark.parametrize("service", ["2.1", "2.5"])
+@pytest.mark.parametrize(("allowed", "code", "rule"), [(False, "E5", 109), (True, "I99", 79)])
+def test_emergency_credit_of_a_suspended_device_is_a_switch(
+    service: str, allowed: bool, code: str, rule: int
+) -> None:
+    office = furnished(DspSettings(suspended_credit=allowed))
+    suspend(office)
+    assert office.receive(OtherBody("any"), ESME, service=service) == code
+    assert office.rule() == rule
+
+
+@pytest.mark.rule(109)
+def test_emergency_credit_of_any_other_device_is_no_question(office: Office) -> None:
+    assert office.receive(OtherBody("any"), ESME, service="2.5") == "I99"
+
+
+# -- an 11.3 whose answer is lost
+
+
+def lose(office: Office, share: float) -> None:
+    """From now on so many answers to 11.3 are lost."""
+    settings = dataclasses.replace(office.dsp.parts.settings, lost_responses=share)
+    office.dsp.parts.settings = settings
+
+
+def lost_activation(settings: DspSettings, *, suspended: bool = True) -> Office:
+    """The ESME runs the new firmware; the DSP never heard so."""
+    office = furnished(settings)
+    if suspended:
+        suspend(office)
+    lose(office, 1.0)
+    acknowledgement, result = office.send(ACTIVATE, ESME)
+    assert result
+    assert (acknowledgement, result.code) == ("I99", "E21")
+    lose(office, 0.0)
+    return office
+
+
 @pytest.mark.rule(86)
 def test_a_lost_11_3_response_leaves_the_device_suspended() -> None:
-    office = furnished(DspSettings(lost_responses=1.0, retries=0))
-    suspend(office)
-    acknowledgement, result = office.send(ACTIVATE, ESME)
-    assert acknowledgement == "I99"
-    assert result is not None
-    assert result.code == "E21"
+    office = lost_activation(BOTH_SWITCHES_ON)
     assert office.door.runs[ESME] == NEW
     assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, OLD)
 
 
+@pytest.mark.rule(93)
+def test_the_dsp_sends_no_11_3_again() -> None:
+    office = lost_activation(BOTH_SWITCHES_ON)
+    assert office.door.asked == [("11.3", ESME)]
+
+
 @pytest.mark.rule(87, 93)
-def test_without_mp105_neither_11_2_nor_a_retry_helps_but_an_update_does() -> None:
-    office = furnished(DspSettings(mp105=None, lost_responses=0.5, retries=3))
-    suspend(office)
-    office.dsp.parts.chance.seed(1)  # the first answer is lost, the second comes
-    _, result = office.send(ACTIVATE, ESME)
-    assert result is not None
-    assert isinstance(result.body, FirmwareActivated)
-    assert (office.dsp.parts.lost, result.body.version) == (1, NEW)
-    assert office.rule() == 93
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("suspended", [True, False])
+def test_before_mp105_a_suppliers_second_11_3_leaves_the_smi_as_it_is(
+    suspended: bool, times: int
+) -> None:
+    office = lost_activation(DspSettings(mp105=None), suspended=suspended)
+    before = office.status(ESME)
+    for _ in range(times):
+        _, result = office.send(ACTIVATE, ESME)
+        assert result
+        assert result.body == FirmwareActivated(True, 0, "success", NEW), "it shows the version"
+        assert office.rule() == 93
+    assert (office.status(ESME), office.version(ESME)) == (before, OLD)
+    assert office.told("N29") == []
+
+
+@pytest.mark.rule(87)
+def test_before_mp105_only_another_update_helps() -> None:
+    office = lost_activation(DspSettings(mp105=None))
     assert office.receive(READ, ESME) == "E5"
-    assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, OLD)
-    office.dsp.parts.settings = DspSettings(mp105=None)
+    office.send(ACTIVATE, ESME)
     assert office.send(update(ESME)) == ("I99", None)
     office.send(ACTIVATE, ESME)
     assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
+
+
+@pytest.mark.rule(93)
+def test_an_11_3_after_one_that_got_nowhere_is_no_retry() -> None:
+    office = furnished(DspSettings(mp105=None))
+    office.door.fails[ESME] = ServiceRequestFailed(Outcome.NO_CONTACT, "the CH is off")
+    office.send(ACTIVATE, ESME)
+    office.door.fails.clear()
+    office.send(ACTIVATE, ESME)
+    assert office.version(ESME) == NEW
+
+
+@pytest.mark.rule(93)
+def test_an_11_3_after_one_that_may_have_come_through_is_a_retry() -> None:
+    office = furnished(DspSettings(mp105=None))
+    office.door.fails[ESME] = ServiceRequestFailed(Outcome.NO_CONTACT, "in the middle", begun=True)
+    office.send(ACTIVATE, ESME)
+    office.door.fails.clear()
+    office.send(ACTIVATE, ESME)
+    assert (office.version(ESME), office.rule()) == (OLD, 93)
+
+
+@pytest.mark.rule(93)
+def test_that_an_answer_was_lost_outlives_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "dsp.sqlite"
+    settings = DspSettings(mp105=None, lost_responses=1.0)
+    furnished(settings, path).send(ACTIVATE, ESME)
+    again = Office(DspSettings(mp105=None), path)
+    again.send(ACTIVATE, ESME)
+    assert (again.version(ESME), again.rule()) == (OLD, 93)
 
 
 @pytest.mark.rule(88, 90, 111, 115)
@@ -211,13 +294,10 @@ def test_the_status_before_the_suspension_comes_back(before: Status, office: Off
 
 @pytest.mark.rule(91, 92, 94)
 @pytest.mark.parametrize("suspended", [True, False])
-def test_with_mp105_a_retry_aligns_the_smi(suspended: bool) -> None:
-    office = furnished(DspSettings(lost_responses=0.5, retries=3))
-    if suspended:
-        suspend(office)
-    office.dsp.parts.chance.seed(1)
-    office.send(ACTIVATE, ESME)
+def test_with_mp105_a_suppliers_second_11_3_aligns_the_smi(suspended: bool) -> None:
+    office = lost_activation(BOTH_SWITCHES_ON, suspended=suspended)
     assert office.dsp.parts.lost == 1
+    office.send(ACTIVATE, ESME)
     assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
     assert office.told("N29") == ([SUPPLIER, NETWORK] if suspended else [])
     assert office.rule() == (91 if suspended else 92)
@@ -226,10 +306,10 @@ def test_with_mp105_a_retry_aligns_the_smi(suspended: bool) -> None:
 @pytest.mark.rule(95, 98)
 @pytest.mark.parametrize("lost", [False, True])
 def test_an_answer_without_a_version_changes_nothing(lost: bool) -> None:
-    office = furnished(DspSettings(lost_responses=0.5 if lost else 0, retries=3))
+    office = lost_activation(BOTH_SWITCHES_ON) if lost else furnished()
     office.door.says_version = False
-    suspend(office)
-    office.dsp.parts.chance.seed(1)
+    if not lost:
+        suspend(office)
     _, result = office.send(ACTIVATE, ESME)
     assert result is not None
     assert result.body == FirmwareActivated(True, 0, "success", None)
@@ -253,7 +333,7 @@ def test_mp105_is_for_both_generations(generation: str) -> None:
     assert office.status(ESME) is Status.COMMISSIONED
 
 
-@pytest.mark.rule(100, 108)
+@pytest.mark.rule(100, 108, 151)
 def test_the_version_of_a_ppmid_is_secmp0007s() -> None:
     office = furnished(BOTH_SWITCHES_OFF)
     assert office.receive(READ, PPMID) == "E11"
@@ -314,7 +394,7 @@ def test_s1sp_and_responses_are_the_same_with_mp105_and_without() -> None:
 def test_a_device_that_is_stuck_without_mp105_is_not_with_it() -> None:
     ends = []
     for mp105 in (None, DspSettings().mp105):
-        office = furnished(DspSettings(mp105=mp105, lost_responses=1.0, retries=2))
+        office = furnished(DspSettings(mp105=mp105, lost_responses=1.0))
         suspend(office)
         office.send(ACTIVATE, ESME)
         office.send(READ, ESME)

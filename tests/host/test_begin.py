@@ -22,7 +22,7 @@ from hanlab.duis.reading import read_request
 from hanlab.images import OtaImage, build, made_body
 from hanlab.impairments import Impairments
 from hanlab.lab import Lab
-from hanlab.lab_config import DEFAULT, KEYS, NODE_KEYS, make_lab, read_lab
+from hanlab.lab_config import DEFAULT, DEVICE_KEYS, KEYS, NODE_KEYS, make_lab, read_lab
 from hanlab.office import open_pki
 from hanlab.resources import samples_dir
 
@@ -196,6 +196,8 @@ def test_every_documented_example_is_read(section: str, key: str, example: str) 
     data: dict[str, Any] = {**DEFAULT, "comms_hub": dict(DEFAULT["comms_hub"])}
     if section == FILE:
         data[key] = value
+    elif key in DEVICE_KEYS:
+        data["device"] = [{**DEFAULT["device"][0], key: value}]
     elif section == NODES:
         data["comms_hub"][key] = value
     elif section == "[[user]]":

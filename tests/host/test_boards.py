@@ -10,6 +10,7 @@ import pytest
 
 from hanlab import resources
 from hanlab.boards import data
+from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import (
     board_names,
     load_board,
@@ -101,15 +102,20 @@ def test_hubs_differ_in_what_the_rules_say_they_do() -> None:
     assert skyline.update is not None
     assert am110r.update is not None
     assert skyline.store.capacity != am110r.store.capacity  # rule 3
-    assert (skyline.update.third_party_ppmid, am110r.update.third_party_ppmid) == (False, True)
-    assert "Annex D" in skyline.s1sr_clauses  # rule 26
-    assert skyline.update.needs_metadata
-    assert am110r.update.needs_metadata  # rule 28
+    assert [m.has(Behaviour.THIRD_PARTY) for m in (skyline, am110r)] == [True, False]  # rule 26
+    assert skyline.has(Behaviour.METADATA)
+    assert am110r.has(Behaviour.METADATA)  # rule 28
     assert skyline.update.metadata_manufacturer != am110r.update.metadata_manufacturer  # rule 29
-    assert {skyline.update.activation_steps, am110r.update.activation_steps} == {1, 2}
-    assert "18.63(d)" in skyline.s1sr_clauses  # rule 6
-    assert "update.activation_steps" in skyline.illustrative_keys()
-    assert "update.third_party_ppmid" not in skyline.illustrative_keys()  # rules 22 to 27
+    assert skyline.has(Behaviour.SIZE)  # rule 6
+    assert "s1sr_clauses" in skyline.illustrative_keys()
+
+
+def test_steps_and_the_version_in_the_answer_are_the_devices() -> None:  # rules 95 to 97
+    pipit, sed = load_model("pipit-500"), load_model("sed-v3")
+    assert (pipit.two_step, pipit.says_version) == (True, True)
+    assert (sed.two_step, sed.says_version) == (False, False)
+    assert {"activation.steps", "activation.version_in_response"} <= set(sed.illustrative_keys())
+    assert not load_model("skyline-i510").two_step
 
 
 @pytest.mark.parametrize("name", ["skyline-i510", "SKYLINE-I510", "Skyline i-510", "skyline I-510"])
@@ -167,7 +173,8 @@ def test_a_spoilt_board_file_is_named_with_its_key(
         ('device_type = "CHF"', 'device_type = "IHD"', "device_type = 'IHD' does not exist"),
         ('device_type = "CHF"', 'device_type = "PPMID"', "a PPMID needs the table [ota]"),
         ('= "refuse"', '= "explode"', "store.size_behaviour = 'explode' does not exist"),
-        ("activation_steps = 2", "activation_steps = 3", "activation_steps = 3 does not exist"),
+        ('cohort = "MOC"', 'cohort = "banana"', "cohort = 'banana' does not exist"),
+        ('"18.62"', '"18.99"', "hanlab knows no clause '18.99' of S1SR"),
         ('duis_version = "HUB3F0X"', 'duis_version = "HUB3F0X-1"', "has 9 characters"),
         ('= ["s1sr_clauses"]', '= ["s1sr"]', "the key s1sr is unknown"),
         ('= ["s1sr_clauses"]', "= [1]", "illustrative has to be a list of strings"),

@@ -1,7 +1,8 @@
 # The Communications Hub: takes images over the WAN into its small store, and hands them to the devices of
 # its HAN. Its Device Model says how: what it does with an image that is too large (rules 3 to 6), whether
-# it needs its manufacturer's metadata (rules 28 to 31), and in how many steps it updates (rules 96, 97). With a
-# GSME on the HAN it has a GPF as well: a mirror that answers for the sleeping gas meter from what it last heard.
+# it needs its manufacturer's metadata (rules 28 to 31). In how many steps a device is updated is that device's
+# affair (rules 96, 97). With a GSME on the HAN the CH has a GPF as well: a mirror that answers for the sleeping
+# gas meter from what it last heard.
 import asyncio
 import binascii
 
@@ -14,7 +15,7 @@ from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.zcl import NoAnswer
 from smets1.roles.common import counters, describe, network, page, store_report
 from smets1.roles.jobs import Jobs
-from smets1.store import ImageStore
+from smets1.store import ImageStore, StoreError
 from smets1.wan import han_group, image_group
 from smets1.wan.auth import Session
 from smets1.wan.dual_control import DualControl
@@ -29,12 +30,14 @@ _FIRST_S = const(2)  # and how soon after the CH's start
 
 
 class Device:
-    """A device of this HAN. eui: 8 octets; seen: it has announced itself or answered since the CH started."""
+    """A device of this HAN. eui: 8 octets; steps: of its update, 1 or 2, as its Device Model says (rules 96, 97);
+    seen: it has announced itself or answered since the CH started."""
 
-    def __init__(self, eui, type, address):
+    def __init__(self, eui, type, address, steps):
         self.eui = eui
         self.type = type
         self.address = address
+        self.steps = steps
         self.seen = False
 
 
@@ -49,14 +52,14 @@ class CommsHub:
         self.network = network(port, config)
         self._devices = {}  # EUI-64: Device
         for n in config["neighbours"]:
-            device = Device(binascii.unhexlify(n["eui"]), n["type"], n["address"])
+            device = Device(
+                binascii.unhexlify(n["eui"]), n["type"], n["address"], n.get("steps", 1)
+            )
             self._devices[device.eui] = device
         gpf = config.get("gpf")
         self._gpf = binascii.unhexlify(gpf) if gpf else None
         self._mirror = None  # what the GPF last heard from the GSME
-        self.jobs = Jobs(
-            self.network, self.store, self._devices, model["steps"], self.heap, self._log
-        )
+        self.jobs = Jobs(self.network, self.store, self._devices, self.heap, self._log)
         self._basic = BasicClient(self.network)
         zdo.on_announce(self.network, self._announced)
         self._dual_control = DualControl(config, port.root + "/authorised")
@@ -157,13 +160,19 @@ class CommsHub:
         return self.jobs.progress()
 
     def distribute(self, eui, hash, jitter):
-        """11.1 on a two-step model: hand an image to a device."""
+        """11.1: hand an image to a two-step device; keep it for a one-step device until its 11.3 (job 0)."""
         device = self._device(eui)
-        for image in self.jobs.stored_for(device):
-            if binascii.unhexlify(image.info["hash"]) == hash:
-                self._check_idle()
-                return {"job": self.jobs.distribute(device, image, jitter)}
-        raise SmpError(han_group.NO_IMAGE, han_group.GROUP)
+        image = self.jobs.stored(device, hash)
+        if image is None:
+            raise SmpError(han_group.NO_IMAGE, han_group.GROUP)
+        self._check_idle()
+        if device.steps == 1:
+            try:
+                self.jobs.keep_for(device, image)
+            except StoreError:
+                raise SmpError(han_group.UNKNOWN, han_group.GROUP)
+            return {"job": 0}
+        return {"job": self.jobs.distribute(device, image, jitter)}
 
     def activate(self, eui, hash, counter, mac, dco_mac):
         """11.3: have a device run the image with this hash, if the S1SP and the DCO both want it."""

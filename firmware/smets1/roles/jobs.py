@@ -25,6 +25,9 @@ from smets1.store import FLASH, STORED, StoreError
 _NOTIFY_MS = (2000, 2000, 4000, 8000, 15_000, 15_000, 15_000, 15_000)
 _RESTART_MS = (300,) + (1000,) * 30  # between two looks at a device that restarts
 _MISREADS = const(5)  # blocks that flash did not give, in one transfer
+_WAITING = (
+    "waiting"  # in an image's info: the one-step devices (EUI-64 in hex) that have yet to run it
+)
 _SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
 _REASONS = {
@@ -55,15 +58,13 @@ class Job:
 
 
 class Jobs:
-    """store: the CH's; devices: {EUI-64: Device}; steps: 1 or 2, the Device Model's (rules 96, 97); heap: a
-    HeapWatch; log(name, text): takes events."""
+    """store: the CH's; devices: {EUI-64: Device}; heap: a HeapWatch; log(name, text): takes events."""
 
-    def __init__(self, network, store, devices, steps, heap, log):
+    def __init__(self, network, store, devices, heap, log):
         self.ota = OtaServer(network, self._progressed, self._ended, self._queried)
         self._tunnel = tunnel.TunnelClient(network)
         self._store = store
         self._devices = devices
-        self._steps = steps
         self._heap = heap
         self._log = log
         self._job = None
@@ -91,7 +92,7 @@ class Jobs:
         }
 
     def distribute(self, device, image, jitter):
-        """11.1 on a two-step model: hand an image to a device. The job's number."""
+        """11.1 to a two-step device: hand it an image. The job's number."""
         job = self._begin("distribute", device)
         job.jitter = jitter
         return self._start(job, self._distribute(job, image))
@@ -109,6 +110,31 @@ class Jobs:
             for i in self._store.images()
             if i.state == STORED and i.info["type"] == device.type and i.info.get("for", "") in mine
         ]
+
+    def stored(self, device, hash):
+        """The image for this device with that hash, of several the newest; None if there is none."""
+        found = None
+        for image in self.stored_for(device):
+            if binascii.unhexlify(image.info["hash"]) == hash:
+                found = image
+        return found
+
+    def keep_for(self, device, image):
+        """11.1 for a one-step device: the image stays until this device, too, has run it."""
+        self._note_users(image, device, True)
+
+    def _note_users(self, image, device, waits):
+        """Note on flash whether this device still waits for the image; True if any device does."""
+        name = binascii.hexlify(device.eui).decode()
+        before = image.info.get(_WAITING, [])
+        users = [each for each in before if each != name]
+        if waits:
+            users.append(name)
+        if users and users != before:
+            info = dict(image.info)
+            info[_WAITING] = users
+            self._store.note(image, info)
+        return bool(users)
 
     def announced(self):
         """A device has started."""
@@ -222,7 +248,7 @@ class Jobs:
 
     async def _activate(self, job, device, hash, counter):
         code = tunnel.ACTIVATED
-        if self._steps == 1:
+        if device.steps == 1:
             code = await self._fetch_first(job, device, hash)
             if code == tunnel.ACTIVATION_FAILURE:
                 job.status = code
@@ -236,9 +262,15 @@ class Jobs:
             job.status = tunnel.ACTIVATION_FAILURE
             job.reason = "it came back with the firmware that it had before"
         if job.status == tunnel.ACTIVATED:
-            for image in self.stored_for(device):
-                if binascii.unhexlify(image.info["hash"]) == hash:
-                    self._store.evict(image)  # it has done its work; the next one needs the room
+            self._release(device, hash)
+
+    def _release(self, device, hash):
+        """The device runs it: the image has done its work, and goes with the last one that it was for."""
+        for image in self.stored_for(device):
+            if binascii.unhexlify(image.info["hash"]) != hash:
+                continue
+            if not self._note_users(image, device, False):
+                self._store.evict(image)
 
     async def _runs(self, device, version):
         """Wait for the device to restart and confirm: whether it runs the file version that it answered.
@@ -261,22 +293,22 @@ class Jobs:
         return False
 
     async def _fetch_first(self, job, device, hash):
-        """One-step models: the transfer is part of 11.3 (rule 96). The code that 11.3 answers so far."""
-        held = self.stored_for(device)
-        if not held:
+        """One-step devices: the transfer is part of 11.3 (rule 96). The code that 11.3 answers so far."""
+        if not self.stored_for(device):
             return tunnel.NO_IMAGE_HELD
-        for image in held:
-            if binascii.unhexlify(image.info["hash"]) == hash:
-                is_ = await self.ota.read(device.address, (CURRENT_FILE_VERSION,))
-                if is_.get(CURRENT_FILE_VERSION) == image.info["file_version"]:
-                    # asked again: it runs that already, and will say so by the hash
-                    return tunnel.ACTIVATED
-                await self._distribute(job, image)
-                if job.state == "failed":
-                    job.state = "running"  # 11.3 has an answer for this
-                    return tunnel.ACTIVATION_FAILURE
-                return tunnel.ACTIVATED
-        return tunnel.HASH_MISMATCH
+        image = self.stored(device, hash)
+        if image is None:
+            return tunnel.HASH_MISMATCH
+        is_ = await self.ota.read(device.address, (CURRENT_FILE_VERSION,))
+        if is_.get(CURRENT_FILE_VERSION) == image.info["file_version"]:
+            return (
+                tunnel.ACTIVATED
+            )  # asked again: it runs that already, and will say so by the hash
+        await self._distribute(job, image)
+        if job.state == "failed":
+            job.state = "running"  # 11.3 has an answer for this
+            return tunnel.ACTIVATION_FAILURE
+        return tunnel.ACTIVATED
 
     # -- what the device does
 

@@ -226,6 +226,16 @@ class ImageStore:
         if self.trial:
             self._change({self._in_state(PREVIOUS): None}, 0)
 
+    def note(self, image, info):
+        """Keep other info with an image, in one journal step."""
+        own = self._own(image)
+        before, own.info = own.info, info
+        try:
+            self._commit(self._images, self.upload)
+        except StoreError:
+            own.info = before
+            raise
+
     # -- for Upload -------------------------------------------------------------------
 
     def path(self, id):
@@ -236,7 +246,8 @@ class ImageStore:
         info = json.loads(json.dumps(info))  # as it will be after a reboot
         same = self.find(sha)  # sent without a sha, but already here: one copy is enough
         if same:
-            before, same.info = same.info, info or same.info
+            before, same.info = same.info, dict(same.info)
+            same.info.update(info)  # what note() has put there stays
             try:
                 self._commit(self._images, None)
             except StoreError:

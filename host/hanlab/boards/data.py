@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from hanlab.boards.clauses import Behaviour, behaviours, check_clauses
 from hanlab.errors import UsageError
 from hanlab.resources import boards_dir
 from hanlab.toml import parse_toml
@@ -25,6 +26,12 @@ mid-transfer, keeps its beginning (found out by the hash), stops answering."""
 
 DEVICE_TYPES: Final = ("CHF", "ESME", "GSME", "PPMID")
 """The Device Types that a board can play."""
+
+COHORTS: Final = ("IOC", "MOC", "FOC")
+"""The releases that Device Models came with: initial, middle, final operating capability (rule 144)."""
+
+STEPS: Final = (1, 2)
+"""Of an update (rules 96, 97)."""
 
 FAMILIES: Final = ("rp2", "esp32")
 """Chip families: MicroPython's names of their ports."""
@@ -146,14 +153,22 @@ class StoreFacts:
 
 @dataclass(frozen=True)
 class UpdateRules:
-    """How firmware updates go through this CH. `illustrative` names the keys no document states."""
+    """What a CH needs to know of updates. `illustrative` names the keys no document states."""
 
-    needs_metadata: bool
-    third_party_ppmid: bool
-    activation_steps: int
-    version_in_response: bool
+    metadata_manufacturer: str
+    """Whose metadata block an image needs, where the clauses want one (rules 28, 29)."""
     illustrative: tuple[str, ...]
-    metadata_manufacturer: str = ""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """How this device is updated (rules 95 to 98). `illustrative` names the keys no document states."""
+
+    steps: int
+    """2: 11.1 distributes and 11.3 activates (rule 97); 1: everything happens on 11.3 (rule 96)."""
+    version_in_response: bool
+    """Whether its answer to 11.3 says the version (rule 95)."""
+    illustrative: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -167,7 +182,7 @@ class OtaIdentity:
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """A Device Model: `boards/models/<file>.toml`. A CHF has `update`, the others have `ota`."""
+    """A Device Model: `boards/models/<file>.toml`. A CHF has `update`, the others `ota` and `activation`."""
 
     model: str
     manufacturer: str
@@ -183,19 +198,29 @@ class DeviceModel:
     store: StoreFacts
     update: UpdateRules | None = None
     ota: OtaIdentity | None = None
+    activation: Activation | None = None
+
+    def has(self, behaviour: Behaviour) -> bool:
+        """Whether a clause of its list switches that behaviour on (rules 6, 8, 64)."""
+        return behaviour in behaviours(self.s1sr_clauses)
 
     @property
-    def size_limited(self) -> bool:
-        """Whether the S1SR clauses on image size are among those that apply to it (rule 6)."""
-        return not {"18.63(d)", "18.65(e)"}.isdisjoint(self.s1sr_clauses)
+    def two_step(self) -> bool:
+        """Whether 11.1 hands it the image, so that 11.3 only activates (rules 96, 97)."""
+        return self.activation is not None and self.activation.steps == 2
+
+    @property
+    def says_version(self) -> bool:
+        """Whether its answer to 11.3 says the version (rule 95)."""
+        return self.activation is not None and self.activation.version_in_response
 
     def illustrative_keys(self) -> tuple[str, ...]:
         """Every key that is hanlab's choice and no document's: `duis_version`, `store.capacity`…"""
         keys = list(self.illustrative)
         if self.store.illustrative:
             keys += ["store.capacity", "store.size_behaviour"]
-        for block, rules in (("update", self.update), ("ota", self.ota)):
-            if rules:
+        for block in ("update", "ota", "activation"):
+            if rules := getattr(self, block):
                 keys += [f"{block}.{key}" for key in rules.illustrative]
         return tuple(keys)
 
@@ -231,11 +256,16 @@ def load_model(name: str) -> DeviceModel:
     model, path = _load(DeviceModel, _find(_models_dir(), "Device Model", "model", name))
     _check_choice(path, "device_type", model.device_type, DEVICE_TYPES)
     _check_choice(path, "store.size_behaviour", model.store.size_behaviour, SIZE_BEHAVIOURS)
-    if model.update:
-        _check_choice(path, "update.activation_steps", model.update.activation_steps, (1, 2))
-    wanted = "update" if model.device_type == "CHF" else "ota"
-    if getattr(model, wanted) is None:
-        raise UsageError(f"{path}: a {model.device_type} needs the table [{wanted}]")
+    _check_choice(path, "cohort", model.cohort, COHORTS)
+    check_clauses(model.s1sr_clauses, str(path))
+    if model.activation:
+        _check_choice(path, "activation.steps", model.activation.steps, STEPS)
+    for wanted in ("update",) if model.device_type == "CHF" else ("ota", "activation"):
+        if getattr(model, wanted) is None:
+            raise UsageError(
+                f"{path}: a {model.device_type} needs the table [{wanted}]",
+                next_step="boards/README.md says what is in it",
+            )
     if len(model.duis_version) > DUIS_VERSION_LIMIT:
         raise UsageError(
             f"{path}: duis_version = {model.duis_version!r} has {len(model.duis_version)} "

@@ -318,13 +318,17 @@ def inventory(
         Path | None,
         typer.Option("--add", metavar="FILE", help="Add the devices of a .toml or .csv file."),
     ] = None,
+    hand_over: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="DEVICE USER", help="Make that supplier the responsible one."),
+    ] = None,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The SMI: every device with its status and version."""
     from hanlab.cli import office
 
-    office.inventory(add, lab=lab, as_json=as_json)
+    office.inventory(add, hand_over, lab=lab, as_json=as_json)
 
 
 @app.command()

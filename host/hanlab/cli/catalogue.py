@@ -37,7 +37,7 @@ def show(*, as_json: bool) -> None:
                             "version": model.duis_version,
                             "store": model.store.capacity,
                             "size_behaviour": model.store.size_behaviour,
-                            "activation_steps": model.update and model.update.activation_steps,
+                            "activation_steps": model.activation and model.activation.steps,
                             "illustrative": list(model.illustrative_keys()),
                         }
                         for name, model in models.items()
@@ -72,14 +72,14 @@ def _described(model: DeviceModel) -> str:
     def fact(text: str, key: str) -> str:
         return f"{text}*" if key in marked else text
 
-    capacity, update = model.store.capacity, model.update
+    capacity = model.store.capacity
     store = "no published limit" if capacity is None else fact(f"{capacity:,} B", "store.capacity")
     facts = [
         f"store {store}",
         f"too large: {fact(model.store.size_behaviour, 'store.size_behaviour')}",
     ]
-    if update:
-        steps = "two-step" if update.activation_steps == 2 else "one-step"
-        facts.append(fact(steps, "update.activation_steps"))
+    if model.activation:
+        steps = "two-step" if model.two_step else "one-step"
+        facts.append(fact(steps, "activation.steps"))
     version = fact(model.duis_version, "duis_version")
     return f"{model.device_type}, {model.manufacturer} {model.model}, {version}\n{', '.join(facts)}"

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import DeviceModel
 from hanlab.cli.capture import how_to_open
 from hanlab.cli.show import REQUESTS, Watch, console, say, store_bar, wrapped
@@ -166,7 +167,7 @@ class _Stage:
 
 
 def _capacity(hub: DeviceModel) -> str:
-    if hub.store.capacity is None or not hub.size_limited:
+    if hub.store.capacity is None or not hub.has(Behaviour.SIZE):
         return "of no published limit"
     note = " (illustrative)" if hub.store.illustrative else ""
     return f"{hub.store.capacity:,} B{note}"

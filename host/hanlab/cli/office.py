@@ -20,18 +20,23 @@ from hanlab.eui import Eui
 from hanlab.images import read_image
 from hanlab.lab import Lab
 from hanlab.lab_config import LabConfig, read_lab
-from hanlab.office import open_office
+from hanlab.office import named_user, open_office
 from hanlab.state import state_folder
 
 _LISTS = (".toml", ".csv")
 _HASH_SHOWN = 16
 
 
-def inventory(add: Path | None, *, lab: Path | None, as_json: bool) -> None:
-    """Show the SMI, after adding what a file lists."""
-    with _office(lab) as (dsp, _):
+def inventory(
+    add: Path | None, hand_over: tuple[str, str] | None, *, lab: Path | None, as_json: bool
+) -> None:
+    """Show the SMI, after adding what a file lists, and after a change of supplier (device, user)."""
+    with _office(lab) as (dsp, config):
         if add:
             dsp.smi.add(*read_inventory(add))
+        if hand_over:
+            device, user = hand_over
+            dsp.hand_over(_eui(device, config), named_user(dsp, user))
         devices = list(dsp.smi.everything())
         if as_json:
             rows = [{k: _text(v) for k, v in vars(d).items()} for d in devices]
@@ -52,6 +57,14 @@ def inventory(add: Path | None, *, lab: Path | None, as_json: bool) -> None:
                 for d in devices
             ],
         )
+
+
+def _eui(device: str, config: LabConfig) -> Eui:
+    """A device by its EUI-64, or by its name in the lab."""
+    try:
+        return Eui.parse(device)
+    except UsageError:
+        return config.node(device).eui
 
 
 def show_cpl(*, lab: Path | None, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import hexdigits
@@ -97,6 +97,7 @@ def push(
                 "bold",
                 indent=0,
             )
+            _flag_untested(out, bench, [device])
         try:
             with _watch(out, bench, device, quiet=as_json) as watch:
                 answer = None
@@ -312,7 +313,7 @@ def _without_version(
     say(
         out,
         f"✓ {outcome}",
-        "the answer says no version, as this CH's never does (rule 95)",
+        "the answer says no version, as this device's never does (rule 95)",
         "green",
     )
     say_next(out, f"hanlab version {target.name}", lab)
@@ -385,6 +386,7 @@ def devices(
                     "eui": str(device.eui),
                     "model": f"{device.model.manufacturer} {device.model.model}",
                     "board": device.board.name,
+                    "tested_with_ch": device not in bench.untested,
                     "on_han": device is bench.hub or (seen is not None and seen.seen),
                 }
             )
@@ -406,10 +408,24 @@ def devices(
             )
         out = console()
         out.print(table)
+        _flag_untested(out, bench, bench.devices)
         if bench.config.wan_open:
             out.print(WAN_OPEN, style="yellow")
         if counters:
             draw_counters(out, bench.run(bench.counters()))
+
+
+def _flag_untested(out: Console, bench: Lab, devices: Iterable[Device]) -> None:
+    for device in devices:
+        if device in bench.untested:
+            models = f"{device.model.model} and {bench.hub.model.model}"
+            say(
+                out,
+                device.name,
+                f"{models} were never tested together (rule 149)",
+                "yellow",
+                indent=4,
+            )
 
 
 @contextmanager

@@ -185,6 +185,8 @@ class Scene:
     about: str = ""
     dsp: Mapping[str, Any] | None = None
     """The requests go through the DSP, with these settings; None: straight to the S1SP."""
+    users: tuple[Mapping[str, Any], ...] = ()
+    """Other Service Users than the default ones, as [[user]] has them."""
     listed: tuple[ImageSpec, ...] = ()
     """What is on the CPL for the device besides its factory version."""
 
@@ -196,6 +198,7 @@ class Scene:
             "comms_hub": {**DEFAULT["comms_hub"], **self.hub},
             "device": [{**DEFAULT["device"][0], **self.device}],
             **({"dsp": self.dsp} if self.dsp else {}),
+            **({"user": list(self.users)} if self.users else {}),
         }
 
 
@@ -253,20 +256,38 @@ GAS_UPDATE: Final = ImageSpec(32 * KIB, "Q4X2G0F", device_type="GSME")
 OLD_METER: Final = "P4X9G01"
 """What a Liberty 100 runs before any update (rule 126)."""
 NO_MP105: Final = {"mp105": False}
-LOSES_ALL: Final = {"lost_responses": 1.0, "retries": 0}
+LOSES_ALL: Final = {"lost_responses": 1.0}
+LOSES_HALF: Final = {"lost_responses": 0.5}
+RETRYING: Final = (
+    {
+        "name": "supplier",
+        "eui": "90-B3-D5-1F-30-01-00-00",
+        "roles": ["IS", "GS"],
+        "retries": 3,
+    },
+    {"name": "network", "eui": "90-B3-D5-1F-30-03-00-00", "roles": ["ED", "GT"]},
+)
+"""Service Users of whom the supplier's system sends an 11.3 again."""
 
 
 def _of_the_dsp(
     *steps: Step,
     about: str,
     dsp: Mapping[str, Any] | None = None,
+    users: tuple[Mapping[str, Any], ...] = (),
     device: Mapping[str, Any] = METER,
     hub: Mapping[str, Any] | None = None,
     listed: tuple[ImageSpec, ...] = (METER_UPDATE,),
 ) -> Scene:
     """A scene whose requests go through the DSP, by default to an ESME."""
     return Scene(
-        steps, device=device, hub=hub or {}, about=about, dsp=dsp or {"retries": 1}, listed=listed
+        steps,
+        device=device,
+        hub=hub or {},
+        about=about,
+        dsp=dsp or {"lost_responses": 0.0},
+        users=users,
+        listed=listed,
     )
 
 
@@ -659,8 +680,9 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
     ),
     Demo(
         "retry",
-        "The DSP sends 11.3 again after a lost response",
-        "with MP105 the second answer restores the meter, if it says the version (rules 91 to 98)",
+        "The supplier's system sends 11.3 again after a lost response",
+        "with MP105 the second answer restores the meter, if it says the version; before it does not "
+        "(rules 91 to 98)",
         (
             _of_the_dsp(
                 Push(METER_UPDATE, Outcome.DISTRIBUTED),
@@ -669,7 +691,8 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
                 Known("Commissioned, P4X9G02"),
                 Told("N29", "supplier, network"),
                 about="with MP105, on a CH whose answers say the version",
-                dsp={"lost_responses": 0.5, "retries": 3},
+                dsp=LOSES_HALF,
+                users=RETRYING,
             ),
             _of_the_dsp(
                 Push(METER_UPDATE, Outcome.DISTRIBUTED),
@@ -678,7 +701,8 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
                 Known(f"Suspended, {OLD_METER}"),
                 Version("E5"),
                 about="before MP105",
-                dsp={**NO_MP105, "lost_responses": 0.5, "retries": 3},
+                dsp={**NO_MP105, **LOSES_HALF},
+                users=RETRYING,
             ),
             _of_the_dsp(
                 Push(replace(METER_UPDATE, for_ch="Elster", version="ASP04042"), Outcome.STORED),
@@ -690,7 +714,8 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
                 Version("ASP04042"),
                 Known("Commissioned, ASP04042"),
                 about="with MP105, on a CH whose answers never say the version: 11.2 has to",
-                dsp={"lost_responses": 0.5, "retries": 3},
+                dsp=LOSES_HALF,
+                users=RETRYING,
                 device={**METER, "model": "as-300p"},
                 hub=ELSTER,
                 listed=(replace(METER_UPDATE, for_ch="Elster", version="ASP04042"),),
@@ -711,8 +736,8 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
                     ),
                     "200 activated, 0 stale",
                 ),
-                about="MP105 is in force, the DSP does not try again by itself",
-                dsp={"lost_responses": 0.2, "retries": 0},
+                about="MP105 is in force, and nobody sends 11.3 again",
+                dsp={"lost_responses": 0.2},
                 listed=(
                     replace(METER_UPDATE, body=1024),
                     replace(METER_UPDATE, body=1024, version="P4X9G03"),

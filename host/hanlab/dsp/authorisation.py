@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from hanlab.dsp.service_requests import SERVICE_REQUESTS, WEB_SERVICE, ServiceRequest, WebService
+from hanlab.dsp.service_requests import (
+    EMERGENCY_CREDIT,
+    SERVICE_REQUESTS,
+    WEB_SERVICE,
+    ServiceRequest,
+    WebService,
+)
 from hanlab.dsp.settings import DSP, DspSettings, User
 from hanlab.dsp.smi import SMETS1, SmiDevice, Status
 from hanlab.duis.messages import Request
@@ -138,6 +144,8 @@ def suspended_rule(case: Case) -> int | None:
     request, device = case.known, case.device
     assert request
     assert device
+    if request.reference in EMERGENCY_CREDIT and not case.settings.suspended_credit:
+        return None
     if request.critical:
         return 79
     if request.reference == "6.23":
@@ -150,7 +158,10 @@ def suspended_rule(case: Case) -> int | None:
 
 
 def _refusing_rule(case: Case) -> int:
-    return {"2.2": 109, "11.2": 84}.get(case.request.service, 80)
+    return _REFUSING.get(case.request.service, 80)
+
+
+_REFUSING: Final = {"2.2": 109, "11.2": 84, **dict.fromkeys(EMERGENCY_CREDIT, 109)}
 
 
 def _e11(case: Case) -> Decision | None:

@@ -31,12 +31,9 @@ from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Report
 
-RETRY_S: Final = 60.0
-"""How long the DSP waits for an answer to 11.3 before it sends it again (s); illustrative."""
 _NO_RESPONSE: Final = "E21"
 _NO_CONTACT: Final = "E20"
 _OUT_OF_REACH: Final = (Outcome.NO_DEVICE, Outcome.NO_CONTACT)
-_MAY_ANSWER_YET: Final = (Outcome.NO_ANSWER, Outcome.NO_CONTACT)
 
 
 class Execution:
@@ -119,9 +116,10 @@ class Execution:
                 now = self._parts.clock()
                 note = FirmwareDelivered(request, hub, device, version, now, success=not why)
                 kind = alerts.NOT_DELIVERED if why else alerts.DELIVERED
-                with self._parts.transaction(
-                    lasting=False
-                ):  # the end of the 11.1 is, and with it these
+                # the end of the 11.1 is lasting, and with it these
+                with self._parts.transaction(lasting=False):
+                    if not why:
+                        self._parts.unanswered.forget(device)  # an update of its own (rule 87)
                     self._parts.tell(request.originator, kind, note, device)
         return failed
 
@@ -136,33 +134,26 @@ class Execution:
             self._parts.record("S1SP", device, "failed", decision)
 
     async def _activate(self, accepted: Accepted, hash_: bytes, report: Report) -> Response:
-        """11.3, and again if no answer came: about one in five is lost (rules 86, 91 to 94)."""
+        """11.3, once: whether it is sent again if no answer comes is its Service User's affair (rule 93)."""
         eui = accepted.id.target
-        code, answer = _NO_RESPONSE, None
-        for attempt in range(self._parts.settings.retries + 1):
-            if attempt:
-                await asyncio.sleep(RETRY_S)
-            try:
-                came = await self._parts.s1sp.activate_firmware(hash_, eui, report)
-            except ServiceRequestFailed as e:
-                code = _NO_CONTACT if e.outcome in _OUT_OF_REACH else _NO_RESPONSE
+        try:
+            answer = await self._parts.s1sp.activate_firmware(hash_, eui, report)
+        except ServiceRequestFailed as e:
+            code = _NO_CONTACT if e.outcome in _OUT_OF_REACH else _NO_RESPONSE
+            with self._parts.transaction():
                 self._failed(accepted.id, eui, e)
-                if e.outcome not in _MAY_ANSWER_YET:
-                    break
-                continue
+                if e.begun:
+                    self._parts.unanswered.add(eui, hash_)
+                return self._done(accepted, self._answer(accepted, code))
+        with self._parts.transaction():
             if self._parts.chance.random() < self._parts.settings.lost_responses:
                 self._parts.lost += 1
                 why = f"the answer of {eui} to 11.3 was lost on its way to the DSP"
-                with self._parts.transaction():
-                    self._parts.record("S1SP", eui, "11.3", Decision("lost", 86, why))
-                continue
-            answer = came
-            break
-        with self._parts.transaction():
-            if answer is None:
-                return self._done(accepted, self._answer(accepted, code))
+                self._parts.record("S1SP", eui, "11.3", Decision("lost", 86, why))
+                self._parts.unanswered.add(eui, hash_)
+                return self._done(accepted, self._answer(accepted, _NO_RESPONSE))
             if answer.success:
-                self._activated(eui, answer, retry=attempt > 0)
+                self._activated(eui, answer, retry=self._parts.unanswered.has(eui, hash_))
             return self._done(accepted, self._answer(accepted, "I0", answer))
 
     def _activated(self, eui: Eui, answer: FirmwareActivated, *, retry: bool) -> None:
@@ -212,6 +203,7 @@ class Execution:
         """Change the SMI, without any further request (rule 111); N29 where a suspension ends."""
         if effect.version:
             self._parts.smi.set_version(device.eui, effect.version)
+            self._parts.unanswered.forget(device.eui)
         code = "unchanged"
         if effect.restore:
             code = self._parts.smi.restore(device.eui)

@@ -18,6 +18,7 @@ from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries
 from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import Smi, SmiDevice
+from hanlab.dsp.unanswered import UnansweredActivations
 from hanlab.duis.messages import (
     AlertBody,
     DccAlert,
@@ -56,6 +57,7 @@ class Parts:
     audit: Audit
     deliveries: Deliveries
     accepted: AcceptedRequests
+    unanswered: UnansweredActivations
     s1sp: S1spDoor
     clock: Callable[[], datetime]
     chance: random.Random

@@ -23,7 +23,8 @@ def effect_of_activation(
 ) -> Effect:
     """After `success` to 11.3; `version` is what the answer says, `entry` the CPL's for it.
 
-    `retry`: it answers an automatic repetition, whose answer had no effect before MP105 (rule 93).
+    `retry`: it answers an 11.3 that a Service User has sent again, because the answer to the first one
+    never came; before MP105 that had no effect (rule 93).
     """
     if version is None:
         return Effect(rule=98 if retry else 95, why="the answer says no version; 11.2 reads it")

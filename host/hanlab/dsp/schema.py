@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the tables below; a file of a later version is refused, not guessed at."""
 
-SCHEMA: Final = """
+UNANSWERED: Final = """
+CREATE TABLE unanswered (                -- 11.3 whose answer never came (rules 91 to 93)
+    device BLOB NOT NULL,
+    hash BLOB NOT NULL,                  -- of the Manufacturer Image
+    PRIMARY KEY (device, hash)
+) WITHOUT ROWID;
+"""
+
+SCHEMA: Final = f"""{UNANSWERED}
 CREATE TABLE cpl (
     id INTEGER PRIMARY KEY,
     device_type TEXT NOT NULL,
@@ -102,5 +110,6 @@ DROP INDEX deliveries_waiting;
 CREATE INDEX deliveries_waiting ON deliveries (recipient, id)
     WHERE delivered IS NULL AND refused IS NULL;
 """,
+    2: UNANSWERED,
 }
 """From each earlier version to the next one."""

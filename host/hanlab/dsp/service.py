@@ -29,6 +29,7 @@ from hanlab.dsp.parts import Parts, S1spDoor
 from hanlab.dsp.service_requests import SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
 from hanlab.dsp.smi import SMETS1, SMETS2, SUSPENDABLE, Smi, SmiDevice, Status
+from hanlab.dsp.unanswered import UnansweredActivations
 from hanlab.duis.messages import (
     ActivateFirmware,
     ChFirmwareNotification,
@@ -79,6 +80,7 @@ class Dsp:
             Audit(database),
             Deliveries(database, write),
             AcceptedRequests(database),
+            UnansweredActivations(database),
             s1sp,
             clock,
             chance,
@@ -152,6 +154,29 @@ class Dsp:
             self.smi.set_status(eui, Status.COMMISSIONED)
             decision = Decision(Status.COMMISSIONED, None, "commissioning is not simulated")
             self.parts.record("lab", eui, "commissioned", decision)
+
+    def hand_over(self, eui: Eui, to: User) -> None:
+        """Another supplier is responsible for a device from now on; nothing else changes (rule 150).
+
+        The registration data say so, no Service Request does. The old one's requests get E4.
+
+        Raises:
+            UsageError: the device is not in the inventory, or `to` is no supplier.
+        """
+        device = self.smi.find(eui)
+        if device is None:
+            raise UsageError(
+                f"{eui} is not in the inventory", next_step="hanlab inventory shows what is"
+            )
+        if not to.roles & SUPPLIERS:
+            raise UsageError(
+                f"{to.name} is no supplier",
+                next_step=f"it takes one of {', '.join(sorted(SUPPLIERS))}",
+            )
+        with self.parts.transaction():
+            self.smi.set_supplier(eui, to.eui)
+            why = f"{to.name} is the responsible supplier now"
+            self.parts.record("lab", eui, "change of supplier", Decision("changed", 150, why))
 
     # -- a Service Request comes
 

@@ -49,8 +49,23 @@ _COMMAND: Final = frozenset({1, 2, 3})
 _CRITICAL: Final = frozenset({4, 5, 6, 7})
 _METERS: Final = frozenset({"ESME", "GSME"})
 
+EMERGENCY_CREDIT: Final = frozenset({"2.1", "2.5"})
+"""Critical to DUIS, and yet what a Suspended prepayment consumer is said not to get (rule 109)."""
+
 _ROWS: Final = (
+    ServiceRequest(
+        "2.1",
+        "Update Prepay Configuration",
+        True,
+        SUPPLIERS,
+        frozenset({1}),
+        _CRITICAL,
+        _METERS,
+    ),
     ServiceRequest("2.2", "Top Up Device", False, SUPPLIERS, _COMMAND, _COMMAND, _METERS),
+    ServiceRequest(
+        "2.5", "Activate Emergency Credit", True, SUPPLIERS, frozenset({1}), _CRITICAL, _METERS
+    ),
     ServiceRequest(
         "6.23", "Update Security Credentials (CoS)", False, SUPPLIERS, frozenset({1}), _COMMAND
     ),

@@ -6,14 +6,18 @@ start = 2026-01-01T00:00:00Z  # an emulated lab's civil time when its DSP is new
 mp105 = 2021-11-04            # the day from which the change holds; false: never (rules 84, 85, 114)
 secmp0007 = 2021-11-04        # rule 108
 lost_responses = 0.2          # the share of 11.3 responses that never reach the DSP (rule 94)
-retries = 1                   # how often the DSP sends an 11.3 again that nobody answered (rule 91)
+suspended_credit = false      # may a Suspended meter get 2.1 and 2.5, emergency credit? see DspSettings (rule 109)
 
 [[user]]                      # optional: other Service Users than the default ones
 name = "supplier"
 eui = "90-B3-D5-1F-30-01-00-00"
 roles = ["IS", "GS"]
 listener = "http://127.0.0.1:1880/smartdcc/duis"   # where `hanlab serve` posts what comes for it
+retries = 3                   # how often its own system sends an 11.3 again that nobody answered (rules 91 to 93)
 ```
+
+The DSP itself sends nothing again. `retries` is what `hanlab activate`, `Lab.send` and the demos do in
+that user's name; a program behind `hanlab serve` does it itself.
 """
 
 from __future__ import annotations
@@ -51,6 +55,8 @@ class User:
     active: bool = True
     listener: str = ""
     """Where its responses and DCC Alerts are posted to (URL); none: they wait."""
+    retries: int = 0
+    """How often its system sends an 11.3 again that nobody answered (rule 93)."""
 
 
 _LISTENER: Final = "http://127.0.0.1:1880/smartdcc/duis"
@@ -70,7 +76,10 @@ class DspSettings:
     mp105: date | None = TARGET_RELEASE
     secmp0007: date | None = TARGET_RELEASE
     lost_responses: float = 0.0
-    retries: int = 1
+    suspended_credit: bool = False
+    """What a Suspended prepayment consumer may get is said in two ways (rule 109). False: MP105's report, by
+    which nobody can set up or activate emergency credit, so 2.1 and 2.5 get E5. True: DUIS, which marks
+    both as critical, so they pass as any critical request does (rule 79)."""
     users: tuple[User, ...] = DEFAULT_USERS
 
     def has_mp105(self, now: datetime) -> bool:
@@ -100,6 +109,8 @@ def read_settings(dsp: object, users: object) -> DspSettings:
         raise UsageError("dsp has to be a table", next_step="write [dsp]")
     if not isinstance(users, list) or not all(isinstance(u, Mapping) for u in users):
         raise UsageError("user has to be an array of tables", next_step="write [[user]]")
+    dsp = dict(dsp)
+    _refuse_retries(dsp.pop("retries", 0))
     check_keys(dsp, "[dsp]", _READERS)
     values: dict[str, Any] = {key: _READERS[key](key, value) for key, value in dsp.items()}
     if users:
@@ -140,10 +151,28 @@ def _read_share(key: str, value: object) -> float:
     raise _wrong(key, value, "0.2, a share from 0 to 1")
 
 
-def _read_count(key: str, value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10:
+def _read_flag(key: str, value: object) -> bool:
+    if isinstance(value, bool):
         return value
-    raise _wrong(key, value, "1, from 0 to 10")
+    raise _wrong(key, value, "true or false")
+
+
+MOST_RETRIES: Final = 10
+"""Of a Service User's system."""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_RETRIES
+
+
+def _refuse_retries(value: object) -> None:
+    """[dsp] had `retries`. 0 is what the DSP does; any other number is for a Service User to have."""
+    if value != 0 or isinstance(value, bool):
+        raise UsageError(
+            f"[dsp]: retries = {value!r}: the DSP sends no 11.3 again, a supplier's own system does (rule 93)",
+            next_step="take it out of [dsp], and put it into that user's table: [[user]] with name, eui, "
+            f"roles and retries = {value if _is_count(value) else 1}",
+        )
 
 
 _READERS: Final = {
@@ -151,12 +180,12 @@ _READERS: Final = {
     "mp105": _read_switch,
     "secmp0007": _read_switch,
     "lost_responses": _read_share,
-    "retries": _read_count,
+    "suspended_credit": _read_flag,
 }
 
 
 DSP_KEYS: Final = tuple(_READERS)
-USER_KEYS: Final = ("name", "eui", "roles", "active", "listener")
+USER_KEYS: Final = ("name", "eui", "roles", "active", "listener", "retries")
 _USER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _RESERVED: Final = ("ca", "dsp", "s1sp")
 """Who else has test keys in a file of that name."""
@@ -193,7 +222,17 @@ def _user(data: Mapping[str, Any], where: str) -> User:
         frozenset(roles),
         data.get("active", True),
         _listener(data.get("listener", ""), where),
+        _retries(data.get("retries", 0), where),
     )
+
+
+def _retries(value: object, where: str) -> int:
+    if not isinstance(value, int) or not _is_count(value):
+        raise UsageError(
+            f"{where}: retries = {value!r} is wrong",
+            next_step=f"retries = 1, from 0 to {MOST_RETRIES}",
+        )
+    return value
 
 
 def _listener(url: str, where: str) -> str:

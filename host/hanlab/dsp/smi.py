@@ -136,6 +136,11 @@ class Smi:
     def set_version(self, eui: Eui, version: str) -> None:
         self._sql.execute("UPDATE devices SET version = ? WHERE eui = ?", (version, eui.octets))
 
+    def set_supplier(self, eui: Eui, supplier: Eui) -> None:
+        self._sql.execute(
+            "UPDATE devices SET supplier = ? WHERE eui = ?", (supplier.octets, eui.octets)
+        )
+
     def restore(self, eui: Eui) -> Status:
         """End the suspension: the device has the status again that it had before (rule 89)."""
         (before,) = self._sql.execute(

@@ -22,3 +22,9 @@ ANNEX_C: Final = {
     "Elster Honeywell": Defaults(query_jitter=100),
 }
 """By the population that a CH belongs to."""
+ANY: Final = Defaults(query_jitter=100)
+"""Of a population that the table does not have: a Device Model of the user's own."""
+
+
+def defaults(population: str) -> Defaults:
+    return ANNEX_C.get(population, ANY)

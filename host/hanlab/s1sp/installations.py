@@ -1,23 +1,25 @@
 """The S1SP's side of the seam to the DSP: installations, each a CH with its HAN.
 
-An update in progress on a HAN keeps others off it (rules 35 to 37, S1SR 18.63); the Secure S1SP knows
-nothing of third-party PPMIDs, so that an update of one fails (rules 22 to 27, Annex D).
+An update in progress on a HAN keeps others off it where 18.63 holds (rules 35 to 37). What the S1SP
+refuses of a single request it refuses in `S1sp`, for whoever asks.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from hanlab.boards.data import DeviceModel
+from hanlab.boards.clauses import Behaviour
 from hanlab.duis.messages import FirmwareActivated, FirmwareVersionRead
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Report, S1sp, Target
+from hanlab.s1sp.rules import holds
+from hanlab.s1sp.service import Report, S1sp
+from hanlab.s1sp.target import Target
 from hanlab.wan.errors import WanError
 
 _CODES: Final = {outcome: code for code, outcome in ACTIVATE_OUTCOME.items()}
@@ -32,8 +34,6 @@ class Installation:
     hub: Target
     s1sp: S1sp
     devices: Mapping[Eui, Target]
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """A CH distributes or activates one thing at a time: an 11.3 that comes meanwhile waits for its turn."""
 
 
 class Installations:
@@ -41,7 +41,8 @@ class Installations:
 
     def __init__(self, installations: Iterable[Installation]) -> None:
         self._by_hub = {Eui(i.hub.eui): i for i in installations}
-        self._busy: set[Eui] = set()
+        self._busy: defaultdict[Eui, set[Eui]] = defaultdict(set)
+        """By CHF, the devices whose update has begun and not ended."""
         self.ends: dict[Eui, Outcome | ServiceRequestFailed] = {}
         """How the last 11.1 or 11.3 of each device ended, with the numbers and the next step."""
         self.failures: dict[Eui, ServiceRequestFailed] = {}
@@ -52,16 +53,27 @@ class Installations:
         return next((hub for hub, i in self._by_hub.items() if device in i.devices), None)
 
     def in_progress(self, device: Eui) -> bool:
-        """Whether an update is in progress on that device's HAN (rule 35)."""
-        return self.hub_of(device) in self._busy
+        """Whether an update in progress on that device's HAN keeps another one off it (rule 35, 18.63)."""
+        hub = self.hub_of(device)
+        if hub is None:
+            return False
+        installation = self._by_hub[hub]
+        target = installation.devices[device]
+        if not holds(Behaviour.ONE_UPDATE, installation.hub.model, target.model):
+            return False
+        return bool(self._busy[hub]) or installation.s1sp.updating
 
     def begin(self, devices: Iterable[Eui]) -> None:
         """An update begins on the HANs of these devices, and keeps others off until `end`."""
-        self._busy.update(hub for d in devices if (hub := self.hub_of(d)))
+        for device in devices:
+            if hub := self.hub_of(device):
+                self._busy[hub].add(device)
 
     def end(self, devices: Iterable[Eui]) -> None:
         """It has ended, well or not: the next one is welcome (rule 37)."""
-        self._busy.difference_update([self.hub_of(d) for d in devices])
+        for device in devices:
+            if hub := self.hub_of(device):
+                self._busy[hub].discard(device)
 
     async def update_firmware(self, image: OtaImage, device: Eui, report: Report) -> Outcome:
         """11.1 for one device.
@@ -72,10 +84,8 @@ class Installations:
         try:
             with self._noted(device):
                 installation, target = self._find(device)
-                refuse_third_party(target, installation.hub)
                 with _reaching(installation.hub):
-                    async with installation.turn:
-                        outcome = await installation.s1sp.update_firmware(image, target, report)
+                    outcome = await installation.s1sp.update_firmware(image, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             raise
@@ -105,10 +115,8 @@ class Installations:
         try:
             with self._noted(device):
                 installation, target = self._find(device)
-                refuse_third_party(target, installation.hub)
                 with _reaching(installation.hub):
-                    async with installation.turn:
-                        await installation.s1sp.activate_firmware(hash_, target, report)
+                    await installation.s1sp.activate_firmware(hash_, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
             if e.outcome not in _CODES:
@@ -116,12 +124,11 @@ class Installations:
             code = _CODES[e.outcome]
             return FirmwareActivated(False, code, code.duis, debug=e.what[:DEBUG_LIMIT])
         self.ends[device] = Outcome.ACTIVATED
-        rules = installation.hub.model.update
-        with self._noted(device), _reaching(installation.hub):
-            back = await installation.s1sp.wait_until_back(target)
-        # rule 95: whether the answer says the version is the Device Model's affair
-        version = back.firmware if rules and rules.version_in_response else None
         code = ActivateCode.SUCCESS
+        version = None
+        if target.model.says_version:  # rule 95
+            with self._noted(device), _reaching(installation.hub):
+                version = (await installation.s1sp.wait_until_back(target)).firmware
         return FirmwareActivated(True, code, code.duis, version)
 
     @contextmanager
@@ -156,28 +163,3 @@ def _reaching(hub: Target) -> Iterator[None]:
             f"the S1SP has no contact with the CH {hub.name}: {e.what}",
             next_step=e.next_step or "send the Service Request again",
         ) from None
-
-
-def is_third_party(device: DeviceModel, hub: DeviceModel) -> bool:
-    """Whether a PPMID belongs to another population than its CH (rules 22 to 27, 139)."""
-    return device.device_type == "PPMID" and device.population != hub.population
-
-
-def refuse_third_party(target: Target, hub: Target) -> None:
-    """Raises ServiceRequestFailed for a third-party PPMID where the S1SP has none (rule 25)."""
-    if failure := third_party(target, hub):
-        raise failure
-
-
-def third_party(target: Target, hub: Target) -> ServiceRequestFailed | None:
-    """Why a third-party PPMID gets nothing where the S1SP has none of its kind (rule 25); else None."""
-    rules = hub.model.update
-    if not rules or rules.third_party_ppmid or not is_third_party(target.model, hub.model):
-        return None
-    return ServiceRequestFailed(
-        Outcome.THIRD_PARTY,
-        f"the {hub.model.population} S1SP holds no details of {target.name}, a third-party PPMID "
-        f"({target.model.manufacturer} {target.model.model}), and cannot update it (rules 22, 25)",
-        next_step="only a PPMID of the CH's own population can be updated here (rule 27): "
-        "hanlab demo third-party",
-    )

@@ -73,11 +73,17 @@ ACTIVATE_OUTCOME = {
 
 
 class ServiceRequestFailed(HanlabError):
-    """A device or the CH refused; `outcome` says how, the text says why and with which numbers."""
+    """A device or the CH refused; `outcome` says how, the text says why and with which numbers.
+
+    `begun`: an 11.3 had gone to the CH, so that the device may have carried it out all the same.
+    """
 
     code = ""
     """The DSP's response code, where the request went through the DSP."""
 
-    def __init__(self, outcome: Outcome, what: str, *, next_step: str = "") -> None:
+    def __init__(
+        self, outcome: Outcome, what: str, *, next_step: str = "", begun: bool = False
+    ) -> None:
         super().__init__(what, next_step=next_step)
         self.outcome = outcome
+        self.begun = begun

@@ -1,27 +1,36 @@
 """Service Requests 11.1, 11.2 and 11.3 as the S1SP carries them out on one Communications Hub.
 
-The Device Model of the CH says how many steps an update has (S1SR, rules 96 and 97): on a two-step
-model 11.1 distributes the image to the device and 11.3 activates it; on a one-step model 11.1 leaves
-it in the CH, and 11.3 does all the rest.
+The Device Model of the device says how many steps its update has (rules 96 and 97): to a two-step
+device 11.1 distributes the image and 11.3 activates it; for a one-step device 11.1 leaves it in the CH,
+which remembers for whom, and 11.3 does all the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from smpclient.requests.image_management import ImageErase
 
+from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import DeviceModel
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
-from hanlab.s1sp.annex_c import ANNEX_C
+from hanlab.s1sp.annex_c import defaults
 from hanlab.s1sp.authority import Authority
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
+from hanlab.s1sp.rules import (
+    busy,
+    holds,
+    refuse_foreign_metadata,
+    refuse_third_party,
+    wrong_metadata,
+)
+from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, Refused, WanClient
 from hanlab.wan.messages import (
     GROUP,
@@ -92,32 +101,27 @@ class Progress:
     """How the stage began, if not afresh: where it goes on, or why it starts again."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """The device that a Service Request is for."""
-
-    name: str
-    eui: bytes
-    model: DeviceModel
-
-
 Report = Callable[[Progress], None]
 
 
 class S1sp:
     """One CH's S1SP: `hub` is the CH's Device Model, `wan` the client that reaches it.
 
-    `authority` makes the authorisations that 11.3 needs (rule 121).
+    `authority` makes the authorisations that 11.3 needs (rule 121). Whoever asks, and by whatever way,
+    meets the rules of s1sp/rules.py here.
     """
 
     def __init__(self, wan: WanClient, hub: DeviceModel, authority: Authority) -> None:
         self._wan = wan
         self._hub = hub
         self._authority = authority
+        self._turn = asyncio.Lock()  # a CH distributes or activates one thing at a time
+        self._updates = 0
 
     @property
-    def two_step(self) -> bool:
-        return self._hub.update is not None and self._hub.update.activation_steps == 2
+    def updating(self) -> bool:
+        """An 11.1 is being carried out on this HAN, or waits for its turn (rule 35)."""
+        return self._updates > 0
 
     async def store(self) -> StoreReadResponse:
         """The CH's report on its image store."""
@@ -144,6 +148,33 @@ class S1sp:
         Raises:
             ServiceRequestFailed: with the outcome and the numbers.
         """
+        refuse_third_party(target, self._hub)
+        refuse_foreign_metadata(image, target, self._hub)
+        one_at_a_time = holds(Behaviour.ONE_UPDATE, self._hub, target.model)
+        if self._updates and one_at_a_time:
+            raise busy()
+        self._updates += 1
+        try:
+            async with self._turn:
+                if one_at_a_time:
+                    return await self._update(image, target, report)
+                return await self._update_when_free(image, target, report)
+        finally:
+            self._updates -= 1
+
+    async def _update_when_free(self, image: OtaImage, target: Target, report: Report) -> Outcome:
+        """Without 18.63 a CH that others keep busy is waited for, not given up."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STALLED_S
+        while True:
+            try:
+                return await self._update(image, target, report)
+            except ServiceRequestFailed as e:
+                if e.outcome is not Outcome.BUSY or loop.time() > deadline:
+                    raise
+            await asyncio.sleep(POLL_S)
+
+    async def _update(self, image: OtaImage, target: Target, report: Report) -> Outcome:
         await self._known(target)
         octets = image.to_bytes()
         off, note = await self._earlier_upload(octets)
@@ -155,17 +186,17 @@ class S1sp:
                     report(Progress("upload", done, len(octets)))
         except (Refused, NoAnswer) as e:
             raise await self._why_not_stored(e, len(octets)) from None
-        if not self.two_step:
-            return Outcome.STORED
         try:
             started = await self._wan.write(
                 Distribute,
                 eui=target.eui,
                 hash=image.manufacturer_image_hash,
-                jitter=ANNEX_C[self._hub.population].query_jitter,  # rule 38
+                jitter=defaults(self._hub.population).query_jitter,  # rule 38
             )
         except Refused as e:
             raise _not_offered(e, image, target) from None
+        if not target.model.two_step:
+            return Outcome.STORED  # the CH keeps it for this device until 11.3
         end = await self._follow(started.job, target, "distribute", report)
         if end.state == "failed":
             if end.status == _NO_IMAGE_AVAILABLE:
@@ -183,34 +214,65 @@ class S1sp:
     async def activate_firmware(self, hash_: bytes, target: Target, report: Report) -> Outcome:
         """11.3 Activate Firmware with the Manufacturer Image hash `hash_` (32 octets).
 
-        Returns ACTIVATED once the device has answered `success`; it then restarts.
+        Returns ACTIVATED once the device has answered `success` and runs what the CH holds under that
+        hash.
 
         Raises:
             ServiceRequestFailed: `noImageHeld`, `hashMismatch`, `activationFailure`, or no answer.
         """
-        device = await self._known(target)
-        try:
-            started = await self._wan.write(
-                Activate,
-                eui=target.eui,
-                hash=hash_,
-                **vars(self._authority.authorise(target.eui, hash_, device.counter)),
-            )
-        except Refused as e:
-            if e.group == GROUP and e.rc == HanError.REFUSED:
-                raise await self._not_authorised() from None
-            raise _refused(e, target) from None
-        end = await self._follow(started.job, target, "activate", report)
-        if end.state == "failed":
-            raise _distribution_failed(end, target, end.len)
-        code = ActivateCode(end.status)
-        if code is not ActivateCode.SUCCESS:
-            raise ServiceRequestFailed(
-                ACTIVATE_OUTCOME[code],
-                _why_not_activated(code, target, hash_, end.reason, self.two_step),
-                next_step=_AFTER_ACTIVATION[code].format(device=target.name),
-            )
+        refuse_third_party(target, self._hub)
+        async with self._turn:
+            device = await self._known(target)
+            wanted = await self._version_of(hash_, target)
+            try:
+                with _may_have_happened():
+                    started = await self._wan.write(
+                        Activate,
+                        eui=target.eui,
+                        hash=hash_,
+                        **vars(self._authority.authorise(target.eui, hash_, device.counter)),
+                    )
+            except Refused as e:
+                if e.group == GROUP and e.rc == HanError.REFUSED:
+                    raise await self._not_authorised() from None
+                raise _refused(e, target) from None
+            with _may_have_happened():
+                end = await self._follow(started.job, target, "activate", report)
+                if end.state == "failed":
+                    raise _distribution_failed(end, target, end.len)
+                code = ActivateCode(end.status)
+                if code is not ActivateCode.SUCCESS:
+                    raise ServiceRequestFailed(
+                        ACTIVATE_OUTCOME[code],
+                        _why_not_activated(code, target, hash_, end.reason),
+                        next_step=_AFTER_ACTIVATION[code].format(device=target.name),
+                    )
+                if wanted:
+                    await self._check_that_it_runs(wanted, target)
         return Outcome.ACTIVATED
+
+    async def _version_of(self, hash_: bytes, target: Target) -> str:
+        """The version that 11.3 with this hash is to make run; "" if the CH holds no such image."""
+        store = await self.store()
+        return next(
+            (
+                image.version
+                for image in reversed(store.images)
+                if image.hash == hash_ and image.type == target.model.device_type
+            ),
+            "",
+        )
+
+    async def _check_that_it_runs(self, wanted: str, target: Target) -> None:
+        """A device goes by the hash, so it may say `success` and run another version with the same one."""
+        runs = (await self.wait_until_back(target)).firmware
+        if runs != wanted:
+            raise ServiceRequestFailed(
+                Outcome.ACTIVATION_FAILURE,
+                f"{target.name} runs {runs}, not {wanted}: it answered success to 11.3, which goes by the "
+                "Manufacturer Image hash, and both versions have the same one",
+                next_step="build the new version with firmware of its own, so that it has a hash of its own",
+            )
 
     async def wait_until_back(self, target: Target) -> VersionReadResponse:
         """Read the version of a device that has just restarted, as soon as it answers."""
@@ -319,13 +381,10 @@ class S1sp:
                 next_step="hanlab image inspect FILE",
             )
         if error.group == IMAGE_GROUP and error.rc == _BAD_METADATA:
-            return self._wrong_metadata()
+            wanted = self._hub.update.metadata_manufacturer if self._hub.update else ""
+            return wrong_metadata(self._hub, wanted)
         if error.group == 0 and error.rc == _BUSY:
-            return ServiceRequestFailed(
-                Outcome.BUSY,
-                "an update is in progress on this HAN (rule 35)",
-                next_step="wait for it",
-            )
+            return busy()
         if error.group == IMAGE_GROUP and error.rc == _FLASH_FAILED:
             return ServiceRequestFailed(
                 Outcome.DEVICE_REFUSED,
@@ -348,15 +407,6 @@ class S1sp:
                 next_step="give the image another version; `hanlab store --evict ID` takes this one "
                 "out of the CH",
             )
-
-    def _wrong_metadata(self) -> ServiceRequestFailed:
-        wanted = self._hub.update.metadata_manufacturer if self._hub.update else "its manufacturer"
-        return ServiceRequestFailed(
-            Outcome.METADATA,
-            f"the {self._hub.model} needs a metadata block of {wanted} in front of the Manufacturer "
-            "Image, and this image has none or another manufacturer's (rules 28 to 30)",
-            next_step=f"hanlab image build … --for-ch {wanted}; its hash is another one then",
-        )
 
     async def _follow(
         self, job: int, target: Target, stage: str, report: Report
@@ -385,6 +435,23 @@ class S1sp:
                     next_step="send the Service Request again: it goes on where it stopped",
                 )
             await asyncio.sleep(POLL_S)
+
+
+@contextmanager
+def _may_have_happened() -> Iterator[None]:
+    """From here on an 11.3 may have come through, whatever happens to its answer."""
+    try:
+        yield
+    except ServiceRequestFailed as e:
+        e.begun = True
+        raise
+    except NoAnswer as e:
+        raise ServiceRequestFailed(
+            Outcome.NO_CONTACT,
+            f"the CH stopped answering in the middle of 11.3: {e.what}",
+            next_step="hanlab version reads what the device runs now",
+            begun=True,
+        ) from None
 
 
 def _refused(error: Refused, target: Target) -> ServiceRequestFailed:
@@ -460,10 +527,8 @@ def _distribution_failed(
     )
 
 
-def _why_not_activated(
-    code: ActivateCode, target: Target, hash_: bytes, reason: str, two_step: bool
-) -> str:
-    holder = target.name if two_step else "the CH"
+def _why_not_activated(code: ActivateCode, target: Target, hash_: bytes, reason: str) -> str:
+    holder = target.name if target.model.two_step else "the CH"
     why = {
         ActivateCode.NO_IMAGE_HELD: f"{holder} holds no image for it, 11.1 comes first",
         ActivateCode.HASH_MISMATCH: f"{holder} holds an image, but not with hash {hash_.hex()[:16]}…",

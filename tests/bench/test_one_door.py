@@ -1,0 +1,97 @@
+"""By whatever way a request comes, it meets the same S1SP rules; here: a third-party PPMID on a Secure HAN."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from labs import THIRD_PARTY, image_for, lab_of
+
+from hanlab.cli import main
+from hanlab.duis.messages import ActivateFirmware, UpdateFirmware
+from hanlab.enrolment import product
+from hanlab.images import OtaImage
+from hanlab.lab import Device, Lab
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.service import Progress
+
+LAB = """
+[comms_hub]
+board = "esp32-devkitc"
+model = "skyline-i510"
+eui = "00-DB-12-34-56-78-90-A2"
+[[device]]
+name = "PPMID"
+board = "pico"
+model = "sed-v3"
+eui = "00-DB-12-34-56-78-90-A4"
+"""
+
+
+def no_report(progress: Progress) -> None:
+    pass
+
+
+WAYS: dict[str, Callable[[Lab, Device, OtaImage], object]] = {
+    "Lab.update_firmware": lambda lab, d, i: lab.run(lab.update_firmware(i, d)),
+    "Lab.activate_firmware": lambda lab, d, i: lab.run(
+        lab.activate_firmware(i.manufacturer_image_hash, d)
+    ),
+    "Lab.s1sp, 11.1": lambda lab, d, i: lab.run(lab.s1sp.update_firmware(i, d.target, no_report)),
+    "Lab.s1sp, 11.3": lambda lab, d, i: lab.run(
+        lab.s1sp.activate_firmware(i.manufacturer_image_hash, d.target, no_report)
+    ),
+    "installations, 11.1": lambda lab, d, i: lab.run(
+        lab.installations.update_firmware(i, d.eui, no_report)
+    ),
+    "installations, 11.3": lambda lab, d, i: lab.run(
+        lab.installations.activate_firmware(i.manufacturer_image_hash, d.eui, no_report)
+    ),
+}
+
+
+@pytest.mark.rule(25, 26)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_third_party_ppmid_is_refused_in_python(way: str, tmp_path: Path) -> None:
+    with lab_of(tmp_path, THIRD_PARTY) as lab:
+        (device,) = lab.devices
+        with pytest.raises(ServiceRequestFailed) as e:
+            WAYS[way](lab, device, image_for(device))
+        assert e.value.outcome is Outcome.THIRD_PARTY
+        assert lab.run(lab.store()).used == 0
+        assert lab.run(lab.read_firmware_version(device)).firmware == "2.08.01"
+
+
+@pytest.mark.rule(25, 39)
+def test_it_is_refused_through_the_dsp(tmp_path: Path) -> None:
+    with lab_of(tmp_path, THIRD_PARTY) as lab:
+        (device,) = lab.devices
+        image = image_for(device)
+        lab.dsp.load([product(device.model, "NEW1", image.manufacturer_image_hash)])
+        update = UpdateFirmware(image.to_bytes(), "NEW1", (device.eui,))
+        assert lab.run(lab.send(update)).code == "E110105", "the Secure S1SP did not migrate it"
+        hash_ = image.manufacturer_image_hash
+        assert lab.run(lab.send(ActivateFirmware(hash_), device.eui)).code == "E19"
+
+
+@pytest.mark.rule(25)
+@pytest.mark.parametrize(
+    "command", [["push", "a.ota", "--to", "PPMID"], ["activate", "PPMID", "--image", "a.ota"]]
+)
+def test_it_is_refused_by_direct_commands(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lab.toml").write_text(LAB)
+    with lab_of(tmp_path / "other", THIRD_PARTY) as lab:
+        Path("a.ota").write_bytes(image_for(lab.devices[0]).to_bytes())
+    monkeypatch.setattr(sys, "argv", ["hanlab", *command, "--lab", "lab.toml", "--direct"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert "a third-party PPMID" in capsys.readouterr().err

@@ -1,0 +1,151 @@
+"""One step or two is the device's affair, and an image is kept for everyone that an 11.1 named (rules 95 to 97)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labs import ESME, OTHER_PPMID, PPMID, image_for, lab_of, outcome
+
+from hanlab.duis.messages import ActivateFirmware, FirmwareActivated, UpdateFirmware
+from hanlab.enrolment import product
+from hanlab.images import OtaImage, build
+from hanlab.lab import Device, Lab
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+
+ONE_STEP: dict[str, Any] = {"activation_steps": 1}
+
+
+def activate(lab: Lab, image: OtaImage, device: Device) -> Outcome:
+    try:
+        return lab.run(lab.activate_firmware(image.manufacturer_image_hash, device))
+    except ServiceRequestFailed as e:
+        return e.outcome
+
+
+def held(lab: Lab) -> list[str]:
+    """The versions in the CH's store."""
+    return [image.version for image in lab.run(lab.store()).images]
+
+
+def runs(lab: Lab, device: Device) -> str:
+    return lab.run(lab.wait_until_back(device)).firmware
+
+
+@pytest.mark.rule(96, 97)
+@pytest.mark.parametrize("model", ["skyline-i510", "am110r"])
+def test_the_steps_are_the_devices_on_any_ch(model: str, tmp_path: Path) -> None:
+    hub = {"model": model, "s1sr_clauses": []}
+    with lab_of(tmp_path, {**PPMID, **ONE_STEP}, ESME, hub=hub) as lab:
+        one, two = lab.devices
+        assert outcome(lab, image_for(one), one) is Outcome.STORED
+        assert lab.run(lab.store_of(one)).images == [], "nothing before 11.3"
+        assert outcome(lab, image_for(two), two) is Outcome.DISTRIBUTED
+        assert [i.version for i in lab.run(lab.store_of(two)).images] == ["NEW1"]
+        for device in lab.devices:
+            assert activate(lab, image_for(device), device) is Outcome.ACTIVATED
+            assert runs(lab, device) == "NEW1"
+        assert held(lab) == []
+
+
+@pytest.mark.rule(95)
+@pytest.mark.parametrize("says", [True, False])
+def test_whether_the_answer_says_the_version_is_the_devices(says: bool, tmp_path: Path) -> None:
+    with lab_of(tmp_path, {**PPMID, "version_in_response": says}) as lab:
+        (device,) = lab.devices
+        image = image_for(device)
+        lab.dsp.load([product(device.model, "NEW1", image.manufacturer_image_hash)])
+        lab.run(lab.send(UpdateFirmware(image.to_bytes(), "NEW1", (device.eui,))))
+        answer = lab.run(lab.send(ActivateFirmware(image.manufacturer_image_hash), device.eui))
+        assert answer.result
+        assert isinstance(answer.result.body, FirmwareActivated)
+        assert answer.result.body.version == ("NEW1" if says else None)
+
+
+@pytest.mark.rule(96)
+@pytest.mark.parametrize("restart", [False, True], ids=["", "the CH restarts between"])
+def test_an_image_stays_until_the_last_one_that_it_was_for_runs_it(
+    restart: bool, tmp_path: Path
+) -> None:
+    boards = ({**PPMID, **ONE_STEP}, {**OTHER_PPMID, **ONE_STEP})
+    with lab_of(tmp_path, *boards) as lab:
+        first, second = lab.devices
+        image = image_for(first)
+        for device in lab.devices:
+            assert outcome(lab, image, device) is Outcome.STORED
+        assert activate(lab, image, first) is Outcome.ACTIVATED
+        assert held(lab) == ["NEW1"]
+        if restart:
+            lab.power_cycle(lab.hub)
+            runs(lab, second)
+        assert activate(lab, image, first) is Outcome.ACTIVATED, "asked again"
+        assert held(lab) == ["NEW1"]
+        assert activate(lab, image, second) is Outcome.ACTIVATED
+        assert [runs(lab, d) for d in lab.devices] == ["NEW1", "NEW1"]
+        assert held(lab) == [], "it has done its work"
+
+
+@pytest.mark.rule(96)
+def test_one_11_1_for_two_one_step_devices_through_the_dsp(tmp_path: Path) -> None:
+    with lab_of(tmp_path, {**PPMID, **ONE_STEP}, {**OTHER_PPMID, **ONE_STEP}) as lab:
+        image = image_for(lab.devices[0])
+        hash_ = image.manufacturer_image_hash
+        lab.dsp.load([product(lab.devices[0].model, "NEW1", hash_)])
+        both = tuple(d.eui for d in lab.devices)
+        assert lab.run(lab.send(UpdateFirmware(image.to_bytes(), "NEW1", both))).code == "I99"
+        for device in lab.devices:
+            assert lab.run(lab.send(ActivateFirmware(hash_), device.eui)).code == "I0"
+            assert lab.installations.ends[device.eui] is Outcome.ACTIVATED
+        assert [runs(lab, d) for d in lab.devices] == ["NEW1", "NEW1"]
+
+
+def test_a_two_step_device_does_not_keep_the_image_in_the_ch(tmp_path: Path) -> None:
+    """It has its own copy."""
+    with lab_of(tmp_path, PPMID, OTHER_PPMID) as lab:
+        first, second = lab.devices
+        image = image_for(first)
+        for device in lab.devices:
+            assert outcome(lab, image, device) is Outcome.DISTRIBUTED
+        assert activate(lab, image, first) is Outcome.ACTIVATED
+        assert held(lab) == []
+        assert activate(lab, image, second) is Outcome.ACTIVATED
+
+
+# -- two versions, one hash
+
+
+def same_firmware(version: str) -> OtaImage:
+    return build(b"the same" * 200, device_type="PPMID", version=version, for_ch="Secure")
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_success_means_that_the_wanted_version_runs_or_it_is_said_which_does(
+    steps: int, tmp_path: Path
+) -> None:
+    six, seven = same_firmware("IHDAE06"), same_firmware("IHDAE07")
+    assert six.manufacturer_image_hash == seven.manufacturer_image_hash
+    with lab_of(tmp_path, {**PPMID, "activation_steps": steps}) as lab:
+        (device,) = lab.devices
+        outcome(lab, six, device)
+        assert activate(lab, six, device) is Outcome.ACTIVATED
+        outcome(lab, seven, device)
+        with pytest.raises(ServiceRequestFailed, match="PPMID runs IHDAE06, not IHDAE07") as e:
+            lab.run(lab.activate_firmware(seven.manufacturer_image_hash, device))
+        assert e.value.outcome is Outcome.ACTIVATION_FAILURE
+        assert runs(lab, device) == "IHDAE06"
+        outcome(lab, seven, device)
+        hash_ = seven.manufacturer_image_hash
+        answer = lab.run(lab.installations.activate_firmware(hash_, device.eui, lambda step: None))
+        assert (answer.success, answer.status) == (False, "activationFailure")
+        assert "PPMID runs IHDAE06" in answer.debug
+
+
+def test_of_two_images_with_one_hash_the_newest_is_distributed(tmp_path: Path) -> None:
+    six, seven = same_firmware("IHDAE06"), same_firmware("IHDAE07")
+    with lab_of(tmp_path, PPMID) as lab:
+        (device,) = lab.devices
+        for image in (six, seven):
+            assert outcome(lab, image, device) is Outcome.DISTRIBUTED
+        assert activate(lab, seven, device) is Outcome.ACTIVATED
+        assert runs(lab, device) == "IHDAE07"
