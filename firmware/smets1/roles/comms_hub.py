@@ -139,7 +139,8 @@ class CommsHub:
         return self._limits
 
     def devices(self, skip, most):
-        devices, more = page(list(self._devices.values()), skip, most)
+        in_order = sorted(self._devices.values(), key=lambda d: d.address)  # a dict has none here
+        devices, more = page(in_order, skip, most)
         report = {
             "devices": [
                 {

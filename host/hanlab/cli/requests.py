@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import hexdigits
@@ -18,7 +18,16 @@ from rich.table import Table
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.duis import print_request
 from hanlab.cli.hints import help_here, say_next
-from hanlab.cli.show import ILLUSTRATIVE, REQUESTS, WAN_OPEN, Watch, console, say, store_bar
+from hanlab.cli.show import (
+    ILLUSTRATIVE,
+    REQUESTS,
+    WAN_OPEN,
+    Watch,
+    console,
+    live_line,
+    say,
+    store_bar,
+)
 from hanlab.dsp.alerts import ALERTS
 from hanlab.duis.messages import (
     ActivateFirmware,
@@ -375,7 +384,9 @@ def devices(
 ) -> None:
     """The lab's boards and the CH's view of its HAN."""
     with _lab(lab, pcap, impair) as bench:
-        known = {d.eui: d for d in bench.run(_devices_seen(bench))}
+        announced: list[HanDevice] = []
+        with live_line(lambda: _how_far(bench, announced)):
+            known = {d.eui: d for d in bench.run(_devices_seen(bench, announced))}
         rows: list[dict[str, Any]] = []
         for device in (bench.hub, *bench.devices):
             seen = known.get(device.eui.octets)
@@ -490,12 +501,22 @@ def _draw_store(out: Console, bench: Lab, report: StoreReadResponse, image_octet
         say(out, "the CH mended its store as it started", report.recovered, "yellow", indent=4)
 
 
-async def _devices_seen(bench: Lab) -> list[HanDevice]:
-    """The CH's list, as soon as every device has announced itself or had the time to."""
+def _how_far(bench: Lab, announced: Collection[HanDevice]) -> str:
+    """What there is to say while a large HAN starts; `announced`: who has done so."""
+    on_han = f"{len(announced)} of {len(bench.devices)} devices on the HAN"
+    if bench.config.is_real:
+        return on_han
+    boards = bench.desk.boards.values()
+    return f"{sum(board.running for board in boards)} of {len(boards)} boards on, {on_han}"
+
+
+async def _devices_seen(bench: Lab, announced: list[HanDevice]) -> list[HanDevice]:
+    """The CH's list, as soon as every device has announced itself or had the time to; `announced` holds who has."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _ANNOUNCE_S
     while True:
         known = await bench.han_devices()
+        announced[:] = [device for device in known if device.seen]
         if all(device.seen for device in known) or loop.time() > deadline:
             return known
         await asyncio.sleep(0.1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
@@ -46,6 +48,17 @@ def console() -> Console:
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = _PIPED_WIDTH
     return out
+
+
+@contextmanager
+def live_line(line: Callable[[], str], err: Console | None = None) -> Iterator[None]:
+    """On a terminal's standard error, what `line` says at each moment, until it is over; elsewhere nothing."""
+    err = err or Console(stderr=True, highlight=False, markup=False)
+    if not err.is_terminal:
+        yield
+        return
+    with Live(get_renderable=lambda: Text(f"  {line()}"), console=err, transient=True):
+        yield
 
 
 def say(out: Console, head: str, rest: str, style: str, *, indent: int = 2) -> None:
