@@ -2,7 +2,7 @@ import asyncio
 from binascii import a2b_base64, b2a_base64
 
 from smets1 import octets
-from smets1.wan.framing import COBS, CONSOLE, FrameReader, FrameWriter
+from smets1.wan.framing import COBS, CONSOLE, RAW, FrameReader, FrameWriter
 
 # Frames that smp 4.2 and smpclient 7.3 made: message, console framing, COBS framing
 ECHO = (
@@ -251,6 +251,71 @@ async def test_thousands_of_random_octets_then_a_good_frame():
         for framing, good in ((CONSOLE, HELLO_CONSOLE), (COBS, HELLO_COBS)):
             got, _ = await read_all(noise(seed, 3000 + seed) + good, 1 + seed * 10)
             assert got == [(HELLO, framing)], (seed, framing)
+
+
+async def test_raw_messages_in_pieces_of_any_size():
+    messages = [m for m, _, _ in VECTORS] + [bytes.fromhex("0800000153310001a0")]
+    for piece in (1, 2, 3, 8, 9, 128):
+        got, reader = await read_all(b"".join(messages * 3), piece)
+        assert got == [(m, RAW) for m in messages * 3], piece
+        assert reader.dropped == 0
+
+
+async def test_three_framings_on_one_line():
+    for zeros in range(12):  # as some send between frames, or before the first
+        gap = bytes(zeros)
+        stream, wanted = b"", []
+        for message, as_console, as_cobs in VECTORS:
+            stream += gap + as_cobs + gap + message + as_console + as_cobs + message
+            wanted += [(message, f) for f in (COBS, RAW, CONSOLE, COBS, RAW)]
+        for piece in (1, 7, 128):
+            got, reader = await read_all(stream, piece)
+            assert got == wanted and reader.dropped == 0, (zeros, piece)
+
+
+async def test_what_is_no_raw_request():
+    for junk in (
+        "0800000000000006",  # no payload: eight zeros would be one
+        "080000010002000600a0",  # a group that is not here
+        "080000010000000660",  # no map
+        "080100010000000 6a0".replace(" ", ""),  # flags
+        "0900000100000006a0",  # an answer
+        "2800000100000006a0",  # reserved bits
+        "08000800000000 06a0".replace(" ", ""),  # longer than the buffer
+        "00" * 40,
+    ):
+        got, _ = await read_all(bytes.fromhex(junk) + HELLO_COBS + HELLO, 128)
+        assert got == [(HELLO, COBS), (HELLO, RAW)], junk
+
+
+async def test_half_a_raw_message_ends_when_the_line_is_quiet():
+    class Slow(Link):
+        async def readinto(self, buf):
+            if self.at:
+                await asyncio.sleep_ms(30)
+            return await Link.readinto(self, buf)
+
+    reader = FrameReader(Slow(LONG[:128] + HELLO, 128), 512)
+    reader.quiet_ms = 10
+    assert bytes(await reader.read()) == HELLO and reader.framing == RAW
+    assert reader.dropped == 1
+
+
+async def test_room_for_one_long_message():
+    for framing in (RAW, COBS, CONSOLE):
+        link = Link()
+        writer = FrameWriter(link, 16)
+        for n in (16, 3000, 16):
+            if n > 16:
+                writer.make_room(n)
+            assert len(writer.body) == n
+            writer.body[:] = noise(n, n)
+            await writer.write(n, framing)
+        sent = link.sent
+        if framing == RAW:
+            assert sent == noise(16, 16) + noise(3000, 3000) + noise(16, 16)
+        else:
+            assert unframe(sent, framing) == [noise(n, n) for n in (16, 3000, 16)]
 
 
 async def test_nothing_but_frame_starts():

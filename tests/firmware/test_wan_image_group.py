@@ -109,6 +109,8 @@ def on_flash(test):
 class Hub:
     """A role: notes what it was asked, and can be told to say no."""
 
+    head_octets = 101
+
     def __init__(self):
         self.busy = False
         self.bad_head = False
@@ -359,6 +361,95 @@ async def test_a_wrong_hash():
 
 
 @on_flash
+async def test_a_head_that_comes_in_pieces_is_collected():
+    for size in (1, 7, 50, 100, 101, 102):
+        store = fresh_store()
+        client = Client(store)
+        head = IMAGE[:300]
+        sha = hashlib.sha256(head).digest()
+        assert await client.upload(head, size, sha) == {"off": 300, "match": True}, size
+        assert client.hub.asked == [("head", IMAGE[:4], 300), ("accept", 300, 300)]
+        assert store.digest(store.images()[0]) == sha
+
+
+@on_flash
+async def test_nothing_is_reserved_before_the_head_is_there_and_good():
+    store = fresh_store()
+    client = Client(store)
+    client.hub.bad_head = True
+    for off in (0, 50):
+        assert await client.chunk(off, size=50) == {"off": off + 50}
+        assert store.upload is None and client.hub.asked == []
+    assert await client.chunk(20, size=50) == {"off": 100}, "it wants what comes next"
+    assert await client.chunk(100, size=50) == refusal(INVALID_IMAGE_HEADER)
+    assert store.upload is None and len(client.hub.asked) == 1
+    assert await client.chunk(150, size=50) == {"off": 0}
+    client.hub.bad_head = False
+    assert await client.chunk(0, size=0) == {"off": 0}
+    assert await client.chunk(0, size=50) == {"off": 50}
+    client.hub.busy = True
+    assert await client.chunk(0, size=50) == {"rc": EBUSY}
+
+
+@on_flash
+async def test_an_upload_in_small_pieces_goes_on_where_it_stopped():
+    store = fresh_store()
+    await Client(store).upload(until=20000)
+    store = power_on()
+    kept = store.upload.offset
+    assert kept > 4096
+    client = Client(store)
+    assert await client.chunk(0, size=60) == {"off": 60}
+    assert await client.chunk(60, size=60) == {"off": kept}
+    assert await client.upload(off=kept) == {"off": len(IMAGE), "match": True}
+    assert store.digest(store.images()[0]) == SHA
+
+
+@on_flash
+async def test_more_octets_than_announced_in_a_head():
+    client = Client(fresh_store())
+    whole = {"off": 0, "data": IMAGE[:50], "len": 80}
+    assert await client.ask(WRITE, 1, whole) == {"off": 50}
+    assert await client.ask(WRITE, 1, {"off": 50, "data": IMAGE[50:90]}) == refusal(31)
+
+
+@on_flash
+async def test_slot_info_says_how_large_an_image_may_be():
+    store = fresh_store(12000)
+    client = Client(store)
+    free = {"slot": 0, "size": 12000, "upload_image_id": 0}
+    assert await client.ask(READ, 6) == {
+        "images": [{"image": 0, "slots": [free], "max_image_size": 12000}]
+    }
+    await client.upload(IMAGE[:5000], sha=None)
+    await client.upload(IMAGE[:3000], sha=None, until=2000)  # one that is not whole yet
+    held = store.images()[0]
+    room = 12000 - 5000
+    assert await client.ask(READ, 6) == {
+        "images": [
+            {
+                "image": 0,
+                "slots": [
+                    {"slot": 0, "size": room, "upload_image_id": 0},
+                    {"slot": held.id, "size": 5000},
+                ],
+                "max_image_size": room,
+            }
+        ]
+    }
+    for size, fits in ((room, True), (room + 1, False)):
+        answer = await client.ask(WRITE, 1, {"off": 0, "data": IMAGE[:200], "len": size})
+        assert ("off" in answer) is fits, size
+    for capacity in (None, 1 << 30):  # flash is the limit
+        client = Client(fresh_store(capacity))
+        room = (await client.ask(READ, 6))["images"][0]["max_image_size"]
+        assert 0 < room < len(MEMORY)
+        for size, fits in ((room, True), (room + 1, False)):
+            answer = await client.ask(WRITE, 1, {"off": 0, "data": IMAGE[:200], "len": size})
+            assert ("off" in answer) is fits, size
+
+
+@on_flash
 async def test_the_role_may_refuse_head_image_and_moment():
     store = fresh_store()
     client = Client(store)
@@ -402,7 +493,9 @@ async def test_bad_fields():
         ({"off": 0, "data": b"x", "len": 9, "sha": "x"}, refusal(24)),
     ):
         assert await client.ask(WRITE, 1, payload) == answer, payload
-    assert (await client.ask(WRITE, 1, {"off": 0, "data": b"x", "len": 1 << 40})) == refusal(30)
+    assert (await client.ask(WRITE, 1, {"off": 0, "data": bytes(101), "len": 1 << 40})) == refusal(
+        30
+    )
 
 
 @on_flash

@@ -8,7 +8,7 @@ from test_wan_framing import ECHO, ECHO_V1, PARAMS, Link, cobs, console, noise, 
 from smets1.wan import cbor
 from smets1.wan import server as server_module
 from smets1.wan.auth import Session
-from smets1.wan.framing import COBS, CONSOLE
+from smets1.wan.framing import COBS, CONSOLE, RAW
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
 from smets1.wan.server import Server
@@ -124,6 +124,30 @@ async def test_echo_answers_octet_for_octet():
         link = Link(frame)
         server = Server(link, groups(), 512, 1, open_session())
         assert await serve(server, link) == answer, link.sent
+
+
+async def test_raw_request_has_a_raw_answer():
+    link = Link(bytes.fromhex(ECHO[0]) + bytes.fromhex(PARAMS[0]))
+    server = Server(link, groups(), 512, 1, open_session())
+    sent = await serve(server, link)
+    n = 8 + len("a161726548656c6c6f") // 2
+    assert sent[:n] == bytes.fromhex("0b00000900000700a161726548656c6c6f")
+    head, payload = parse(sent[n:])
+    assert head == (1, V2, 0, 9, 6) and payload == {"buf_size": 512, "buf_count": 1}
+    assert server.reader.framing == RAW
+
+
+async def test_echo_as_long_as_a_request_can_be():
+    for text in ("x" * 1007, "x" * 1008, "x" * 4080, "\u00e9" * 2000):
+        for frame in (console, cobs, bytes):
+            message = request(WRITE, 0, 0, {"d": text})
+            link = Link(frame(message) + frame(request(WRITE, 0, 0, {"d": "short"})))
+            sent = await serve(Server(link, groups(), 4096, 1, open_session()), link)
+            if frame is bytes:
+                answers = [sent[: len(message)], sent[len(message) :]]
+            else:
+                answers = unframe(sent, CONSOLE if frame is console else COBS)
+            assert [parse(a)[1]["r"] for a in answers] == [text, "short"]
 
 
 async def test_parameters_are_the_servers_own():
@@ -335,8 +359,8 @@ async def test_heap_statistics():
     deepest = heap.lowest
     del kept
     pool = (await ask(request(READ, 0, 3), handlers))[1]["heap"]
-    assert sorted(pool) == ["blksize", "min", "nblks", "nfree"]
-    assert pool["blksize"] == 16
+    assert sorted(pool) == ["blksiz", "blksize", "min", "nblks", "nfree"]
+    assert pool["blksize"] == pool["blksiz"] == 16
     assert pool["min"] <= deepest // 16
     assert pool["min"] <= pool["nfree"] < pool["nblks"]
     free = gc.mem_free()

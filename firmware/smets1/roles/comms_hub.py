@@ -42,6 +42,8 @@ class Device:
 
 
 class CommsHub:
+    head_octets = ota_file.HEAD_MAX + ota_file.METADATA
+
     def __init__(self, port, config):
         model = config["model"]
         self._port = port

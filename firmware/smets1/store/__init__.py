@@ -127,6 +127,11 @@ class ImageStore:
             "behaviour": self.behaviour,
         }
 
+    def largest(self):
+        """Octets of the largest image that fits: an upload of one takes the place of an unfinished one."""
+        free = octets_in(self._free_blocks(), self.block)
+        return free if self.room is None else min(self.room, free)
+
     # -- in ---------------------------------------------------------------------------
 
     def reserve(self, size, sha=None):

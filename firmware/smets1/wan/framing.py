@@ -1,7 +1,10 @@
-# SMP's two serial framings. The first octets of a frame tell them apart:
+# SMP's three serial framings. The first octets of a frame tell them apart:
 #   console  06 09, base64 of (length, message, CRC-16/XMODEM), newline; more lines begin with 04 14
 #   COBS     COBS of (message, CRC-16/XMODEM), 00. Its first octet is 01 or 02, because a message's
 #            second octet (the flags) is 00.
+#   raw      the message itself, as long as its header says. Its second octet is 00, which COBS never has, and its
+#            length, group and first octet of CBOR have to be what they can be: a frame of the other two never looks
+#            like that, and zeros between frames do not. It has no CRC, so what gets damaged is a damaged message.
 # An answer goes back in the framing of its request. What is no frame, such as a boot message, is
 # skipped; a frame that fails is dropped and the search goes on inside it, so half a frame from a client
 # that died does not cost the next client's first one.
@@ -17,6 +20,7 @@ from smets1 import octets
 
 CONSOLE = const(1)
 COBS = const(2)
+RAW = const(3)
 _HUNT = const(0)  # between frames
 
 _CRC = const(2)  # octets
@@ -149,6 +153,28 @@ def _cobs_length(buf, at: int, end: int) -> int:
 
 
 @micropython.viper
+def _raw_length(buf, at: int, end: int) -> int:
+    """Of the raw request that may start at buf[at]: the length in its SMP header; -1: none does, -2: too few octets
+    to tell."""
+    p = ptr8(buf)
+    if p[at] & 0xE5:  # as in _cobs_length
+        return -1
+    n = end - at
+    if n > 1 and p[at + 1]:  # flags
+        return -1
+    if n < 9:
+        return -2
+    group = (p[at + 4] << 8) | p[at + 5]
+    if group > 1 and group != 0x5331:
+        return -1
+    first = p[at + 8]
+    if first < 0xA0 or (first > 0xB7 and first != 0xBF):  # of a map
+        return -1
+    length = (p[at + 2] << 8) | p[at + 3]
+    return length if length else -1
+
+
+@micropython.viper
 def _find_start(buf, at: int, end: int) -> int:
     """The index from `at` on where a frame starts, `end` if there is none; -1 - i: one may start at i,
     too few octets to tell."""
@@ -161,8 +187,12 @@ def _find_start(buf, at: int, end: int) -> int:
                 return -1 - i
             if p[i + 1] == 9:
                 return i
-        elif c == 1 or c == 2:
-            length = int(_cobs_length(buf, i, end))
+        else:
+            length = -1
+            if c == 1 or c == 2:
+                length = int(_cobs_length(buf, i, end))
+            if length == -1 and not c & 0xE5:
+                length = int(_raw_length(buf, i, end))
             if length == -2:
                 return -1 - i
             if length >= 0:
@@ -210,8 +240,9 @@ class FrameReader:
         self._fill = 0  # octets in the buffer; it begins with the frame that is coming in
         self._used = 0  # of them, those of the message that read() gave out last
         self._mode = _HUNT
+        self._takers = {CONSOLE: self._take_console, COBS: self._take_cobs, RAW: self._take_raw}
         self._console = array("i", [0, 0, 0, 0, 0, 0, 0])
-        self._decoded = 0  # COBS: octets that the frame must decode to
+        self._decoded = 0  # COBS: octets that the frame must decode to; raw: that it has
         self._searched = 0  # COBS: how far there is no 00
 
     async def read(self):
@@ -237,7 +268,7 @@ class FrameReader:
         while self._fill:
             if self._mode == _HUNT and not self._hunt():
                 return None
-            message = self._take_console() if self._mode == CONSOLE else self._take_cobs()
+            message = self._takers[self._mode]()
             if message is not None or self._mode != _HUNT:
                 return message
         return None
@@ -259,12 +290,13 @@ class FrameReader:
                 state[_MOST] = _LENGTH + self._most + _CRC
                 self._mode = CONSOLE
                 return True
-            size = _cobs_length(self._buf, at, self._fill) + 8
+            raw = _raw_length(self._buf, at, self._fill)
+            size = (raw if raw >= 0 else _cobs_length(self._buf, at, self._fill)) + 8
             if size <= self._most:
                 self._discard(at)
-                self._decoded = size + _CRC
+                self._decoded = size if raw >= 0 else size + _CRC
                 self._searched = 0
-                self._mode = COBS
+                self._mode = RAW if raw >= 0 else COBS
                 return True
             self.dropped += 1
             at += 1
@@ -295,6 +327,11 @@ class FrameReader:
         self._discard(1)
         return None
 
+    def _take_raw(self):
+        if self._fill < self._decoded:
+            return None
+        return self._give(RAW, 0, self._decoded, self._decoded)
+
     def _give(self, framing, start, end, used):
         self.framing = framing
         self._used = used
@@ -321,15 +358,31 @@ class FrameWriter:
 
     def __init__(self, link, size):
         self._link = link
-        # In front of the message: room to COBS-encode it towards the start of its own buffer.
-        self._gap = size // 254 + 4
-        self._buf = bytearray(self._gap + size + _CRC)
-        self._view = memoryview(self._buf)
-        self._tail = self._view[self._gap :]
         self._line = bytearray(2 + _LINE_OCTETS // 3 * 4 + 1)
+        self._size = size
+        self._own = bytearray(_gap(size) + size + _CRC)
+        self._use(self._own, size)
+
+    def make_room(self, size):
+        """`body` has `size` octets for the next message, and only for that."""
+        self._use(bytearray(_gap(size) + size + _CRC), size)
+
+    def _use(self, buf, size):
+        self._gap = _gap(size)
+        self._buf = buf
+        self._view = memoryview(buf)
+        self._tail = self._view[self._gap :]
         self.body = self._tail[:size]
 
     async def write(self, n, framing):
+        if framing == RAW:
+            await self._link.write(self.body[:n])
+        else:
+            await self._write_framed(n, framing)
+        if self._buf is not self._own:
+            self._use(self._own, self._size)
+
+    async def _write_framed(self, n, framing):
         buf = self._buf
         end = self._gap + n
         crc = octets.crc16_xmodem(buf, self._gap, end)
@@ -356,6 +409,11 @@ class FrameWriter:
             line[0] = 4
             line[1] = 20
             at += _LINE_OCTETS
+
+
+def _gap(n):
+    """Octets in front of a message of n: room to COBS-encode it towards the start of its own buffer."""
+    return n // 254 + 4
 
 
 def _cobs_max(n):

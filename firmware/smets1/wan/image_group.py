@@ -54,9 +54,10 @@ _SHA = const(32)  # octets
 class ImageGroup:
     """store: an ImageStore. hub, the role's say in it:
 
+    head_octets           of an upload's beginning, that check_head looks at
     may_upload()          raises SmpError while the store must stay as it is (a HAN transfer reads it)
-    check_head(octets, size)  the upload's first octets (a memoryview) and its announced size: raises
-                          SmpError for what is no image, before any room is reserved
+    check_head(octets, size)  the upload's first head_octets (fewer if it is shorter) and its announced size:
+                          raises SmpError for what is no image, before any room is reserved
     accept(upload)        all octets are there: returns the dict to keep with the image (or an awaitable
                           of it), or raises SmpError and the upload is dropped
     """
@@ -65,9 +66,11 @@ class ImageGroup:
         self._store = store
         self._hub = hub
         self._upload = None  # the Upload that chunks go to
+        self._head = None  # instead, while its head is not whole: what has come of it
+        self._announced = (0, None)  # size and SHA-256 of the upload
         self._mute = False  # the store fell silent: so does the rest of the upload
         self._last = (None, None)  # the image sealed last, and what its client was told
-        self.reads = {0: self._state}
+        self.reads = {0: self._state, 6: self._slot_info}
         self.writes = {1: self._chunk, 5: self._erase}
         self.v1_codes = _V1_CODES
 
@@ -75,6 +78,17 @@ class ImageGroup:
         reply = {"images": [_describe(image) for image in self._store.images()]}
         while size(reply) > REPLY_MAX - HEADER:
             reply["images"].pop()
+        return reply
+
+    def _slot_info(self, request):
+        """The images' slots, and one more (0, which no image has) where an upload would go."""
+        store = self._store
+        room = store.largest()
+        slots = [{"slot": 0, "size": room, "upload_image_id": 0}]
+        slots += [{"slot": image.id, "size": image.size} for image in store.images()]
+        reply = {"images": [{"image": 0, "slots": slots, "max_image_size": room}]}
+        while size(reply) > REPLY_MAX - HEADER:
+            slots.pop()
         return reply
 
     def _erase(self, request):
@@ -109,6 +123,10 @@ class ImageGroup:
                 self._begin(request, data)
             elif self._mute:
                 raise Silent
+            elif self._head is not None:
+                off, data = self._collect(off, data)
+            if self._head is not None:
+                return {"off": len(self._head)}
             upload = self._upload
             if upload is None:
                 return self._nothing_open(off + len(data))
@@ -131,10 +149,33 @@ class ImageGroup:
         if sha is not None and (not isinstance(sha, (bytes, memoryview)) or len(sha) != _SHA):
             raise SmpError(INVALID_HASH, GROUP)
         self._hub.may_upload()
-        if len(data):
-            self._hub.check_head(data, length)
-        self._upload = self._store.reserve(length, sha)
+        self._upload = None
         self._mute = False
+        self._announced = length, bytes(sha) if sha is not None else None
+        if len(data) < min(length, self._hub.head_octets):
+            self._head = bytes(data)  # a client with small messages
+        else:
+            self._open(data)
+
+    def _collect(self, off, data):
+        """Take what is still missing of the head; (offset, octets) of the rest of the chunk."""
+        need = min(self._announced[0], self._hub.head_octets) - len(self._head)
+        if off != len(self._head):
+            return off, data
+        self._head += bytes(data[:need])
+        if len(data) < need:
+            return off, data
+        head = self._head
+        self._open(head)
+        if self._upload.offset == 0:
+            self._write(self._upload, head)
+        return len(head), data[need:]
+
+    def _open(self, head):
+        length, sha = self._announced
+        self._head = None
+        self._hub.check_head(head, length)
+        self._upload = self._store.reserve(length, sha)
 
     def _write(self, upload, data):
         try:

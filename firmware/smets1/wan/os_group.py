@@ -42,7 +42,8 @@ class OsGroup:
         free = self._heap.sample()
         return {
             "heap": {
-                "blksize": _BLOCK,
+                "blksiz": _BLOCK,  # as Mynewt and Zephyr spell it
+                "blksize": _BLOCK,  # and as Python's smp does
                 "nblks": self._heap.total // _BLOCK,
                 "nfree": free // _BLOCK,
                 "min": self._heap.lowest // _BLOCK,

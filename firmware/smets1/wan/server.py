@@ -168,8 +168,15 @@ class Server:
         return {"rc": group.v1_codes.get(error.rc, EUNKNOWN) if group else EUNKNOWN}
 
     def _encode(self, message, version, reply):
-        body = self._writer.body
-        end = cbor.encode(reply or {}, body, HEADER)
+        writer = self._writer
+        try:
+            end = cbor.encode(reply or {}, writer.body, HEADER)
+        except cbor.CborError:
+            if len(message) <= REPLY_MAX:
+                raise
+            writer.make_room(len(message))  # an answer may be as long as its request: an echo is
+            end = cbor.encode(reply, writer.body, HEADER)
+        body = writer.body
         body[0] = min(version, VERSION_2) << 3 | (message[0] & 7) + 1
         body[1] = 0
         body[2] = (end - HEADER) >> 8
