@@ -15,6 +15,7 @@ _SHARED = (
     "store",
     "han.frames",
     "han.ccm",
+    "han.proof",
     "han.network",
     "han.zcl",
     "han.tunnel",
@@ -24,6 +25,7 @@ _SHARED = (
     "wan.auth",
     "wan.server",
     "wan.os_group",
+    "roles.events",
 )
 # Octets allocated between two collections, of 32-bit objects; those of a 64-bit VM are twice as large. Rubbish that is
 # left until the heap is full scatters what lives long all over it: without this, minutes of traffic leave a CH no free

@@ -199,9 +199,20 @@ def ccm_open(key, nonce, aad, sealed):
 
 
 class Counters:
-    def __init__(self, counter, seen):
+    """As counters.Counters, of a node whose neighbours have all proved themselves."""
+
+    settled = True
+
+    def __init__(self, counter, seen, neighbours):
         self.counter = counter
-        self.seen = seen
+        self.seen = {eui: -1 for eui, _ in neighbours}
+        self.seen.update(seen)
+
+    def random(self, n):
+        return bytes(n)
+
+    def accept(self, eui, counter):
+        self.seen[eui] = counter
 
     def next(self):
         self.counter += 1
@@ -212,7 +223,7 @@ def _network(node, link, counter=0, seen=None):
     """node: (PAN, short, EUI-64, key, key sequence, [(neighbour's EUI-64, its short)...])"""
     pan, short, eui, key, key_sequence, neighbours = node
     config = NetworkConfig(pan, short, eui, key, key_sequence, dict(neighbours))
-    return Network(link, config, Counters(counter, seen or {}))
+    return Network(link, config, Counters(counter, seen or {}, neighbours))
 
 
 def han_send(node, counter, dst, profile, cluster, src_ep, dst_ep, payload):
@@ -266,6 +277,9 @@ class _Deaf:
 
     def __init__(self):
         self.stats = {"malformed": 0}
+
+    def next_sequence(self):
+        return 0
 
     def handle(self, *_):
         pass
@@ -389,6 +403,9 @@ class Board:
         with open(Port.root + "/board.json", "w") as f:
             f.write(config)
         self.role = main.make_role(self.port, json.loads(config))
+        counters = self.role.network.counters  # its neighbours have proved themselves
+        counters.settled = True
+        counters.seen = {peer.eui: -1 for peer in self.role.network.peers.values()}
         self.task = asyncio.create_task(self.role.run())
         self.run(1000)
 

@@ -9,7 +9,7 @@ import time
 import vfs
 
 from smets1.han import frames, saved
-from smets1.han.counters import Counters
+from smets1.han.counters import FREE, NONE, Counters
 from smets1.han.ids import COORDINATOR, ENDPOINT, PROFILE_SE
 from smets1.han.network import Network, NetworkConfig, eui_text
 from smets1.han.zdo import announce, on_announce
@@ -91,10 +91,24 @@ class Link:
         return n
 
 
-class Han:
-    """A CH and a PPMID: .ch, .ppmid (Networks), .ch_link, .ppmid_link."""
+def made_counters(path, key=KEY, step=1024, random=bytes):
+    """Counters as if by a lot of 0, so that they start at 0 and skip none."""
+    return Counters(path, key, random, step)
 
-    def __init__(self, root=None, key=KEY, ppmid_key=None):
+
+def prove(*networks):
+    """Have these networks' neighbours proved themselves already, with no frame seen of them that is not on flash."""
+    for network in networks:
+        network.counters.settled = True
+        for peer in network.peers.values():
+            last = network.counters.last(peer.eui)
+            network.counters.seen[peer.eui] = -1 if last == NONE else last
+
+
+class Han:
+    """A CH and a PPMID: .ch, .ppmid (Networks), .ch_link, .ppmid_link. proved: each is sure of the other's counters."""
+
+    def __init__(self, root=None, key=KEY, ppmid_key=None, proved=True, random=bytes):
         root = root or flash()
         ppmid_key = ppmid_key or key
         self.ch_link, self.ppmid_link = Link(), Link()
@@ -102,13 +116,15 @@ class Han:
         self.ch = Network(
             self.ch_link,
             NetworkConfig(PAN, COORDINATOR, CH_EUI, key, 0, {PPMID_EUI: PPMID}),
-            Counters(root + "/ch.cnt", key),
+            made_counters(root + "/ch.cnt", key, random=random),
         )
         self.ppmid = Network(
             self.ppmid_link,
             NetworkConfig(PAN, PPMID, PPMID_EUI, ppmid_key, 0, {CH_EUI: COORDINATOR}),
-            Counters(root + "/ppmid.cnt", ppmid_key),
+            made_counters(root + "/ppmid.cnt", ppmid_key, random=random),
         )
+        if proved:
+            prove(self.ch, self.ppmid)
         self._tasks = []
 
     def start(self, *more):
@@ -288,7 +304,9 @@ async def test_forged_and_unknown_sources_are_dropped():
         link = Link()
         link.other = han.ch_link
         config = NetworkConfig(PAN, short, b"\xff" * 8, KEY, 0, {CH_EUI: COORDINATOR})
-        await send(Network(link, config, Counters(root + "/x.cnt", KEY)), COORDINATOR, b"?")
+        other = Network(link, config, made_counters(root + "/x.cnt"))
+        prove(other)
+        await send(other, COORDINATOR, b"?")
         await settle()
         assert han.ch.stats[why] == 1
     assert not got and dropped(han.ch) == {"forged": 1, "unknown": 1}
@@ -301,7 +319,9 @@ async def test_frames_for_others_are_not_errors_of_ours():
     link = Link()
     link.other = han.ch_link
     other_pan = NetworkConfig(PAN + 1, PPMID, PPMID_EUI, KEY, 0, {CH_EUI: COORDINATOR})
-    await send(Network(link, other_pan, Counters(root + "/x.cnt", KEY)), COORDINATOR, b"?")
+    other = Network(link, other_pan, made_counters(root + "/x.cnt"))
+    prove(other)
+    await send(other, COORDINATOR, b"?")
     await send(han.ppmid, 0x4444, b"?")
     await settle()
     assert dropped(han.ch) == {"foreign": 2}
@@ -343,7 +363,8 @@ async def test_frames_arrive_in_any_pieces():
     for piece in (1, 7, 100, 300, 1000):
         han.ppmid_link._buf = bytearray()
         root = flash("/other")
-        other = Network(han.ppmid_link, han.ppmid.config, Counters(root + "/x.cnt", KEY))
+        other = Network(han.ppmid_link, han.ppmid.config, made_counters(root + "/x.cnt"))
+        prove(other)
         got = collect(other)
         task = asyncio.create_task(other.run())
         for at in range(0, len(octets), piece):
@@ -394,7 +415,7 @@ async def test_counters_do_not_repeat_over_resets():
     root = flash()
     used = set()
     for n in (0, 5, 3000, 1, 0, 1024):  # frames between resets
-        counters = Counters(root + "/x.cnt", KEY)
+        counters = made_counters(root + "/x.cnt")
         for _ in range(n):
             counter = counters.next()
             assert counter not in used
@@ -404,7 +425,7 @@ async def test_counters_do_not_repeat_over_resets():
 
 async def test_counters_write_flash_once_in_a_step():
     root = flash()
-    counters = Counters(root + "/x.cnt", KEY, 100)
+    counters = made_counters(root + "/x.cnt", KEY, 100)
     writes = []
     real, saved.save = saved.save, lambda path, record: writes.append(path) or real(path, record)
     try:
@@ -434,32 +455,224 @@ async def test_replay_over_a_reset():
     await send(han.ch, PPMID, b"new")
     await settle()
     assert got == [(COORDINATOR, b"new")]
-    # a device that has lost its flash starts at 0 again, and is taken once it has been forgotten
-    os.remove(root + "/ch.cnt")
-    han.stop()
-    han = Han(root).start()
-    got = collect(han.ppmid)
-    await send(han.ch, PPMID, b"lost")
-    await settle()
-    assert not got and han.ppmid.stats["replay"] == 1
-    han.ppmid.counters.forget(CH_EUI)
-    await send(han.ch, PPMID, b"joined")
-    await settle()
-    assert got == [(COORDINATOR, b"joined")]
     han.stop()
 
 
-async def test_damaged_counter_file_never_leads_back():
+async def test_neighbours_counters_are_kept_in_steps():
+    """Also those of a neighbour that is only listened to."""
+    root = flash()
+    counters = made_counters(root + "/x.cnt", KEY, 100)
+    for counter in range(250):
+        counters.accept(CH_EUI, counter)
+    assert made_counters(root + "/x.cnt").last(CH_EUI) == 199
+    assert counters.last(CH_EUI) == 249 and counters.last(PPMID_EUI) == NONE
+
+
+def lots(seed):
+    """Entropy, of which a test knows the seed."""
+    random.seed(seed)
+    return lambda n: bytes(random.getrandbits(8) for _ in range(n))
+
+
+async def test_flash_that_is_lost_or_damaged_never_leads_back():
     root = flash()
     path = root + "/x.cnt"
-    counters = Counters(path, KEY)
-    before = [counters.next() for _ in range(10)]
-    with open(path, "r+b") as f:
-        f.seek(9)
-        f.write(b"\xff\xff")
-    assert Counters(path, KEY).next() > max(before) + 2**30
-    # another network key starts anew
-    assert Counters(path, b"another key.....").next() == 0
+    starts = set()
+    for seed in range(4):
+        counters = Counters(path, KEY, lots(seed))
+        starts.add(counters.next())
+        with open(path, "r+b") as f:
+            f.seek(9)
+            f.write(b"\xff\xff")
+        starts.add(Counters(path, KEY, lots(10 + seed)).next())
+        os.remove(path)
+    starts.add(Counters(path, b"another key.....", lots(20)).next())
+    starts = sorted(starts)
+    assert len(starts) == 9 and starts[0] > 0 and starts[-1] < 2**28 + 2**16
+    assert all(starts[n + 1] - starts[n] > 1024 for n in range(8)), "no two begin in one place"
+    # and wherever it begins: what a neighbour has seen is behind it
+    os.remove(path)
+    counters = Counters(path, KEY, bytes)
+    words = counters.told(5000)
+    assert "held nothing" in words and "5,000" in words and counters.next() >= 5000 + 2**20
+    assert counters.told(6000) == "", "it is not lost any more"
+
+
+async def test_flash_that_was_put_back_never_leads_back():
+    path = flash() + "/x.cnt"
+    counters = Counters(path, KEY, bytes)
+    for _ in range(10):
+        counters.next()
+    with open(path, "rb") as f:
+        yesterday = f.read()
+    for _ in range(5000):
+        newest = counters.next()
+    with open(path, "wb") as f:
+        f.write(yesterday)
+    counters = Counters(path, KEY, bytes)
+    words = counters.told(newest - 3)
+    assert "held 1,024" in words and "put back" in words and counters.next() > newest
+    before = counters.next()
+    counters = Counters(path, KEY, bytes)  # what was learned is on flash
+    assert counters.next() > before and not counters.told(before)
+    # and nobody knows, since all flash was put back: the lot still tells the two days apart
+    with open(path, "wb") as f:
+        f.write(yesterday)
+    first = Counters(path, KEY, lots(1)).next()
+    with open(path, "wb") as f:
+        f.write(yesterday)
+    assert abs(first - Counters(path, KEY, lots(2)).next()) > 1000
+
+
+# -- who has not proved since the start where its counters are
+
+
+async def test_neighbours_prove_themselves_once():
+    for known in ("", "ch.cnt", "ppmid.cnt", "both"):  # whose flash knows the other
+        root = flash()
+        if known:
+            han = Han(root).start()
+            await send(han.ch, PPMID, b"a")
+            await send(han.ppmid, COORDINATOR, b"b")
+            await settle()
+            for network in (han.ch, han.ppmid):
+                network.counters.save()
+            han.stop()
+            for name in ("ch.cnt", "ppmid.cnt"):
+                if known not in (name, "both"):
+                    os.remove(root + "/" + name)
+        han = Han(root, proved=False, random=lots(1)).start()
+        got, back = collect(han.ppmid), collect(han.ch)
+        for n in range(3):
+            await send(han.ch, PPMID, bytes((n,)))
+            await send(han.ppmid, COORDINATOR, bytes((n,)))
+        await settle()
+        assert [p for _, p in got] == [p for _, p in back] == [b"\0", b"\1", b"\2"]
+        assert not dropped(han.ch) and not dropped(han.ppmid)
+        assert han.ch_link.count == han.ppmid_link.count == 3 + 2
+        han.stop()
+
+
+async def test_frames_of_an_earlier_day_are_no_answer():
+    """The neighbour is off, and what it sent is played again in step, also to the challenge."""
+    root = flash()
+    han = Han(root, proved=False, random=lots(1)).start()
+    han.ppmid_link.sent = []
+    collect(han.ppmid)
+    for _ in range(5):
+        await send(han.ch, PPMID, b"?")
+        await send(han.ppmid, COORDINATOR, b"an answer")
+    await settle()
+    recorded = han.ppmid_link.sent
+    han.stop()
+    for lose in ((), ("ch.cnt",)):
+        for name in lose:
+            os.remove(root + "/" + name)
+        again = Han(root, proved=False, random=lots(2))
+        got = collect(again.ch)
+        again.ch_link.other = None
+        again.ch_link.sent = []
+        task = asyncio.create_task(again.ch.run())
+        for octets in recorded * 3:
+            await send(again.ch, PPMID, b"?")
+            again.ch_link.deliver(octets)
+            await settle()
+        assert not got and not again.ch.counters.settled and not again.ch.counters.seen
+        assert dropped(again.ch)["unproved"] == 15 and dropped(again.ch)["unsent"] >= 18
+        # all that it said is challenges, octet for octet the same, and answers to those that it was asked
+        said = set(again.ch_link.sent)
+        assert len(said) <= 1 + 6, len(said)
+        task.cancel()
+
+
+async def test_old_challenges_are_not_answered_for_ever():
+    han = Han(proved=False, random=lots(1))
+    han.ppmid_link.sent = []
+    asyncio.create_task(han.ppmid.proof.of(han.ppmid.peer(CH_EUI)))
+    await settle()
+    challenge = han.ppmid_link.sent[0]
+    han.ch_link.sent = []
+    han.start()
+    han.ch_link.other = None
+    for _ in range(100):
+        han.ch_link.deliver(challenge)
+        await settle()
+    assert len(han.ch_link.sent) == 32, "a counter by lot is used up by each"
+    assert len(set(han.ch_link.sent)) == 32
+    han.stop()
+
+
+async def test_no_nonce_is_used_twice_whatever_becomes_of_flash():
+    """Lost, put back, both boards', at every place of a conversation: no counter comes again under one key."""
+    root = flash()
+    used = {}
+    saved_files = {}
+    for seed, damage in enumerate(
+        ("", "ch lost", "ch back", "ppmid lost", "ppmid back", "both lost", "both back")
+    ):
+        for who in ("ch", "ppmid"):
+            path = root + "/%s.cnt" % who
+            if damage.split(" ")[0] in (who, "both"):
+                if damage.endswith("lost"):
+                    os.remove(path)
+                else:
+                    with open(path, "wb") as f:
+                        f.write(saved_files[who])
+        han = Han(root, proved=False, random=lots(seed)).start()
+        got, back = collect(han.ppmid), collect(han.ch)
+        events = []
+        for network, link in ((han.ch, han.ch_link), (han.ppmid, han.ppmid_link)):
+            network.proof.log = lambda _, text, to=events: to.append(text)
+            link.sent = []
+        for n in range(30):
+            await send(han.ch, PPMID, bytes((n,)))
+            await send(han.ppmid, COORDINATOR, bytes((n,)))
+        await settle()
+        assert len(got) == len(back) == 30, damage
+        assert bool(events) == (damage in ("ch lost", "ch back", "ppmid lost", "ppmid back")), (
+            damage,
+            events,
+        )
+        for name, link in (("ch", han.ch_link), ("ppmid", han.ppmid_link)):
+            for octets in link.sent:
+                plain = bytearray(octets[1:-1] if octets[0] == 0 else octets[:-1])
+                frames_decode(plain)
+                nonce = name, frames.u32(plain, 18)
+                assert used.get(nonce, octets) == octets, (damage, nonce)
+                used[nonce] = octets
+        if not damage:
+            for who in ("ch", "ppmid"):
+                with open(root + "/%s.cnt" % who, "rb") as f:
+                    saved_files[who] = f.read()
+            for network in (han.ch, han.ppmid):  # past what yesterday's file sets aside
+                for _ in range(2000):
+                    network.counters.next()
+            for n in range(2):
+                await send(han.ch, PPMID, bytes((n,)))
+                await send(han.ppmid, COORDINATOR, bytes((n,)))
+            await settle()
+        for network in (han.ch, han.ppmid):
+            network.counters.save()
+        han.stop()
+
+
+async def test_neighbour_with_another_key_proves_nothing():
+    han = Han(ppmid_key=b"another key.....", proved=False, random=lots(1)).start()
+    got = collect(han.ppmid)
+    await send(han.ch, PPMID, b"secret")
+    await settle()
+    assert not got and dropped(han.ppmid) == {"mic": 1}
+    assert dropped(han.ch) == {"unsent": 1} and not han.ch.counters.settled
+    han.stop()
+
+
+async def test_a_counter_by_lot_is_for_challenges_alone():
+    han = Han().start()
+    got = collect(han.ppmid)
+    await han.ch.transmit(PPMID, PROFILE_SE, TEST_CLUSTER, ENDPOINT, ENDPOINT, b"?", 1, FREE + 5, 1)
+    await settle()
+    assert not got and dropped(han.ppmid) == {"malformed": 1}
+    han.stop()
 
 
 async def test_device_announce():

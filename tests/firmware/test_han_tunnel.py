@@ -1,6 +1,6 @@
 from binascii import hexlify
 
-from test_han_network import PPMID, FastClock, Han, flash, settle
+from test_han_network import PPMID, FastClock, Han, flash, lots, settle
 
 from smets1.han.tunnel import (
     ACTIVATED,
@@ -137,4 +137,49 @@ async def test_damaged_record_is_as_none():
     tunnel.boot()
     await tunnel.client.activate(PPMID, HASH, 1001)
     assert len(tunnel.calls) == 2
+    tunnel.han.stop()
+
+
+async def test_answer_to_another_request_is_none():
+    """On a tunnel of the same number, as each start of a device has it: the challenge in it is another one."""
+    tunnel = Tunnel()
+    data = tunnel.server.commands[2][1]
+    earlier = []
+
+    def answer(peer, frame, reply):
+        n = data(peer, frame, reply)
+        earlier.append(bytes(reply[7:15]))
+        reply[7:15] = earlier[0]
+        return n
+
+    tunnel.server.commands[2] = (2, answer)
+    tunnel.han.ch.counters.random = lots(1)
+    assert await tunnel.client.activate(PPMID, HASH, 1001) == (ACTIVATED, VERSION)
+    tunnel.server._tunnel = 0
+    try:
+        await tunnel.client.activate(PPMID, HASH, 1001, 100, 3)
+        raise AssertionError("an answer")
+    except NoAnswer:
+        pass
+    assert len(earlier) == 4 and len(set(earlier)) == 2
+    tunnel.han.stop()
+
+
+async def test_request_without_a_challenge_is_none():
+    tunnel = Tunnel()
+    asked = []
+
+    def send(short, frame, n):
+        asked.append(bytes(frame))
+        return TunnelClient.send(tunnel.client, short, frame[:5] + frame[15:], n - 10)
+
+    tunnel.client.send = lambda short, frame, n: (
+        TunnelClient.send(tunnel.client, short, frame, n) if n < 20 else send(short, frame, n)
+    )
+    try:
+        await tunnel.client.activate(PPMID, HASH, 1001, 100, 2)
+        raise AssertionError("an answer")
+    except NoAnswer:
+        pass
+    assert len(asked) == 2 and not tunnel.calls and tunnel.han.ppmid.stats["malformed"] == 2
     tunnel.han.stop()

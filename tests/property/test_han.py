@@ -21,7 +21,8 @@ KEY = st.sampled_from([bytes(16), bytes(range(16)), b"\xff" * 16]) | st.binary(
     min_size=16, max_size=16
 )
 NONCE = st.binary(min_size=13, max_size=13)
-COUNTER = st.integers(0, 0xFFFFFFFE)
+COUNTER = st.integers(0, 0x7FFFFFFF)
+"""The upper half is for challenges (smets1/han/proof.py)."""
 U16 = st.integers(0, 0xFFFF)
 OCTET = st.integers(0, 0xFF)
 U32 = st.integers(0, 0xFFFFFFFF)

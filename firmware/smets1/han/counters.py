@@ -1,10 +1,11 @@
 # Frame counters, which must outlive a reset: with one of ours used twice the network key is no secret any more, and
 # without the neighbours' last ones old frames could be played again.
 #
-# Flash is written once in STEP sent frames and once at start: the file holds a limit that our counter has not passed;
-# after a reset it goes on from there. The neighbours' counters ride along in the same write, never in one of their
-# own. So after an unplanned reset the frames received since the last write could be played again (at most those of
-# STEP sent ones); before a planned reset call save(), then none can.
+# Flash is written once in STEP frames sent or accepted and once at start: the file holds a limit that our counter has
+# not passed, and the neighbours' newest. After a reset ours goes on from there. But flash is not believed: it may have
+# been lost with the board's firmware, or be a copy of yesterday. Until a neighbour has said, under a challenge of this
+# start (proof.py), up to where it has seen ours, nothing is sent under a counter of ours; and no neighbour's frame is
+# accepted before the same challenge has told where that one's counter is now.
 import binascii
 import struct
 
@@ -13,26 +14,42 @@ from micropython import const
 from smets1.han import saved
 
 STEP = const(1024)
-# Where counting starts if the file is damaged: above what a HAN comes to (40 years at 1 frame/s are 2 ** 30 frames).
-_AFTER_DAMAGE = const(0x8000_0000)
-_LAST = const(0xFFFF_FFFF)
+# From here on counters are drawn by lot, each for one frame, by a node that does not know its own yet. Only challenges
+# and their answers may have them: they prove themselves by their content.
+FREE = const(0x8000_0000)
+NONE = const(0xFFFF_FFFF)  # in place of a neighbour's newest counter: none of it was seen
+# If flash is behind, a neighbour knows the newest frame that it has got, but not those that it did not get.
+_BEYOND = const(1 << 20)
+# Where counting starts without a file: anywhere in this range, for nobody may remember where it was. Below 2 ** 30 a
+# counter needs no heap, and 40 years at 1 frame/s are 2 ** 30 frames.
+_START_MASK = const((1 << 28) - 1)
+# So much is skipped at each start, by lot: if all boards' flash went back together, no neighbour tells.
+_SKIP_MASK = const((1 << 16) - 1)
 
 
 class Counters:
     """Our outgoing frame counter and the last one seen of each EUI-64, for one network key.
 
-    A file of another key counts as none: with a new key all counters start again.
+    A file of another key, or a damaged one, counts as none. random(n): n octets of entropy.
     """
 
-    def __init__(self, path, key, step=STEP):
+    def __init__(self, path, key, random, step=STEP):
         self._path = path
         self._key = binascii.crc32(key)
         self._step = step
-        self.seen = {}  # EUI-64: the last counter accepted from it
+        self.random = random
+        self.seen = {}  # EUI-64: the last counter accepted from it, since it has proved itself
+        self._kept = {}  # EUI-64: the same as flash has it from before the start
+        self.settled = False  # a neighbour has told, so ours is above every one that was ever used
+        self._accepted = 0  # frames since the last write
         try:
-            self._next = self._read()
+            limit = self._read()
         except ValueError:
-            self._next = _AFTER_DAMAGE
+            limit = None
+        self._held = limit  # ours were all below it, if flash is to be believed
+        if limit is None:
+            limit = self._lot() & _START_MASK
+        self._next = limit + (self._lot() & _SKIP_MASK)
         self._limit = self._next
         self.save()
 
@@ -44,31 +61,74 @@ class Counters:
         self._next = counter + 1
         return counter
 
+    def free(self):
+        """A counter by lot, for a challenge or its answer before ours is known."""
+        return FREE | self._lot()
+
+    def accept(self, eui, counter):
+        """A neighbour's frame counts, and no earlier one any more."""
+        self.seen[eui] = counter
+        self._accepted += 1
+        if self._accepted >= self._step:
+            self._accepted = 0
+            try:
+                self.save()
+            except OSError:
+                pass  # a challenge tells it again after the next start
+
+    def last(self, eui):
+        """The newest counter that was ever seen of a neighbour, as far as this board knows; NONE."""
+        return self.seen.get(eui, self._kept.get(eui, NONE))
+
+    def told(self, seen):
+        """A neighbour has told the newest of our counters that it has seen, or NONE.
+
+        What that says of our flash, in words; "" if all is well. OSError: flash does not take it; ask again.
+        """
+        words = ""
+        unsure = not self.settled and (self._held is None or seen >= self._held)
+        if seen < FREE and (unsure or seen >= self._next):
+            was = "nothing" if self._held is None else "{:,}".format(self._held)
+            least = seen + _BEYOND
+            if self._next < least:
+                self._next = least + (self._lot() & _SKIP_MASK)
+                self.save()
+            words = "flash held {}, a neighbour has seen {:,}: it was lost or put back; on at {:,}".format(
+                was, seen, self._next
+            )
+        self.settled = True
+        return words
+
     def save(self):
-        """Set aside the next STEP counters, and keep the neighbours'. Call it before a planned reset."""
+        """Set aside the next STEP counters, and keep the neighbours'."""
         limit = self._next + self._step
-        if limit > _LAST:
-            raise RuntimeError("the network key's frame counters are used up")
+        if limit > FREE:
+            raise RuntimeError(
+                "the network key's frame counters are used up: provision another key"
+            )
         record = bytearray(struct.pack("<II", self._key, limit))
-        for eui, counter in self.seen.items():
+        known = dict(self._kept)
+        known.update(self.seen)
+        for eui, counter in known.items():
             record.extend(eui)
             record.extend(struct.pack("<I", counter))
         saved.save(self._path, record)
         self._limit = limit
+        self._accepted = 0
 
-    def forget(self, eui):
-        """Take any counter from `eui` again: for a device that has lost its flash and is joined anew."""
-        self.seen.pop(eui, None)
+    def _lot(self):
+        return int.from_bytes(self.random(4), "little") & 0x7FFF_FFFF
 
     def _read(self):
+        """The limit, None if there is no file of this key."""
         record = saved.load(self._path)
         if record is None:
-            return 0
+            return None
         if len(record) % 12 != 8:
             raise ValueError("frame counters of %d octets" % len(record))
-        key, limit = struct.unpack("<II", record)
+        key, limit = struct.unpack_from("<II", record)
         if key != self._key:
-            return 0
+            return None
         for at in range(8, len(record), 12):
-            self.seen[bytes(record[at : at + 8])] = struct.unpack_from("<I", record, at + 8)[0]
+            self._kept[bytes(record[at : at + 8])] = struct.unpack_from("<I", record, at + 8)[0]
         return limit

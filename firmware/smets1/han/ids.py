@@ -10,6 +10,7 @@ ENDPOINT = const(1)  # every device and the CH have their Smart Energy clusters 
 CLUSTER_BASIC = const(0x0000)
 CLUSTER_OTA = const(0x0019)
 CLUSTER_TUNNELING = const(0x0704)
+CLUSTER_PROOF = const(0xFC53)  # of those that are free for manufacturers: proof.py
 CLUSTER_DEVICE_ANNCE = const(0x0013)  # in the Zigbee Device Profile
 
 COORDINATOR = const(0x0000)  # the short address of a Communications Hub

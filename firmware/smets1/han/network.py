@@ -6,7 +6,9 @@ from micropython import const
 
 from smets1.han import frames
 from smets1.han.ccm import MIC_SIZE, NONCE_SIZE, Ccm
-from smets1.han.ids import BROADCAST_FIRST
+from smets1.han.counters import FREE
+from smets1.han.ids import BROADCAST_FIRST, CLUSTER_PROOF, PROFILE_SE
+from smets1.han.proof import Proof
 from smets1.octets import cobs_decode, cobs_encode, crc16_fcs, find
 
 _WIRE_MAX = const(129)  # a PSDU in COBS with the 0x00 that ends it
@@ -23,6 +25,8 @@ STATS = (
     "forged",  # the EUI-64 in it is not that neighbour's
     "replay",  # its frame counter is not above the last one
     "mic",  # wrong key, or altered
+    "unproved",  # its neighbour has not proved since our start where its counters are: an old frame, or asked now
+    "unsent",  # a frame of ours to a neighbour that does not prove itself: it is off, or has another key
     "failed",  # its handler raised what no handler should
     "unhandled",  # nobody here wants its profile and cluster
 )
@@ -74,7 +78,9 @@ class Network:
         self._ccm = Ccm(config.key)
         self._nonce = bytearray(NONCE_SIZE)
         self._wire_eui = bytes(reversed(config.eui))
-        self._sequence = 0
+        # of MAC, NWK and APS: from anywhere, so that numbers of the last start do not come again at once
+        self._sequence = counters.random(1)[0]
+        self.counter = 0  # of the frame that is being received
         self._handlers = {}
         self._frame = bytearray(frames.PSDU_MAX)  # being sealed
         # The first 0x00 goes out with the first frame only: it ends what a reset of ours may have cut short.
@@ -88,6 +94,7 @@ class Network:
         # of the frame being answered
         self._from = None
         self._profile = self._cluster = self._src_ep = self._dst_ep = 0
+        self.proof = Proof(self)
 
     def add_peer(self, eui, short):
         self.remove_peer(eui)
@@ -114,20 +121,50 @@ class Network:
         self._handlers[profile << 16 | cluster] = (endpoint, handler)
 
     async def send(self, short, profile, cluster, src_ep, dst_ep, payload, n):
-        """Send payload[:n] to a short address (0xFFF8 and above: broadcast); returns when the link has taken it."""
+        """Send payload[:n] to a short address (0xFFF8 and above: broadcast); returns when the link has taken it.
+
+        A neighbour that has not proved itself since our start is asked first. If it does not answer, nothing goes out:
+        whoever wants an answer sends again.
+        """
         if n > frames.PAYLOAD_MAX:
             raise ValueError("%d octets of payload, a frame takes %d" % (n, frames.PAYLOAD_MAX))
+        peer = self.peers.get(short)
+        if not (await self.proof.of(peer) if peer else self.counters.settled):
+            self.stats["unsent"] += 1
+            return
+        await self.transmit(short, profile, cluster, src_ep, dst_ep, payload, n)
+
+    async def transmit(
+        self,
+        short,
+        profile,
+        cluster,
+        src_ep,
+        dst_ep,
+        payload,
+        n,
+        counter=None,
+        sequence=None,
+    ):
+        """Send to whoever it is. counter, sequence: of the frame, if not the next ones (proof.py)."""
         while self._sending:  # rare: another task's frame is on its way out
             await asyncio.sleep_ms(1)
         self._sending = True
         try:
-            end = self._seal(short, profile, cluster, src_ep, dst_ep, payload, n)
+            if counter is None:
+                counter = self.counters.next() if self.counters.settled else self.counters.free()
+                sequence = self.next_sequence()
+            end = self._seal(short, profile, cluster, src_ep, dst_ep, payload, n, counter, sequence)
             start = self._wire_start
             self._wire_start = 1
             await self._link.write(self._wire_view[start:end])
         finally:
             self._sending = False
         self.stats["tx"] += 1
+
+    def next_sequence(self):
+        self._sequence = (self._sequence + 1) & 0xFF
+        return self._sequence
 
     async def run(self):
         """Receive for ever."""
@@ -158,23 +195,24 @@ class Network:
     async def _answer(self, n):
         """Send what the handler has written."""
         short, endpoint = self._from.short, self._dst_ep
-        await self.send(short, self._profile, self._cluster, endpoint, self._src_ep, self._reply, n)
+        await self.transmit(
+            short, self._profile, self._cluster, endpoint, self._src_ep, self._reply, n
+        )
         if self.after_reply:
             then, self.after_reply = self.after_reply, None
             then()
 
-    def _seal(self, short, profile, cluster, src_ep, dst_ep, payload, n):
+    def _seal(self, short, profile, cluster, src_ep, dst_ep, payload, n, counter, sequence):
         """Make the frame and its wire form; the end of the latter."""
         config = self.config
         frame = self._frame
-        self._sequence = sequence = (self._sequence + 1) & 0xFF
         frames.build(
             frame,
             config.pan_id,
             short,
             config.short,
             sequence,
-            self.counters.next(),
+            counter,
             self._wire_eui,
             config.key_sequence,
             profile,
@@ -239,15 +277,26 @@ class Network:
             return "forged", 0
         if frame[frames.AUX + 13] != config.key_sequence:
             return "mic", 0
-        counter = frames.u32(frame, frames.AUX + 1)
-        if counter <= self.counters.seen.get(peer.eui, -1):
+        counter = self.counter = frames.u32(frame, frames.AUX + 1)
+        last = self.counters.seen.get(peer.eui)
+        if last is not None and counter <= last:
             return "replay", 0
         frames.with_level(frame)
         frames.fill_nonce(self._nonce, frame)
         n -= MIC_SIZE
         if not self._ccm.open(frame, frames.NWK, frames.APS, n, self._nonce):
             return "mic", 0
-        self.counters.seen[peer.eui] = counter
         if not frames.aps_fits(frame):
             return "malformed", 0
+        if last is not None and counter < FREE:
+            self.counters.accept(peer.eui, counter)
+        elif (
+            frames.u16(frame, frames.APS + 2) != CLUSTER_PROOF
+            or frames.u16(frame, frames.APS + 4) != PROFILE_SE
+        ):
+            if last is not None:
+                return "malformed", 0  # no other frame has a counter by lot
+            if to == config.short:
+                self.proof.wanted(peer)
+            return "unproved", 0
         return None, n

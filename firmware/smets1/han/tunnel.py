@@ -6,6 +6,8 @@
 # it already has, and both can prove that part by its hash. This is hanlab's own, in the same notation:
 #   request  A1 26  04 20 <SHA-256 of the OTA file>  02 02 <its size>      A2 the same: forget what you have of it
 #   answer   A1 28  02 04 <offset, big endian>  04 20 <SHA-256 of the octets before the offset>
+# Both travel behind 04 08 <challenge>: 8 octets by lot of whoever asks, which come back with the answer. So an answer
+# to an earlier request, on a tunnel that had the same number, is none.
 # A request that comes again, because its answer was lost, is not carried out again: the device answers what it
 # answered before, also after the reset that the activation brings.
 import struct
@@ -40,6 +42,10 @@ _OPENED, _PROTOCOL_NOT_SUPPORTED, _FLOW_CONTROL_NOT_SUPPORTED = 0, 3, 4
 _NO_SUCH_TUNNEL = const(0)  # of TransferDataError
 
 _HASH = const(32)
+_NONCE = const(8)
+_DATA = const(5)  # where the octets of a tunnel are in a frame: the challenge, then the DER
+_DER = const(15)
+_CHALLENGE_HEAD = b"\x04\x08"
 
 
 # the first octet of a request
@@ -110,6 +116,10 @@ def parse_answer(der):
     return der[4], struct.unpack_from(">I", der, 7)[0]
 
 
+def _has_challenge(frame):
+    return len(frame) > _DER and bytes(frame[_DATA : _DATA + 2]) == _CHALLENGE_HEAD
+
+
 class TunnelServer(Cluster):
     """The device's side.
 
@@ -165,13 +175,14 @@ class TunnelServer(Cluster):
             reply[3:5] = frame[3:5]
             reply[5] = _NO_SUCH_TUNNEL
             return 6
-        answer = self._carry_out(bytes(frame[5:]))
-        if answer is None:
+        answer = _has_challenge(frame) and self._carry_out(bytes(frame[_DER:]))
+        if not answer:
             return -1
         self.header(reply, frame[1], _DATA_TO_CLIENT)
-        reply[3:5] = frame[3:5]
-        reply[5 : 5 + len(answer)] = answer
-        return 5 + len(answer)
+        reply[3:_DER] = frame[3:_DER]  # the tunnel, and the challenge
+        end = _DER + len(answer)
+        reply[_DER:end] = answer
+        return end
 
     def _carry_out(self, der):
         """The answer's DER, or None if it is no request."""
@@ -207,6 +218,7 @@ class TunnelClient(Cluster):
             _ERROR_TO_CLIENT: (3, self._error),
         }
         self._exchange = Exchange()
+        self._asked = b""  # the tunnel and the challenge of the request under way
 
     async def activate(self, short, hash, counter, timeout_ms=2000, tries=9):
         """Have the device activate the image with this SHA-256: (code, file version). NoAnswer."""
@@ -224,14 +236,16 @@ class TunnelClient(Cluster):
             tunnel = await self._open_tunnel(short, timeout_ms, tries)
             if tunnel is None:
                 continue
-            tsn = self.next_tsn()
             frame = bytearray(BODY + 2)
-            self.header(frame, tsn, _DATA_TO_SERVER)
+            self.header(frame, self.next_tsn(), _DATA_TO_SERVER)
             struct.pack_into("<H", frame, BODY, tunnel)
+            frame.extend(_CHALLENGE_HEAD)
+            frame.extend(self.network.counters.random(_NONCE))
+            self._asked = bytes(frame[BODY:])
             frame.extend(der)
             answer = await self._exchange.ask(
                 short,
-                (_DATA_TO_SERVER, tunnel),
+                self._asked,
                 lambda frame=frame: self.send(short, frame, len(frame)),
                 timeout_ms,
                 tries,
@@ -266,14 +280,15 @@ class TunnelClient(Cluster):
         return 0
 
     def _data(self, peer, frame, reply):
-        answer = parse_answer(frame[5:]) or parse_file_answer(frame[5:])
-        if answer is None:
+        answer = parse_answer(frame[_DER:]) or parse_file_answer(frame[_DER:])
+        if answer is None or not _has_challenge(frame):
             return -1
-        self._exchange.answer(peer.short, (_DATA_TO_SERVER, frame[3] | frame[4] << 8), answer)
+        self._exchange.answer(peer.short, bytes(frame[BODY:_DER]), answer)
         return 0
 
     def _error(self, peer, frame, reply):
-        self._exchange.answer(peer.short, (_DATA_TO_SERVER, frame[3] | frame[4] << 8), None)
+        if self._asked[:2] == frame[BODY:_DATA]:
+            self._exchange.answer(peer.short, self._asked, None)
         return 0
 
     def on_default_response(self, peer, tsn, command, status):

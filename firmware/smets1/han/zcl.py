@@ -104,7 +104,7 @@ class Cluster:
         self.commands = {}
         self._incoming = 0 if server else _TO_CLIENT  # direction bit of what comes to us
         self._outgoing = _TO_CLIENT if server else 0
-        self._tsn = 0
+        self._tsn = network.next_sequence()  # from anywhere, as those are
         self._reads = Exchange()
         network.handle(PROFILE_SE, cluster, ENDPOINT, self._receive)
 

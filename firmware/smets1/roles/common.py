@@ -8,18 +8,20 @@ from smets1.han.network import Network, NetworkConfig
 from smets1.store import StoreError
 
 
-def network(port, config):
-    """This board's end of the HAN."""
+def network(port, config, log):
+    """This board's end of the HAN; log(name, text) takes events."""
     han = config["han"]
     key = binascii.unhexlify(han["key"])
     neighbours = {binascii.unhexlify(n["eui"]): n["address"] for n in config["neighbours"]}
-    return Network(
+    network = Network(
         port.han,
         NetworkConfig(
             han["pan"], han["address"], binascii.unhexlify(config["eui"]), key, 0, neighbours
         ),
-        Counters(port.root + "/counters", key),
+        Counters(port.root + "/counters", key, port.random),
     )
+    network.proof.log = log
+    return network
 
 
 def file_version(version):

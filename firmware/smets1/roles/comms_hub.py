@@ -14,6 +14,7 @@ from smets1.han.basic import MODEL_IDENTIFIER, SW_BUILD_ID, BasicClient
 from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.zcl import NoAnswer
 from smets1.roles.common import counters, describe, network, page, store_report
+from smets1.roles.events import EventLog
 from smets1.roles.jobs import Jobs
 from smets1.store import ImageStore, StoreError
 from smets1.wan import han_group, image_group
@@ -24,7 +25,6 @@ from smets1.wan.os_group import OsGroup
 from smets1.wan.server import Server
 from smets1.wan.smp import EBUSY, SmpError
 
-_EVENTS = const(24)  # the newest ones are kept
 _MIRROR_S = const(1800)  # how often the GPF hears of its GSME; illustrative
 _FIRST_S = const(2)  # and how soon after the CH's start
 
@@ -46,12 +46,14 @@ class CommsHub:
 
     def __init__(self, port, config):
         model = config["model"]
-        self._port = port
         self._limits = config["limits"]
         self._metadata = model["metadata"]  # the manufacturer whose block it needs; "" for none
+        self._events = EventLog(port.ticks_ms)
+        self._log = self._events.add
         self.heap = HeapWatch()
         self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
-        self.network = network(port, config)
+        self.network = network(port, config, self._log)
+        self.network.proof.on_proved = self._proved
         self._devices = {}  # EUI-64: Device
         for n in config["neighbours"]:
             device = Device(
@@ -65,8 +67,6 @@ class CommsHub:
         self._basic = BasicClient(self.network)
         zdo.on_announce(self.network, self._announced)
         self._dual_control = DualControl(config, port.root + "/authorised")
-        self._events = []
-        self._event = 0
         size, count = port.smp_buffers
         groups = {
             0: OsGroup(port, "comms-hub", model["version"], self.heap),
@@ -208,11 +208,7 @@ class CommsHub:
         }
 
     def events(self, since):
-        first = self._event - len(self._events)  # the number before the oldest that is kept
-        return {
-            "events": [e for e in self._events if e["n"] > since],
-            "lost": max(0, first - since),
-        }
+        return self._events.since(since)
 
     # -- inside
 
@@ -228,16 +224,12 @@ class CommsHub:
 
     # -- HAN
 
+    def _proved(self, eui):
+        if eui in self._devices:
+            self._devices[eui].seen = True
+
     def _announced(self, eui, short):
         if eui in self._devices:
             self.jobs.announced()
             self._devices[eui].seen = True
             self._log("announced", self._devices[eui].type)
-
-    def _log(self, name, text=""):
-        self._event += 1
-        self._events.append(
-            {"n": self._event, "t": self._port.ticks_ms(), "name": name, "text": text}
-        )
-        if len(self._events) > _EVENTS:
-            self._events.pop(0)

@@ -8,10 +8,12 @@ from micropython import const
 
 from smets1.han import tunnel, zdo
 from smets1.han.basic import BasicServer, Identity
+from smets1.han.ids import COORDINATOR
 from smets1.han.ota import COUNT_DOWN, NORMAL
 from smets1.han.ota_client import OtaClient, Refused
 from smets1.ota_file import NotOta
 from smets1.roles.common import counters, describe, file_version, is_sound, network, store_report
+from smets1.roles.events import EventLog
 from smets1.store import STORED, ImageStore, StoreError
 from smets1.wan import han_group
 from smets1.wan.auth import Session
@@ -21,6 +23,8 @@ from smets1.wan.server import Server
 
 _CONFIRM_MS = const(1000)  # a start that comes so far has worked
 _WATCHDOG_MS = const(5000)
+_ANNOUNCE_MS = const(500)  # until the first try to reach the CH, and to the next, doubled each time
+_ANNOUNCE_MOST_MS = const(16_000)
 _RESTART_MS = const(20)  # after the answer to 11.3 is on its way
 _OTHERS = bytes(32)  # in place of a digest: what is here belongs to another file
 _IMAGES = const(
@@ -35,9 +39,14 @@ class HanDevice:
         self._port = port
         self.heap = HeapWatch()
         self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
+        self.events = EventLog(port.ticks_ms)
+        self.events.add("boot", self.store.recovered)
         failed = self.store.boot()
         if failed:
-            print("firmware", failed.info["version"], "never confirmed: back to the one before")
+            self.events.add(
+                "trial failed",
+                "%s never confirmed: back to the one before" % failed.info["version"],
+            )
         running = self.store.running()
         self._boots = running is None or running.info["boots"]
         self.version = running.info["version"] if running else model["version"]
@@ -51,7 +60,7 @@ class HanDevice:
             model["model"],
             model["manufacturer"],
         )
-        self.network = network(port, config)
+        self.network = network(port, config, self.events.add)
         BasicServer(self.network, self.identity)
         self.ota = OtaClient(self.network, self.identity, _Sink(self), port.ticks_ms)
         self.coming = None  # (SHA-256, size) of the file that the CH has announced
@@ -73,11 +82,25 @@ class HanDevice:
         if self.store.trial:
             self.ota.image_upgrade_status = COUNT_DOWN
         await asyncio.gather(
-            self.network.run(), self.service.run(), self.ota.run(self._fetched), self._begin()
+            self.network.run(),
+            self.service.run(),
+            self.ota.run(self._fetched),
+            self._begin(),
+            self._announce(),
         )
 
-    async def _begin(self):
+    async def _announce(self):
+        """As soon as the CH is there and has told where the frame counters are. When a house has its power back, the
+        CH takes longer to start."""
+        hub = self.network.peers[COORDINATOR]
+        wait_ms = _ANNOUNCE_MS
+        await asyncio.sleep_ms(wait_ms)
+        while not await self.network.proof.of(hub):
+            await asyncio.sleep_ms(wait_ms)
+            wait_ms = min(2 * wait_ms, _ANNOUNCE_MOST_MS)
         await zdo.announce(self.network)
+
+    async def _begin(self):
         self.heap.sample()
         await asyncio.sleep_ms(_CONFIRM_MS)
         while not self._confirmed():
@@ -160,13 +183,14 @@ class HanDevice:
 
 
 class _ServiceGroup:
-    """What a device answers on its own UART, of group 0x5331: its store and its counters."""
+    """What a device answers on its own UART, of group 0x5331: its store, its counters and its events."""
 
     def __init__(self, device):
         self.reads = {
             0: lambda request: store_report(
                 device.store, request.get("verify") is True, 0, _IMAGES
             ),
+            6: lambda request: han_group.events(device.events.since, request),
             8: lambda request: counters(device.network, device.service),
         }
         self.writes = {}

@@ -98,8 +98,13 @@ class HanGroup:
     def _counters(self, request):
         return self._hub.counters()
 
-    async def _events(self, request):
-        return _fit(await _settled(self._hub.events(_count(request, "since"))), "events")
+    def _events(self, request):
+        return events(self._hub.events, request)
+
+
+def events(since, request):
+    """Those after the request's number, as many as one answer holds; since(number): EventLog's."""
+    return _fit(since(_count(request, "since")), "events")
 
 
 async def _settled(reply):
