@@ -42,7 +42,7 @@ def _office(folder: Path) -> Office:
 
 
 def decisions() -> float:
-    """11.2 through the gateway, every other one refused with E5: how many a second (wall clock).
+    """Unsigned 11.2 through the gateway, every other one refused with E5: how many a second (wall clock).
 
     The gateway is a process of its own with one thread of work, so it has one core.
     """
@@ -63,7 +63,10 @@ async def _ask(port: int) -> float:
     def post(counter: int) -> bytes:
         id_ = RequestId(SUPPLIER, ESME if counter % 2 else OTHER, counter)
         body = write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))
-        head = f"POST /api/v1/serviceS HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            "POST /api/v1/serviceS HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/xml\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
         return head.encode() + body
 
     posts = [post(n) for n in range(1, REQUESTS + 1)]  # their counters have to arrive in this order
@@ -84,19 +87,17 @@ async def _ask(port: int) -> float:
 
 
 def serve(folder: Path) -> None:
-    import uvicorn
-
     from hanlab.gateway.app import make_app
-    from hanlab.gateway.listening import listen
+    from hanlab.gateway.listening import listen, make_server
     from hanlab.gateway.seals import seals_of
 
     office = _office(folder)
     config = make_lab("bench", DEFAULT)
-    app = make_app(office.dsp, seals_of(open_pki(folder / PKI, config)), lambda request: None)
+    seals = seals_of(open_pki(folder / PKI, config), unsigned=True)
+    app = make_app(office.dsp, seals, lambda request: None)
     with listen("127.0.0.1", 0) as listening:
         print(listening.getsockname()[1], flush=True)
-        settings = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
-        asyncio.run(uvicorn.Server(settings).serve([listening]))
+        asyncio.run(make_server(app).serve([listening]))
 
 
 # -- a large 11.1

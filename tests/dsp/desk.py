@@ -154,7 +154,9 @@ class Office:
     def request(self, body: Body, to: Eui = DSP, **other: Any) -> Request:
         service = other.pop("service", _SERVICES.get(type(body), ""))
         user = other.pop("user", SUPPLIER)
-        counter = other.pop("counter", self.dsp.next_counter(user))
+        counter = other.pop("counter", None)
+        if counter is None:
+            counter = self.dsp.next_counter(user)
         variant = other.pop("variant", 8 if to == DSP else 1)
         return Request(RequestId(user, to, counter), variant, service, service, body)
 

@@ -20,11 +20,12 @@ from desk import (
     update,
 )
 
-from hanlab.dsp.service import ReplayError
+from hanlab.dsp.counters import MAX_STEP, CounterError, ReplayError
 from hanlab.dsp.service_requests import WebService
 from hanlab.dsp.settings import DSP, DspSettings, User
 from hanlab.dsp.smi import SMETS2, Status
 from hanlab.duis.messages import Inventory, OtherBody, ReadInventory, TopUpDevice
+from hanlab.errors import UsageError
 from hanlab.eui import Eui
 
 NOBODY = Eui.parse("90-B3-D5-1F-30-09-00-00")
@@ -120,10 +121,42 @@ def test_a_counter_that_does_not_grow_is_a_replay(step: int, office: Office) -> 
     assert len(office.dsp.unfinished()) == 1
 
 
-def test_the_largest_counter_there_is(office: Office) -> None:
-    assert office.receive(READ, ESME, counter=2**64 - 1) == "I99"
-    with pytest.raises(ReplayError):
-        office.receive(READ, ESME, counter=2**64 - 1)
+def test_a_step_is_as_long_as_it_may_be_and_no_longer(office: Office) -> None:
+    assert office.receive(READ, ESME, counter=MAX_STEP) == "I99"
+    with pytest.raises(CounterError, match=str(MAX_STEP)):
+        office.receive(READ, ESME, counter=2 * MAX_STEP + 1)
+    assert office.receive(READ, ESME, counter=2 * MAX_STEP) == "I99"
+
+
+@pytest.mark.parametrize("last", [2**64 - 1, 2**64 - 2])
+def test_a_user_who_has_no_counter_left_is_told_and_an_operator_helps(
+    last: int, office: Office
+) -> None:
+    office.dsp.counters.put(SUPPLIER, last)
+    if last == 2**64 - 2:
+        assert office.receive(READ, ESME) == "I99"
+    with pytest.raises(CounterError, match="reset-counter"):
+        office.dsp.next_counter(SUPPLIER)
+    with pytest.raises(ReplayError, match="reset-counter"):
+        office.receive(READ, ESME, counter=1)
+    assert office.dsp.reset_counter(SUPPLIER, 41) == 2**64 - 1
+    (entry,) = office.dsp.audit.read(1)
+    assert (entry.actor, entry.action) == ("operator", "counter reset")
+    assert str(2**64 - 1) in entry.why
+    assert office.dsp.next_counter(SUPPLIER) == 42
+    assert office.receive(READ, ESME, counter=42) == "I99"
+
+
+@pytest.mark.parametrize("last", [-1, 2**64 - 1, 10**30])
+def test_a_counter_that_nobody_can_go_on_from_is_not_set(last: int, office: Office) -> None:
+    with pytest.raises(UsageError, match="no counter to go on from"):
+        office.dsp.reset_counter(SUPPLIER, last)
+
+
+def test_of_a_strangers_request_nothing_is_kept(office: Office) -> None:
+    before = list(office.dsp.parts.database.sql.iterdump())
+    assert office.receive(READ, ESME, user=NOBODY) == "E1"
+    assert list(office.dsp.parts.database.sql.iterdump()) == before
 
 
 @pytest.mark.rule(112, 116)

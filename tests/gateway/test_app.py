@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from typing import Any, ClassVar
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
+from hanlab.dsp.counters import MAX_STEP
 from hanlab.dsp.settings import DEFAULT_SETTINGS
 from hanlab.dsp.smi import Status
 from hanlab.duis.messages import (
@@ -30,14 +34,22 @@ from hanlab.duis.messages import (
     Response,
     UpdateFirmware,
 )
-from hanlab.duis.pki import DSP_NAME, Pki
+from hanlab.duis.pki import DSP_NAME, S1SP, Pki, read_pki
 from hanlab.duis.reading import read_request, read_response
-from hanlab.duis.signing import check
+from hanlab.duis.signing import verify
 from hanlab.duis.writing import write_request
 from hanlab.enrolment import product
 from hanlab.eui import Eui
-from hanlab.gateway.app import LIMIT, make_app
+from hanlab.gateway.app import make_app
+from hanlab.gateway.bodies import LIMIT, Limits
 from hanlab.gateway.delivery import Deliverer
+from hanlab.gateway.listening import (
+    CONNECTIONS,
+    SILENCE_S,
+    ImpatientProtocol,
+    is_loopback,
+    make_server,
+)
 from hanlab.gateway.seals import seals_of
 from hanlab.images import build, made_body
 from hanlab.lab_config import DEFAULT, make_lab
@@ -49,10 +61,15 @@ DSP = Eui.parse("90-B3-D5-1F-30-00-00-02")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
 
 
+XML = {"content-type": "application/xml"}
+
+
 class Gateway:
     """The app with a lab's DSP behind it, without boards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, unsigned: bool = False, limits: Limits | None = None
+    ) -> None:
         config = make_lab("test", DEFAULT)
         listening = replace(DEFAULT_SETTINGS.users[0], listener="http://user/smartdcc/duis")
         users = (listening, *DEFAULT_SETTINGS.users[1:])
@@ -60,34 +77,56 @@ class Gateway:
         self.office: Office = open_office(self.config, folder)
         self.pki: Pki = open_pki(folder / PKI, self.config)
         self.carried_out: list[RequestId] = []
-        self.seals = seals_of(self.pki)
-        app = make_app(self.office.dsp, self.seals, self.carried_out.append)
-        self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self.seals = seals_of(self.pki, unsigned=unsigned)
+        self.app = make_app(
+            self.office.dsp, self.seals, self.carried_out.append, names={"dsp"}, limits=limits
+        )
         self._counter = 1
 
-    def post(self, service: str, octets: bytes) -> httpx.Response:
-        return self.ask("POST", f"/api/v1/service{service}", octets)
+    def post(self, service: str, octets: bytes, headers: Mapping[str, str] = XML) -> httpx.Response:
+        """As it is: signed or not."""
+        return self.ask("POST", f"/api/v1/service{service}", octets, headers)
 
-    def ask(self, method: str, path: str, octets: bytes = b"") -> httpx.Response:
+    def ask(
+        self, method: str, path: str, octets: bytes = b"", headers: Mapping[str, str] = XML
+    ) -> httpx.Response:
         async def exchange() -> httpx.Response:
-            async with httpx.AsyncClient(transport=self._app, base_url="http://dsp") as client:
-                return await client.request(method, path, content=octets)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://dsp") as client:
+                return await client.request(method, path, content=octets, headers=headers)
 
         return asyncio.run(exchange())
 
-    def request(self, body: ReadFirmwareVersion | ActivateFirmware, to: Eui = PPMID) -> bytes:
+    def request(
+        self,
+        body: ReadFirmwareVersion | ActivateFirmware | None = None,
+        to: Eui = PPMID,
+        *,
+        counter: int | None = None,
+        by: Eui = SUPPLIER,
+    ) -> bytes:
+        """The XML of a request, without a signature."""
         self._counter += 1
-        id_ = RequestId(SUPPLIER, to, self._counter)
-        service = "11.2" if isinstance(body, ReadFirmwareVersion) else "11.3"
-        return write_request(Request(id_, 1, service, service, body))
+        id_ = RequestId(by, to, self._counter if counter is None else counter)
+        service = "11.3" if isinstance(body, ActivateFirmware) else "11.2"
+        return write_request(Request(id_, 1, service, service, body or ReadFirmwareVersion()))
+
+    def signed(self, octets: bytes | None = None, by: str = "supplier") -> bytes:
+        return self.pki.signers[by].sign_octets(self.request() if octets is None else octets)
 
     def answer(self, service: str, octets: bytes) -> Response:
-        """What comes back, with the DSP's signature checked."""
-        came = self.post(service, octets)
+        """What comes back for a request that is signed first, with the DSP's signature checked."""
+        return self.read(self.post(service, self.signed(octets)))
+
+    def read(self, came: httpx.Response) -> Response:
         assert came.status_code == 200, came.text
         assert came.headers["content-type"] == "application/xml"
-        assert check(came.content, self.pki.certificates).name == DSP_NAME
+        assert verify(came.content, self.pki.certificates).by.name == DSP_NAME
         return read_response(came.content)
+
+    def state(self) -> list[str]:
+        """All that the DSP's database holds, as SQL."""
+        return list(self.office.database.sql.iterdump())
 
 
 @pytest.fixture
@@ -118,7 +157,7 @@ def test_every_sample_gets_its_code(name: str, service: str, code: str, gateway:
 
 @pytest.mark.parametrize("name", sorted(p.name for p in SAMPLES.glob("neg_*")))
 def test_every_wrong_sample_is_refused(name: str, gateway: Gateway) -> None:
-    came = gateway.post("D", (SAMPLES / name).read_bytes())
+    came = gateway.post("D", gateway.signed((SAMPLES / name).read_bytes()))
     assert came.status_code == 400
     assert "sr:" in came.text
 
@@ -151,16 +190,237 @@ def test_a_whole_11_1(gateway: Gateway) -> None:
     assert gateway.answer("D", write_request(request)).code == "I99"
 
 
-def test_a_signed_request(gateway: Gateway) -> None:
-    signed = gateway.pki.signers["supplier"].sign_octets(gateway.request(ReadFirmwareVersion()))
-    assert gateway.answer("S", signed).code == "I99"
+# -- whose a request is
 
 
-def test_a_request_that_somebody_else_signed(gateway: Gateway) -> None:
-    other = gateway.pki.signers["other-supplier"]
-    came = gateway.post("S", other.sign_octets(gateway.request(ReadFirmwareVersion())))
+def test_an_unsigned_request_leaves_nothing_behind(gateway: Gateway) -> None:
+    before = gateway.state()
+    came = gateway.post("S", gateway.request(counter=77))
+    assert came.status_code == 403
+    assert "not signed" in came.text
+    assert gateway.state() == before
+    assert gateway.answer("S", gateway.request(counter=77)).code == "I99"
+
+
+def test_a_request_that_somebody_else_signed_leaves_nothing_behind(gateway: Gateway) -> None:
+    before = gateway.state()
+    came = gateway.post("S", gateway.signed(by="other-supplier"))
     assert (came.status_code, "other-supplier" in came.text) == (403, True)
     assert gateway.carried_out == []
+    assert gateway.state() == before
+
+
+def test_one_who_is_proved_and_no_service_user_leaves_nothing_behind(gateway: Gateway) -> None:
+    before = gateway.state()
+    came = gateway.post("S", gateway.signed(gateway.request(by=S1SP), by="s1sp"))
+    assert gateway.read(came).code == "E1"
+    assert gateway.state() == before
+
+
+@pytest.mark.parametrize("counter", [2**64 - 1, MAX_STEP + 1])
+def test_a_counter_that_is_far_away_locks_nobody_out(counter: int, gateway: Gateway) -> None:
+    before = gateway.state()
+    came = gateway.post("S", gateway.signed(gateway.request(counter=counter)))
+    assert (came.status_code, str(MAX_STEP) in came.text) == (409, True)
+    assert gateway.state() == before
+    milliseconds = 1_795_600_000_000
+    assert gateway.answer("S", gateway.request(counter=1)).code == "I99"
+    assert gateway.answer("S", gateway.request(counter=milliseconds)).code == "I99"
+
+
+def test_unsigned_requests_where_the_gateway_was_told_to_take_them(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, unsigned=True)
+    assert gateway.read(gateway.post("S", gateway.request())).code == "I99"
+    assert gateway.answer("S", gateway.request()).code == "I99"
+    damaged = gateway.signed().replace(b":4<", b":5<")
+    assert gateway.post("S", damaged).status_code == 403
+    gateway.office.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "said"),
+    [
+        ({"origin": "https://evil.example", "content-type": "text/plain"}, 403, "evil.example"),
+        ({"origin": "null"}, 403, "null"),
+        ({"origin": "http://dsp.evil.example"}, 403, "evil.example"),
+        ({"host": "evil.example"}, 421, "evil.example"),
+        ({"host": "localhost"}, 421, "localhost"),
+        ({"host": "evil.example:8079"}, 421, "evil.example"),
+        ({"host": "127.0.0.1.evil.example"}, 421, "evil.example"),
+        ({"host": "["}, 421, "["),
+        ({"content-type": "text/plain"}, 415, "text/plain"),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415, "curl"),
+        ({"content-type": "application/xml; charset=iso-8859-1"}, 415, "iso-8859-1"),
+        ({"content-type": ""}, 415, "none"),
+        ({"content-encoding": "gzip"}, 415, "gzip"),
+    ],
+)
+def test_what_no_client_for_duis_sends(
+    headers: dict[str, str], status: int, said: str, gateway: Gateway
+) -> None:
+    before = gateway.state()
+    came = gateway.post("S", gateway.signed(), {**XML, **headers})
+    assert (came.status_code, said in came.text) == (status, True)
+    assert gateway.state() == before
+    assert gateway.carried_out == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "127.0.0.1:8079"},
+        {"host": "[::1]:8079"},
+        {"host": "DSP:8079"},
+        {"origin": "http://dsp"},
+        {"content-type": "text/xml"},
+        {"content-type": "application/xml; charset=UTF-8"},
+        {"content-encoding": "identity"},
+    ],
+)
+def test_what_clients_for_duis_send(headers: dict[str, str], gateway: Gateway) -> None:
+    came = gateway.post("S", gateway.signed(), {**XML, **headers})
+    assert gateway.read(came).code == "I99"
+
+
+def test_a_body_that_is_compressed_and_does_not_say_so(gateway: Gateway) -> None:
+    assert gateway.post("S", gzip.compress(gateway.signed())).status_code == 415
+
+
+@pytest.mark.parametrize("declared", ["UTF-16", "utf-16"])
+def test_a_request_in_utf_16(declared: str, gateway: Gateway) -> None:
+    text = gateway.signed().decode().replace("UTF-8", declared)
+    assert gateway.read(gateway.post("S", text.encode("utf-16"))).code == "I99"
+
+
+# -- bounds
+
+
+class Trickle:
+    """A request whose body comes to its end when it is told to, and not before."""
+
+    def __init__(self, gateway: Gateway, octets: int) -> None:
+        self.answered: list[dict[str, Any]] = []
+        self._octets = octets
+        self._app = gateway.app
+        self.end = asyncio.Event()
+
+    async def run(self) -> int:
+        """The status it got."""
+        headers = {"host": "dsp", **XML}
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/api/v1/serviceS",
+            "raw_path": b"/api/v1/serviceS",
+            "query_string": b"",
+            "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+        }
+        await self._app(scope, self._receive, self._send)
+        return int(self.answered[0]["status"])
+
+    async def _receive(self) -> Any:
+        if self._octets:
+            body, self._octets = b" " * self._octets, 0
+            return {"type": "http.request", "body": body, "more_body": True}
+        await self.end.wait()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def _send(self, message: Any) -> None:
+        self.answered.append(message)
+
+
+def test_bodies_that_do_not_end_have_a_bound_together(tmp_path: Path) -> None:
+    """Ten of 100 octets where there is room for 350: three wait, seven are told to come back."""
+    gateway = Gateway(tmp_path, limits=Limits(one=200, all=350, seconds=1000))
+
+    async def run() -> list[int]:
+        requests = [Trickle(gateway, 100) for _ in range(10)]
+        tasks = [asyncio.ensure_future(request.run()) for request in requests]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        answered = [request.answered for request in requests if request.answered]
+        for request in requests:
+            request.end.set()
+        statuses = await asyncio.gather(*tasks)
+        assert len(answered) == 7
+        assert all((b"retry-after", b"5") in messages[0]["headers"] for messages in answered)
+        return sorted(statuses)
+
+    assert asyncio.run(run()) == [400] * 3 + [503] * 7
+    assert asyncio.run(run()) == [400] * 3 + [503] * 7, "what was held is free again"
+    gateway.office.close()
+
+
+def test_an_announced_body_that_has_no_room_is_refused_before_it_comes(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, limits=Limits(one=10_000, all=1_000))
+    assert gateway.post("S", b" " * 1_001).status_code == 503
+    gateway.office.close()
+
+
+def test_a_body_that_takes_too_long(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, limits=Limits(seconds=0))
+    assert asyncio.run(Trickle(gateway, 100).run()) == 408
+    gateway.office.close()
+
+
+def test_a_client_that_goes_away(gateway: Gateway) -> None:
+    class Gone(Trickle):
+        async def _receive(self) -> Any:
+            return {"type": "http.disconnect"}
+
+    assert asyncio.run(Gone(gateway, 0).run()) == 400
+
+
+def test_a_connection_that_says_nothing_is_closed_and_one_that_asks_is_not() -> None:
+    class Loop:
+        later: ClassVar[list[tuple[float, Callable[[], None]]]] = []
+
+        def call_later(self, seconds: float, what: Callable[[], None]) -> None:
+            self.later.append((seconds, what))
+
+    class Transport(asyncio.Transport):
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            return None
+
+        def close(self) -> None:
+            closed.append(True)
+
+    closed: list[bool] = []
+    server = make_server(Starlette())
+    server.config.load()
+    assert server.config.limit_concurrency == CONNECTIONS
+    assert server.config.http is ImpatientProtocol
+    protocol = ImpatientProtocol(server.config, server.server_state, {}, _loop=Loop())  # type: ignore[arg-type]
+    protocol.connection_made(Transport())
+    ((seconds, close),) = Loop.later
+    assert seconds == SILENCE_S
+    protocol.cycle = object()  # type: ignore[assignment]
+    close()
+    assert closed == []
+    protocol.cycle = None  # type: ignore[assignment]
+    close()
+    assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.7", False),
+        ("", False),
+        ("no such host", False),
+    ],
+)
+def test_whether_only_this_computer_reaches_an_address(host: str, alone: bool) -> None:
+    assert is_loopback(host) is alone
+
+
+# -- what is no request
 
 
 @pytest.mark.parametrize(
@@ -180,13 +440,13 @@ def test_bad_input_and_the_service_stays_up(octets: bytes, status: int, gateway:
 
 
 def test_a_changed_signed_request(gateway: Gateway) -> None:
-    signed = gateway.pki.signers["supplier"].sign_octets(gateway.request(ReadFirmwareVersion()))
+    signed = gateway.signed()
     assert gateway.post("S", signed.replace(b":2<", b":3<")).status_code == 403
 
 
 def test_a_replayed_request(gateway: Gateway) -> None:
-    octets = gateway.request(ReadFirmwareVersion())
-    assert gateway.answer("S", octets).code == "I99"
+    octets = gateway.signed()
+    assert gateway.read(gateway.post("S", octets)).code == "I99"
     came = gateway.post("S", octets)
     assert came.status_code == 409
     assert "not above" in came.text
@@ -203,11 +463,11 @@ def test_a_failure_of_hanlabs_own_is_said_and_survived(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    octets = gateway.request(ReadFirmwareVersion())
+    octets = gateway.signed()
     with monkeypatch.context() as broken:
         broken.setattr(gateway.office.dsp, "receive", fail)
         assert gateway.post("S", octets).status_code == 500
-    assert gateway.answer("S", octets).code == "I99"
+    assert gateway.read(gateway.post("S", octets)).code == "I99"
 
 
 # -- delivery
@@ -263,7 +523,7 @@ def test_what_waits_is_posted_signed_and_in_order(gateway: Gateway) -> None:
     listener = Listener([])
     deliver(gateway, listener)
     assert len(listener.took) == 1
-    assert check(listener.took[0], gateway.pki.certificates).name == DSP_NAME
+    assert verify(listener.took[0], gateway.pki.certificates).by.name == DSP_NAME
     assert b"DeviceSuspended" in listener.took[0]
 
 
@@ -301,10 +561,12 @@ def boards(folder: Path, *, real: bool) -> Iterator[str]:
         stdout=subprocess.PIPE,
         text=True,
     ) as up:
-        assert up.stdout
-        ptys = {b["name"]: b["pty"] for b in json.loads(up.stdout.readline())["boards"]}
-        yield f'keys = "seed"\n{hub}port = "{ptys["hub"]}"\n{ppmid}'
-        up.terminate()
+        try:
+            assert up.stdout
+            ptys = {b["name"]: b["pty"] for b in json.loads(up.stdout.readline())["boards"]}
+            yield f'keys = "seed"\n{hub}port = "{ptys["hub"]}"\n{ppmid}'
+        finally:
+            up.terminate()
 
 
 @pytest.mark.parametrize("real", [False, True], ids=["emulated", "real"])
@@ -341,9 +603,14 @@ def serve_from_end_to_end(tmp_path: Path, boards: str) -> None:
     try:
         assert serving.stdout
         ready = json.loads(serving.stdout.readline())
+        assert ready["signed"]
+        signer = read_pki(tmp_path / ready["pki"]).signers["supplier"]
         id_ = RequestId(SUPPLIER, PPMID, 1)
         request = write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))
-        acknowledgement = httpx.post(f"{ready['url']}/serviceS", content=request, timeout=10)
+        url = f"{ready['url']}/serviceS"
+        assert httpx.post(url, content=request, headers=XML, timeout=10).status_code == 403
+        signed = signer.sign_octets(request)
+        acknowledgement = httpx.post(url, content=signed, headers=XML, timeout=10)
         assert read_response(acknowledgement.content).code == "I99"
         result = read_response(came.get(timeout=30))
         assert result.request == id_

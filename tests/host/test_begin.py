@@ -116,7 +116,7 @@ def test_print_duis_is_what_would_be_sent(hanlab: Hanlab) -> None:
         for user in ("supplier", "network"):
             xml = hanlab(*command, "--print-duis", "--as", user).encode()
             known = known or open_pki(Path(".hanlab/default/pki"), read_lab(None)).certificates
-            assert signing.check(xml, known).name == user
+            assert signing.verify(xml, known).by.name == user
             request = read_request(xml)
             assert (request.body, request.id.counter) == (body, 1)
     assert not list(Path(".hanlab/default").glob("*.flash"))

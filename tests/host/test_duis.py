@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from lxml import etree
 from hanlab.bench_dsp import memory_of_largest_update
 from hanlab.duis.messages import (
     MAX_COUNTER,
+    MAX_IMAGE,
     ActivateFirmware,
     Body,
     DevicePreNotification,
@@ -34,7 +36,7 @@ from hanlab.duis.names import DS, SIGNATURE, sr
 from hanlab.duis.parsing import MAX_OCTETS
 from hanlab.duis.pki import DSP_NAME, S1SP_NAME, Pki, provision, read_pki
 from hanlab.duis.reading import DuisError, read_request, read_response
-from hanlab.duis.signing import SignatureError, check, is_signed
+from hanlab.duis.signing import SignatureError, is_signed, verify
 from hanlab.duis.writing import write_request, write_response
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -251,7 +253,7 @@ def test_ten_megabytes_are_read_with_less_than_a_hundred_more() -> None:
 def test_what_is_signed_is_known_again(pki: Pki) -> None:
     signed = pki.signers["supplier"].sign_octets(request_with(READ))
     assert is_signed(signed)
-    assert check(signed, pki.certificates) == pki.signers["supplier"].certificate
+    assert verify(signed, pki.certificates).by == pki.signers["supplier"].certificate
     assert read_request(signed) == read_request(request_with(READ))
 
 
@@ -259,10 +261,10 @@ def test_what_the_s1sp_says_has_its_own_signature_within(pki: Pki) -> None:
     response = read_response(sample("11.2_smets1_response_I0.xml"))
     xml = write_response(response, lambda: pki.signers[S1SP_NAME])
     whole = pki.signers[DSP_NAME].sign_octets(xml)
-    assert check(whole, pki.certificates).name == DSP_NAME
+    assert verify(whole, pki.certificates).by.name == DSP_NAME
     inner = etree.fromstring(whole).find(f".//{sr('SMETS1SignedResponse')}")
     assert inner is not None
-    assert check(etree.tostring(inner), pki.certificates).name == S1SP_NAME
+    assert verify(etree.tostring(inner), pki.certificates).by.name == S1SP_NAME
     with pytest.raises(UsageError, match="signature"):
         write_response(response)
 
@@ -283,7 +285,7 @@ def test_a_message_that_was_changed_is_refused(old: bytes, new: bytes, pki: Pki)
     signed = pki.signers["supplier"].sign_octets(request_with(READ))
     assert old in signed
     with pytest.raises(SignatureError):
-        check(signed.replace(old, new, 1), pki.certificates)
+        verify(signed.replace(old, new, 1), pki.certificates)
 
 
 def test_the_placeholders_of_templates_are_no_signatures(pki: Pki) -> None:
@@ -292,7 +294,114 @@ def test_the_placeholders_of_templates_are_no_signatures(pki: Pki) -> None:
     root = etree.fromstring(request_with(READ))
     root.append(placeholder)
     with pytest.raises(SignatureError):
-        check(etree.tostring(root), pki.certificates)
+        verify(etree.tostring(root), pki.certificates)
+
+
+def wrapped(signed: bytes, reference: str) -> bytes:
+    """A stranger's message with a signed one inside its ds:Object, to which the reference is moved."""
+    inner = etree.fromstring(signed)
+    signature = inner.find(SIGNATURE)
+    assert signature is not None
+    inner.remove(signature)
+    inner.set("Id", "x")
+    place = signature.find(f".//{{{DS}}}Reference")
+    assert place is not None
+    place.set("URI", reference)
+    etree.SubElement(signature, f"{{{DS}}}Object").append(inner)
+    stranger = etree.fromstring(request_with(READ, id_=f"{SUPPLIER}:{PPMID}:99"))
+    stranger.append(signature)
+    return etree.tostring(stranger)
+
+
+def sign_by_id(pki: Pki) -> bytes:
+    """A request with an Id, signed by the supplier by that, as other tools than DUIS's do it."""
+    from signxml.algorithms import CanonicalizationMethod
+    from signxml.signer import XMLSigner
+
+    signer = pki.signers["supplier"]
+    root = etree.fromstring(request_with(READ))
+    root.set("Id", "x")
+    signed = XMLSigner(
+        signature_algorithm="ecdsa-sha256",
+        c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+    ).sign(
+        root,
+        key=signer.key,
+        cert=[signer.certificate.x509],
+        key_info=signer._key_info(),
+        reference_uri="#x",
+    )
+    return etree.tostring(signed)
+
+
+def test_a_signed_request_wrapped_in_a_strangers_signs_nothing(pki: Pki) -> None:
+    wrong = wrapped(sign_by_id(pki), "#x")
+    with pytest.raises(SignatureError, match="a part of the message only"):
+        verify(wrong, pki.certificates)
+
+
+@pytest.mark.parametrize(
+    "reference", ["#x", "#xpointer(/)", "http://127.0.0.1/x", "file:///etc/passwd", " "]
+)
+def test_a_reference_to_anything_but_the_document_is_refused(reference: str, pki: Pki) -> None:
+    signed = pki.signers["supplier"].sign_octets(request_with(READ))
+    with pytest.raises(SignatureError, match="a part of the message only"):
+        verify(wrapped(signed, reference), pki.certificates)
+
+
+def test_one_reference_and_one_signature(pki: Pki) -> None:
+    signed = etree.fromstring(pki.signers["supplier"].sign_octets(request_with(READ)))
+    info = signed.find(f".//{{{DS}}}SignedInfo")
+    assert info is not None
+    info.append(copy.deepcopy(info[-1]))
+    with pytest.raises(SignatureError, match="a part of the message only"):
+        verify(etree.tostring(signed), pki.certificates)
+    del info[-2:]
+    with pytest.raises(SignatureError, match="refers to none"):
+        verify(etree.tostring(signed), pki.certificates)
+    twice = etree.fromstring(pki.signers["supplier"].sign_octets(request_with(READ)))
+    twice.append(copy.deepcopy(twice[-1]))
+    with pytest.raises(SignatureError, match="2 signatures"):
+        verify(etree.tostring(twice), pki.certificates)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256", f"{DS}hmac-sha1"),
+        (
+            "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256",
+            "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512",
+        ),
+        ("http://www.w3.org/2001/04/xmlenc#sha256", f"{DS}sha1"),
+        ("http://www.w3.org/2001/04/xmlenc#sha256", "http://www.w3.org/2001/04/xmlenc#sha512"),
+        ("http://www.w3.org/2001/10/xml-exc-c14n#", "http://www.w3.org/2006/12/xml-c14n11"),
+        (f"{DS}enveloped-signature", f"{DS}base64"),
+        (f"{DS}enveloped-signature", "http://www.w3.org/TR/1999/REC-xpath-19991116"),
+        (f"{DS}enveloped-signature", "http://www.w3.org/TR/1999/REC-xslt-19991116"),
+    ],
+)
+def test_algorithms_that_duis_has_not_are_refused_by_name(old: str, new: str, pki: Pki) -> None:
+    signed = pki.signers["supplier"].sign_octets(request_with(READ)).decode()
+    assert old in signed
+    with pytest.raises(SignatureError) as e:
+        verify(signed.replace(old, new).encode(), pki.certificates)
+    assert new in e.value.what
+    assert old in e.value.next_step
+
+
+@pytest.mark.parametrize("added", ["<!-- 8 -->", "<?eight?>"])
+def test_what_says_nothing_does_not_cut_a_text_short(added: str) -> None:
+    """A text with a comment in it is one text, not what stands before the comment."""
+    cut = request_with(READ, id_=f"{SUPPLIER}:{PPMID}:12{added}34")
+    assert read_request(cut).id.counter == 1234
+
+
+def test_the_largest_11_1_is_signed_and_verified(pki: Pki) -> None:
+    body = UpdateFirmware(bytes(MAX_IMAGE), "1", (PPMID,))
+    request = Request(RequestId(SUPPLIER, PPMID, 1), 8, "11.1", "11.1", body)
+    signed = pki.signers["supplier"].sign_octets(write_request(request))
+    assert read_request(verify(signed, pki.certificates).octets) == request
 
 
 def test_a_signed_part_in_a_strangers_message_signs_nothing(pki: Pki) -> None:
@@ -304,7 +413,7 @@ def test_a_signed_part_in_a_strangers_message_signs_nothing(pki: Pki) -> None:
     etree.SubElement(copy, f"{{{DS}}}Object").append(signed)
     stranger.append(copy)
     with pytest.raises(SignatureError):
-        check(etree.tostring(stranger), pki.certificates)
+        verify(etree.tostring(stranger), pki.certificates)
 
 
 def test_another_key_behind_the_same_certificate_is_refused(pki: Pki) -> None:
@@ -312,13 +421,13 @@ def test_another_key_behind_the_same_certificate_is_refused(pki: Pki) -> None:
         pki.signers["supplier"], key=ec.generate_private_key(ec.SECP256R1())
     )
     with pytest.raises(SignatureError, match="supplier"):
-        check(forged.sign_octets(request_with(READ)), pki.certificates)
+        verify(forged.sign_octets(request_with(READ)), pki.certificates)
 
 
 def test_an_unsigned_message_has_no_signer(pki: Pki) -> None:
     assert not is_signed(request_with(READ))
     with pytest.raises(SignatureError, match="not signed"):
-        check(request_with(READ), pki.certificates)
+        verify(request_with(READ), pki.certificates)
 
 
 def test_keys_are_their_owners_and_stay(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from hanlab.cli import cpl as cpl_commands
+from hanlab.cli import dsp as dsp_commands
 from hanlab.cli import hints, streams
 from hanlab.cli import image as image_commands
 from hanlab.errors import CTRL_C, SIGNALLED, STOPPED, HanlabError, UsageError
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(image_commands.app, name="image")
 app.add_typer(cpl_commands.app, name="cpl")
+app.add_typer(dsp_commands.app, name="dsp")
 
 LabOption = Annotated[
     Path | None,
@@ -279,12 +281,20 @@ def provision(
     ] = None,
     lab: LabOption = None,
     force: Annotated[bool, typer.Option("--force", help="New keys in place of old ones.")] = False,
+    import_pki: Annotated[
+        Path | None,
+        typer.Option(
+            "--import-pki",
+            metavar="FROM",
+            help="Take keys and certificates from a folder, e.g. DCC Boxed's test ones.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make test keys: a CA, the Service Users, DSP and S1SP."""
     from hanlab.cli.provision import run
 
-    run(folder, lab=lab, force=force, as_json=as_json)
+    run(folder, lab=lab, force=force, take=import_pki, as_json=as_json)
 
 
 @app.command()
@@ -298,6 +308,18 @@ def serve(
         Path | None,
         typer.Option(metavar="FOLDER", help="Test keys. (default: the lab's own, made if missing)"),
     ] = None,
+    unsigned: Annotated[
+        bool,
+        typer.Option(
+            "--unsigned", help="Take requests without a signature too, from this computer alone."
+        ),
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host", metavar="NAME", help="Another name that clients call it by (Host)."
+        ),
+    ] = None,
     impair: ImpairOption = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON as soon as it serves.")
@@ -305,11 +327,21 @@ def serve(
 ) -> None:
     """The DSP's web services (DUIS over HTTP), until Ctrl-C.
 
-    With the lab behind them, in real time; answers come to the users' listeners that lab.toml names.
+    With the lab behind them, in real time; requests are signed with its test keys. Answers come to the
+    users' listeners that lab.toml names.
     """
     from hanlab.cli.serve import run
 
-    run(lab=lab, host=host, port=port, pki=pki, impair=impair, as_json=as_json)
+    run(
+        lab=lab,
+        host=host,
+        port=port,
+        pki=pki,
+        unsigned=unsigned,
+        names=allow_host or [],
+        impair=impair,
+        as_json=as_json,
+    )
 
 
 @app.command()

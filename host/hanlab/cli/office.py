@@ -225,6 +225,34 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
             print("\n".join(text.strip() for text in texts))
 
 
+def counters(*, lab: Path | None, as_json: bool) -> None:
+    """Each Service User's last counter."""
+    with _office(lab) as (dsp, _):
+        last = {user.name: dsp.counters.last(user.eui) for user in dsp.settings.users}
+        if as_json:
+            print(json.dumps({"counters": last}))
+            return
+        _table(
+            ("user", "EUI-64", "last counter", "the next one up to"),
+            [
+                (u.name, str(u.eui), str(last[u.name]), str(dsp.counters.most(u.eui)))
+                for u in dsp.settings.users
+            ],
+        )
+
+
+def reset_counter(name: str, to: int, *, lab: Path | None, as_json: bool) -> None:
+    """Set the counter that a Service User goes on from."""
+    with _office(lab) as (dsp, _):
+        user = named_user(dsp, name)
+        before = dsp.reset_counter(user.eui, to)
+        if as_json:
+            print(json.dumps({"user": user.name, "before": before, "last": to}))
+            return
+        said = f"the last counter was {before}, and is {to}; recorded requests above it pass again"
+        say(console(), f"✓ {user.name}", said, "green")
+
+
 @contextmanager
 def _office(lab: Path | None) -> Iterator[tuple[Dsp, LabConfig]]:
     """The lab's DSP, without its boards."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hanlab.board_json import board_json
 from hanlab.boards.files import write_files
 from hanlab.cli.show import console, say
+from hanlab.duis.foreign_pki import Imported, import_pki
 from hanlab.duis.pki import Pki, provision
 from hanlab.errors import UsageError
 from hanlab.keys import make_secret
@@ -22,19 +23,34 @@ BOARDS: Final = "boards"
 """The folder in a lab's state folder that has each board's files, in a folder of its name."""
 
 
-def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) -> None:
-    """Make a test PKI for the lab's users, its DSP and its S1SP; for real boards their keys as well."""
+def run(
+    folder: Path | None,
+    *,
+    lab: Path | None,
+    force: bool,
+    take: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a test PKI for the lab's users, its DSP and its S1SP; for real boards their keys as well.
+
+    `take`: the parties' keys come from that folder, and boards are left alone.
+    """
     config = read_lab(lab)
     state = state_folder(lab, config)
-    with_boards = config.provisioned or config.is_real
+    place = folder or state / PKI
+    imported = _imported(take, config) if take else []
+    with_boards = (config.provisioned or config.is_real) and not take
     boards = _provision_boards(config, state, force=force) if with_boards else []
-    made = _pki(folder or state / PKI, config, force=force, keep=bool(boards))
+    made = _pki(place, config, imported, force=force, keep=bool(boards))
     if as_json:
         names = {name: str(s.certificate.eui) for name, s in made.signers.items()}
-        files = {"boards": [str(file) for file in boards]} if boards else {}
+        files: dict[str, Any] = {"boards": [str(file) for file in boards]} if boards else {}
+        if take:
+            files["imported"] = _taken(made, imported)
         print(json.dumps({"folder": str(made.folder), "signers": names, **files}))
         return
     out = console()
+    sources = _taken(made, imported)
     for place in boards:
         say(out, f"✓ {place.name}", f"{place}: what goes on the board", "green")
     for place in boards:
@@ -44,7 +60,8 @@ def run(folder: Path | None, *, lab: Path | None, force: bool, as_json: bool) ->
         out.print("  REPL is the port of that board's USB", soft_wrap=True)
     say(out, "✓ test keys", str(made.folder), "green")
     for name, signer in made.signers.items():
-        say(out, name, f"{signer.certificate.eui}: {name}.pem, {name}.key", "dim")
+        whose = f" (from {sources[name]})" if name in sources else " (new)" if take else ""
+        say(out, name, f"{signer.certificate.eui}: {name}.pem, {name}.key{whose}", "dim")
     say(out, "for labs only", "whoever can read these can sign as any of them", "yellow")
 
 
@@ -63,10 +80,41 @@ def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Pa
     return folders
 
 
-def _pki(folder: Path, config: LabConfig, *, force: bool, keep: bool) -> Pki:
-    """New test keys; those that are there, if they may be kept."""
+def _imported(folder: Path, config: LabConfig) -> list[Imported]:
+    """What of a folder belongs to this lab's parties.
+
+    Raises:
+        UsageError: nothing of it does.
+    """
+    found = import_pki(folder)
+    euis = {eui for _, eui in parties(config)}
+    ours = [one for one in found if one.eui in euis]
+    if not ours:
+        there = ", ".join(sorted({str(one.eui) for one in found})[:8])
+        raise UsageError(
+            f"{folder} has keys of {there}, and of nobody in this lab",
+            next_step='[[user]] eui = "…" in lab.toml makes one of them a Service User; nothing was '
+            "changed",
+        )
+    return ours
+
+
+def _taken(made: Pki, imported: list[Imported]) -> dict[str, str]:
+    """Each signer's name whose key was imported, with the file that its certificate came from."""
+    files = {one.x509: one.file.name for one in imported}
+    return {
+        name: files[signer.certificate.x509]
+        for name, signer in made.signers.items()
+        if signer.certificate.x509 in files
+    }
+
+
+def _pki(
+    folder: Path, config: LabConfig, imported: list[Imported], *, force: bool, keep: bool
+) -> Pki:
+    """New test keys, or imported ones; those that are there, if they may be kept."""
     try:
-        return provision(folder, parties(config), force=force)
+        return provision(folder, parties(config), force=force, imported=imported)
     except UsageError:
         if not keep:
             raise

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-from starlette.applications import Starlette
 
 from hanlab.cli.show import console, say
 from hanlab.duis.pki import Pki
-from hanlab.gateway.app import Seals, make_app
+from hanlab.errors import UsageError
+from hanlab.gateway.app import make_app
 from hanlab.gateway.bench_thread import BenchThread
 from hanlab.gateway.delivery import Deliverer
-from hanlab.gateway.listening import listen
-from hanlab.gateway.seals import seals_of
+from hanlab.gateway.listening import is_loopback, listen, make_server
+from hanlab.gateway.seals import Seals, seals_of
+from hanlab.gateway.senders import LOCAL
 from hanlab.lab import Lab
 from hanlab.lab_config import read_lab
 from hanlab.office import PKI, open_pki
@@ -27,20 +28,34 @@ from hanlab.state import state_folder
 
 
 def run(
-    *, lab: Path | None, host: str, port: int, pki: Path | None, impair: str, as_json: bool
+    *,
+    lab: Path | None,
+    host: str,
+    port: int,
+    pki: Path | None,
+    unsigned: bool,
+    names: list[str],
+    impair: str,
+    as_json: bool,
 ) -> None:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C. `names`: what clients call it, beside `host` and its IP addresses."""
+    if unsigned and not is_loopback(host):
+        raise UsageError(
+            f"--unsigned serves this computer alone, and {host} is more than that",
+            next_step="--host 127.0.0.1, or sign the requests: hanlab provision makes test keys",
+        )
     config = read_lab(lab)
     keys = open_pki(pki or state_folder(lab, config) / PKI, config)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     with Lab.open(lab, impair=impair) as bench:
         thread = BenchThread(bench)
-        seals = seals_of(keys)
-        server = _server(make_app(bench.dsp, seals, thread.carry_out))
+        seals = seals_of(keys, unsigned=unsigned)
+        known = LOCAL | {name.lower() for name in [host, *names]}
+        server = make_server(make_app(bench.dsp, seals, thread.carry_out, names=known))
         with listen(host, port) as listening:
             thread.start()
             try:
-                _ready(bench, host, listening.getsockname()[1], keys, as_json=as_json)
+                _ready(bench, host, listening.getsockname()[1], keys, unsigned, as_json=as_json)
                 with contextlib.suppress(KeyboardInterrupt):
                     asyncio.run(_serve(server, listening, bench, seals))
             finally:
@@ -62,23 +77,29 @@ async def _serve(
                 await deliverer
 
 
-def _server(app: Starlette) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-    )
-
-
-def _ready(bench: Lab, host: str, port: int, keys: Pki, *, as_json: bool) -> None:
+def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_json: bool) -> None:
     base = f"http://{host}:{port}/api/v1"
     listeners = {u.name: u.listener for u in bench.config.dsp.users if u.listener}
     if as_json:
         print(
-            json.dumps({"url": base, "listeners": listeners, "pki": str(keys.folder)}), flush=True
+            json.dumps(
+                {
+                    "url": base,
+                    "signed": not unsigned,
+                    "listeners": listeners,
+                    "pki": str(keys.folder),
+                }
+            ),
+            flush=True,
         )
         return
     out = console()
     say(out, "DUIS gateway", f"{base}/serviceD, /serviceS, /serviceT", "bold", indent=0)
-    say(out, "test keys", str(keys.folder), "dim")
+    if unsigned:
+        say(out, "unsigned", "whoever is on this computer can send requests as any user", "yellow")
+    else:
+        said = f"each with its originator's key in {keys.folder}; --unsigned takes others too"
+        say(out, "requests are signed", said, "dim")
     for name, url in listeners.items():
         say(out, f"{name} listens", url, "dim")
     if not listeners:

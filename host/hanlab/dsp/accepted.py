@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from hanlab.dsp.database import Database
 from hanlab.duis.messages import (
+    CANCELLED,
     ActivateFirmware,
     Body,
     ReadFirmwareVersion,
@@ -110,8 +111,8 @@ def parse_id(text: str) -> RequestId:
 
 
 def is_cancellation(execution: datetime | None) -> bool:
-    """DUIS cancels a future-dated request by one for the last day of the year 3000."""
-    return execution is not None and execution.astimezone(UTC).year == 3000
+    """DUIS cancels a future-dated request by one for one instant of the year 3000, and no other."""
+    return execution == CANCELLED
 
 
 def _dump(accepted: Accepted) -> tuple[dict[str, object], bytes | None]:

@@ -21,6 +21,7 @@ from hanlab.dsp import alerts, updates
 from hanlab.dsp.accepted import Accepted, AcceptedRequests, is_cancellation
 from hanlab.dsp.audit import Audit
 from hanlab.dsp.authorisation import ACCEPTED, Case, Decision, authorise
+from hanlab.dsp.counters import Counters
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries, Write
@@ -31,6 +32,7 @@ from hanlab.dsp.settings import DspSettings, User
 from hanlab.dsp.smi import SMETS1, SMETS2, SUSPENDABLE, Smi, SmiDevice, Status
 from hanlab.dsp.unanswered import UnansweredActivations
 from hanlab.duis.messages import (
+    MAX_COUNTER,
     ActivateFirmware,
     ChFirmwareNotification,
     DevicePreNotification,
@@ -53,10 +55,6 @@ MANUFACTURER: Final = "manufacturer"
 MOST_ON_HAN: Final = 17
 """Devices in a Read Inventory response."""
 SMETS1_VERSIONS: Final = ("SMETS V1.0", "SMETS V1.1", "SMETS V1.2")
-
-
-class ReplayError(UsageError):
-    """A RequestID's counter is not above the last one of its originator."""
 
 
 class Dsp:
@@ -89,6 +87,7 @@ class Dsp:
         self.smi = self.parts.smi
         self.audit = self.parts.audit
         self.deliveries = self.parts.deliveries
+        self.counters = Counters(database)
         self._execution = Execution(self.parts)
 
     @property
@@ -181,8 +180,29 @@ class Dsp:
     # -- a Service Request comes
 
     def next_counter(self, originator: Eui) -> int:
-        """A counter above the last one of that user."""
-        return self._last_counter(originator) + 1
+        """A counter above the last one of that user.
+
+        Raises:
+            CounterError: there is none.
+        """
+        return self.counters.next(originator)
+
+    def reset_counter(self, originator: Eui, last: int = 0) -> int:
+        """Let a user count on from `last`; what the last counter was. Older requests can be sent again.
+
+        Raises:
+            UsageError: `last` is no counter.
+        """
+        if not 0 <= last < MAX_COUNTER:
+            raise UsageError(
+                f"{last} is no counter to go on from", next_step=f"from 0 to {MAX_COUNTER - 1}"
+            )
+        with self.parts.transaction():
+            before = self.counters.last(originator)
+            self.counters.put(originator, last)
+            why = f"the last counter was {before}, and is {last}"
+            self.parts.record("operator", originator, "counter reset", Decision("done", None, why))
+        return before
 
     def receive(self, request: Request, service: WebService | None = None) -> Response:
         """Decide over a Service Request; at once.
@@ -191,21 +211,24 @@ class Dsp:
         code that refuses it.
 
         Raises:
-            ReplayError: its counter is not above the originator's last one.
+            CounterError: its counter is not above the originator's last one, or far above it.
             UsageError: the inventory cannot take what a 12.2 says.
         """
         with self.parts.transaction():
             self.expire()  # a last day may have passed since the DSP was opened
             user = self.settings.user(request.id.originator)
             if user:
-                self._take_counter(request.id)
+                self.counters.take(request.id)
             device = self.smi.find(request.id.target)
             case = Case(request, user, device, self.settings, self.parts.clock(), service)
             decision = authorise(case)
             body: Inventory | None = None
             if decision.accepted and user:
                 decision, body = self._accept(request, user, decision)
-            self.parts.record(request.id.originator, request.id.target, request.service, decision)
+            if user:  # of a stranger's request nothing is kept
+                self.parts.record(
+                    request.id.originator, request.id.target, request.service, decision
+                )
         return Response(
             decision.code, case.now, request.id, request.service, request.service_variant, body
         )
@@ -342,27 +365,6 @@ class Dsp:
     async def carry_out(self, request: RequestId, report: Report) -> Response | None:
         """Do what was acknowledged with I99; see `Execution.carry_out`."""
         return await self._execution.carry_out(request, report)
-
-    # -- counters
-
-    def _take_counter(self, request: RequestId) -> None:
-        last = self._last_counter(request.originator)
-        if request.counter <= last:
-            raise ReplayError(
-                f"the counter of {request} is not above {last}, the last one of {request.originator}",
-                next_step="each Service Request has a counter of its own, above the one before",
-            )
-        self.parts.database.sql.execute(
-            "INSERT INTO counters VALUES (?1, ?2)"
-            " ON CONFLICT (originator) DO UPDATE SET last = excluded.last",
-            (request.originator.octets, request.counter.to_bytes(8, "big")),
-        )
-
-    def _last_counter(self, originator: Eui) -> int:
-        row = self.parts.database.sql.execute(
-            "SELECT last FROM counters WHERE originator = ?", (originator.octets,)
-        ).fetchone()
-        return int.from_bytes(row[0], "big") if row else 0
 
 
 def _only_manufacturers(by: str) -> None:

@@ -11,14 +11,13 @@ from typing import Any, Final
 
 from hanlab.dsp.database import Database
 from hanlab.dsp.files import no_row_twice, read_rows
+from hanlab.duis.names import DEVICE_TYPES
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 
 SMETS1: Final = "SMETS1"
 SMETS2: Final = "SMETS2+"
 GENERATIONS: Final = (SMETS1, SMETS2)
-DEVICE_TYPES: Final = ("ESME", "GSME", "GPF", "CHF", "HCALCS", "PPMID", "IHD", "CAD")
-"""DUIS DeviceType."""
 SUSPENDABLE: Final = ("ESME", "GSME", "PPMID", "HCALCS")
 """What the CPL can suspend (rule 101); an IHD is not on it (rule 102)."""
 

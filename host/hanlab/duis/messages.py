@@ -7,7 +7,7 @@ schema 5.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from hanlab.eui import Eui
@@ -17,7 +17,7 @@ MAX_IMAGE: Final = 10_240_000
 MAX_DEVICES: Final = 50_000
 """EUI-64s in an 11.1's DeviceIDList."""
 MAX_COUNTER: Final = 2**64 - 1
-CANCELLED: Final = "3000-12-31T00:00:00.00Z"
+CANCELLED: Final = datetime(3000, 12, 31, tzinfo=UTC)
 """The ExecutionDateTime that cancels a future-dated request."""
 
 

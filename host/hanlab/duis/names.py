@@ -8,7 +8,12 @@ SR: Final = "http://www.dccinterface.co.uk/ServiceUserGateway"
 RA: Final = "http://www.dccinterface.co.uk/ResponseAndAlert"
 DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 NAMESPACES: Final = {"sr": SR, "ra": RA, "ds": DS}
-SCHEMA_VERSION: Final = "5.4"
+PUBLISHED: Final = ("3.0", "3.1", "4.0", "5.0", "5.1", "5.2", "5.3", "5.4")
+"""The versions of DUIS that know SMETS1; what hanlab reads is the same in all of them.
+
+The schemas of 5.0, 5.1, 5.3 and 5.4 and the text of 3.1 are public; the others are recalled."""
+SCHEMA_VERSION: Final = PUBLISHED[-1]
+DEVICE_TYPES: Final = ("ESME", "GSME", "GPF", "CHF", "HCALCS", "PPMID", "IHD", "CAD")
 SIGNATURE: Final = f"{{{DS}}}Signature"
 
 WARNINGS: Final = {"11.1": "DSPUpdateFirmwareWarning", "11.4": "DSPUpdatePPMIDFirmwareWarning"}

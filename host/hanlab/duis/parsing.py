@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from lxml import etree
 
+from hanlab.duis.encoding import as_utf8
+from hanlab.duis.lexical import WHITE, XsType
 from hanlab.duis.names import RA, SR
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
@@ -17,6 +18,9 @@ MAX_OCTETS: Final = 16 * 1024 * 1024
 MAX_TAGS: Final = 4_096
 """Tags of a message, and so its depth; an 8.2 response of 17 devices has some 900."""
 MAX_ATTRIBUTES: Final = 4_096
+T = TypeVar("T")
+MAX_COLLAPSED: Final = 100
+"""Characters of a value whose white space around it does not count, with that white space."""
 _EUI: Final = re.compile(r"[A-Fa-f0-9]{2}(-[A-Fa-f0-9]{2}){7}")
 _PREFIXES: Final = {f"{{{SR}}}": "sr:", f"{{{RA}}}": "ra:"}
 
@@ -30,14 +34,29 @@ class DuisError(HanlabError):
 def parse(octets: bytes) -> etree._Element:
     """The root element of a message. No DTD, no entity, no network, and bounds on everything.
 
+    Comments and processing instructions say nothing, and are not in it.
+
     Raises:
         DuisError: it is no XML, or more than any DUIS message has.
+    """
+    return _root(plain(octets), xml_parser(everything=False))
+
+
+def plain(octets: bytes) -> bytes:
+    """A message in UTF-8, checked for all that can be seen before it is parsed.
+
+    Raises:
+        DuisError: see `parse`.
     """
     if len(octets) > MAX_OCTETS:
         raise DuisError(
             f"the message has {len(octets):,} octets, DUIS's largest fewer than {MAX_OCTETS:,}",
             next_step="an 11.1 takes an image of 10,240,000 octets and 50,000 devices",
         )
+    try:
+        octets = as_utf8(octets)
+    except ValueError as e:
+        raise DuisError(f"the message {e}", next_step="send XML in UTF-8 or UTF-16") from None
     if b"<!DOCTYPE" in octets or b"<!ENTITY" in octets:
         raise DuisError(
             "the message has a document type or entities", next_step="DUIS has neither: remove them"
@@ -51,18 +70,26 @@ def parse(octets: bytes) -> etree._Element:
                 f"the message has {number:,} {what}, DUIS's largest fewer than {most:,}",
                 next_step="send one Service Request in a message",
             )
-    parser = etree.XMLParser(
+    return octets
+
+
+def xml_parser(*, everything: bool) -> etree.XMLParser:
+    """A parser for what `plain` has passed. `everything`: with comments and processing instructions."""
+    return etree.XMLParser(
         encoding="utf-8",
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
         dtd_validation=False,
-        remove_comments=True,
-        remove_pis=True,
-        huge_tree=True,  # an image's text is longer than libxml2 allows by itself; the bounds are above
+        remove_comments=not everything,
+        remove_pis=not everything,
+        huge_tree=True,  # an image's text is longer than libxml2 allows by itself; `plain` has bounds
     )
+
+
+def _root(utf8: bytes, parser: etree.XMLParser) -> etree._Element:
     try:
-        root = etree.fromstring(octets, parser)
+        root = etree.fromstring(utf8, parser)
     except (etree.XMLSyntaxError, ValueError) as e:
         raise DuisError(f"the message is no XML: {e}", next_step="send XML in UTF-8") from None
     if root.getroottree().docinfo.internalDTD is not None:
@@ -77,7 +104,7 @@ class Children:
         self._name = short(element)
         self._left = list(element)[::-1]
         texts = [element.text, *(child.tail for child in element)]
-        if any(text and not text.isspace() for text in texts) and self._left:
+        if any(text and text.strip(WHITE) for text in texts):
             raise wrong(self._name, "has text between its elements")
 
     def take(self, name: str) -> etree._Element:
@@ -90,9 +117,10 @@ class Children:
 
     def maybe(self, name: str) -> etree._Element | None:
         """The next one if it has that name."""
-        if self._left and self._left[-1].tag == name:
-            return self._left.pop()
-        return None
+        return self._left.pop() if self._is_next(name) else None
+
+    def _is_next(self, name: str) -> bool:
+        return bool(self._left) and self._left[-1].tag == name
 
     def any(self) -> etree._Element:
         """The next one, whatever it is."""
@@ -106,6 +134,13 @@ class Children:
     def maybe_text(self, name: str, most: int) -> str | None:
         found = self.maybe(name)
         return None if found is None else text_of(found, most)
+
+    def value(self, name: str, kind: XsType[T]) -> T:
+        """The value of the next one, by its type."""
+        return value_of(kind, self.text(name, MAX_COLLAPSED, 0), _short(name))
+
+    def maybe_value(self, name: str, kind: XsType[T]) -> T | None:
+        return self.value(name, kind) if self._is_next(name) else None
 
     def skip(self, names: frozenset[str]) -> None:
         while self._left and etree.QName(self._left[-1]).localname in names:
@@ -134,12 +169,16 @@ def eui_of(text: str, name: str) -> Eui:
     return Eui(bytes.fromhex(text.replace("-", "")))
 
 
-def date_of(text: str, name: str) -> datetime:
+def value_of(kind: XsType[T], text: str, name: str) -> T:
+    """What `text`, of an element or attribute called `name`, stands for.
+
+    Raises:
+        DuisError: it is no such type.
+    """
     try:
-        when = datetime.fromisoformat(text.strip())
-        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # none, or outside of the years 1 to 9999 in UTC
-        raise wrong(name, f"is no date and time: {text[:40]!r}") from None
+        return kind.read(text)
+    except ValueError as e:
+        raise wrong(name, str(e)) from None
 
 
 def wrong(name: str, what: str) -> DuisError:

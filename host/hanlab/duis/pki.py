@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from hanlab.duis.foreign_pki import Imported, eui_of, load_key
 from hanlab.duis.signing import Certificate, Signer
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -28,28 +29,49 @@ _YEARS: Final = 10
 
 @dataclass(frozen=True)
 class Pki:
-    """Who can sign, by name, and whose signatures are known."""
+    """Who can sign, by name, and whose signatures are known: theirs, and those of `others`."""
 
     folder: Path
     signers: dict[str, Signer]
+    others: tuple[Certificate, ...] = ()
+    """Further certificates of the same parties, without their keys."""
 
     @property
     def certificates(self) -> list[Certificate]:
-        return [signer.certificate for signer in self.signers.values()]
+        return [*(signer.certificate for signer in self.signers.values()), *self.others]
 
 
-def provision(folder: Path, parties: Iterable[tuple[str, Eui]], *, force: bool = False) -> Pki:
+def provision(
+    folder: Path,
+    parties: Iterable[tuple[str, Eui]],
+    *,
+    force: bool = False,
+    imported: Iterable[Imported] = (),
+) -> Pki:
     """Make a CA, and a key with a certificate for each of `parties` (name, EUI-64).
 
-    `NAME.pem` is a certificate, `NAME.key` its private key, for its owner alone.
+    `NAME.pem` is a certificate, `NAME.key` its private key, for its owner alone. A party that
+    `imported` has keys of keeps those, the best of them as NAME, its other certificates as NAME-2.pem
+    and so on.
 
     Raises:
-        UsageError: the folder has keys already and `force` is not set.
+        UsageError: the folder has keys already and `force` is not set, or it is nobody's to empty:
+            with something in it that hanlab has not made.
     """
-    if not force and folder.exists() and any(folder.iterdir()):
-        raise UsageError(
-            f"{folder} has something in it already", next_step="--force makes new keys in its place"
-        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", next_step="give a folder that is new or empty")
+    if folder.exists() and any(folder.iterdir()):
+        if not _is_ours(folder):
+            raise UsageError(
+                f"{folder} has something in it that hanlab did not make, and stays as it is",
+                next_step="give a folder that is new or empty; --import-pki FOLDER takes keys from one",
+            )
+        if not force:
+            raise UsageError(
+                f"{folder} has test keys already",
+                next_step="they can be used as they are; --force makes new ones in their place, and "
+                "whoever has the old ones cannot sign any more",
+            )
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for old in [*folder.glob("*.pem"), *folder.glob("*.key")]:
@@ -62,7 +84,14 @@ def provision(folder: Path, parties: Iterable[tuple[str, Eui]], *, force: bool =
         ]
     )
     _keep(folder, "ca", _certificate(issuer, issuer, ca, ca, ca=True), ca)
+    theirs = list(imported)
     for name, eui in parties:
+        found = [i for i in theirs if i.eui == eui]
+        if found:
+            _keep(folder, name, found[0].x509, found[0].key)
+            for number, other in enumerate(found[1:], 2):
+                _keep_certificate(folder, f"{name}-{number}", other.x509)
+            continue
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [
@@ -72,6 +101,17 @@ def provision(folder: Path, parties: Iterable[tuple[str, Eui]], *, force: bool =
         )
         _keep(folder, name, _certificate(subject, issuer, key, ca, ca=False), key)
     return read_pki(folder)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether `provision` made what is in it: there is its CA, and nothing but keys and certificates."""
+    try:
+        ca = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+        names = ca.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except (OSError, ValueError):
+        return False
+    strange = any(file.suffix not in (".pem", ".key") for file in folder.iterdir())
+    return not strange and [name.value for name in names] == [_ISSUER]
 
 
 def _certificate(
@@ -113,7 +153,7 @@ def _certificate(
 def _keep(
     folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
 ) -> None:
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    _keep_certificate(folder, name, certificate)
     private = folder / f"{name}.key"
     private.touch(mode=0o600)
     private.write_bytes(
@@ -125,6 +165,10 @@ def _keep(
     )
 
 
+def _keep_certificate(folder: Path, name: str, certificate: x509.Certificate) -> None:
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
 def read_pki(folder: Path) -> Pki:
     """What `provision` made.
 
@@ -132,21 +176,37 @@ def read_pki(folder: Path) -> Pki:
         UsageError: it is not there, or damaged.
     """
     signers = {}
+    others = []
     try:
-        for file in sorted(folder.glob("*.key")):
+        for file in sorted(folder.glob("*.pem")):
             if file.stem == "ca":
                 continue
-            certificate = x509.load_pem_x509_certificate(file.with_suffix(".pem").read_bytes())
-            key = serialization.load_pem_private_key(file.read_bytes(), None)
-            (eui,) = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
-            if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError(f"{file.name} is no EC key")
-            known = Certificate(file.stem, Eui.parse(str(eui.value)), certificate)
-            signers[file.stem] = Signer(known, key)
+            certificate = x509.load_pem_x509_certificate(file.read_bytes())
+            known = Certificate(file.stem, eui_of(certificate), certificate)
+            private = file.with_suffix(".key")
+            if private.exists():
+                signers[file.stem] = Signer(known, _read_key(private, certificate))
+            else:
+                others.append(known)
     except (OSError, ValueError) as e:
         raise UsageError(
-            f"the keys in {folder} cannot be read: {e}", next_step="hanlab provision --force"
+            f"the keys in {folder} cannot be read: {e}",
+            next_step=f"put back what was in it, or move it away: {_MAKES}",
         ) from None
     if not {DSP_NAME, S1SP_NAME} <= set(signers):
-        raise UsageError(f"{folder} has no keys of DSP and S1SP", next_step="hanlab provision")
-    return Pki(folder, signers)
+        raise UsageError(
+            f"{folder} has no keys of DSP and S1SP ({DSP_NAME}.key, {S1SP_NAME}.key)",
+            next_step=f"give another folder: {_MAKES}",
+        )
+    return Pki(folder, signers, tuple(others))
+
+
+_MAKES: Final = "hanlab provision makes test keys, hanlab provision --import-pki FOLDER takes others' into a lab"
+
+
+def _read_key(file: Path, certificate: x509.Certificate) -> ec.EllipticCurvePrivateKey:
+    """The private key in a file, PEM or DER, that belongs to a certificate; ValueError if it does not."""
+    key = load_key(file.read_bytes())
+    if key is None or key.public_key() != certificate.public_key():
+        raise ValueError(f"{file.name} is not the private key of {file.stem}.pem")
+    return key

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Final
 
 from lxml import etree
 
+from hanlab.duis.lexical import (
+    BOOLEAN,
+    DATE,
+    DATE_TIME,
+    DECIMAL,
+    HEX_BINARY,
+    INTEGER,
+    TOKEN,
+    base64_binary,
+)
 from hanlab.duis.messages import (
     MAX_COUNTER,
     MAX_DEVICES,
@@ -43,8 +53,28 @@ from hanlab.duis.messages import (
     UpdateFirmwareWarning,
     UpdateSecurityCredentials,
 )
-from hanlab.duis.names import INVENTORY, INVENTORY_SKIPPED, LISTS, SIGNATURE, WARNINGS, ra, sr
-from hanlab.duis.parsing import Children, DuisError, date_of, eui_of, parse, short, text_of, wrong
+from hanlab.duis.names import (
+    DEVICE_TYPES,
+    INVENTORY,
+    INVENTORY_SKIPPED,
+    LISTS,
+    PUBLISHED,
+    SIGNATURE,
+    WARNINGS,
+    ra,
+    sr,
+)
+from hanlab.duis.parsing import (
+    MAX_OCTETS,
+    Children,
+    DuisError,
+    eui_of,
+    parse,
+    short,
+    text_of,
+    value_of,
+    wrong,
+)
 from hanlab.eui import Eui
 
 __all__ = ["DuisError", "read_request", "read_response"]
@@ -53,8 +83,8 @@ _ID: Final = re.compile(r"([^:]{23}):([^:]{23}):(0|[1-9][0-9]{0,19})")
 _SERVICE: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,2}){1,2}")
 _MAX_VARIANT: Final = 9
 _EUI_LENGTH: Final = 23
-_MOST_TOKEN: Final = 100
-"""Characters of an identifier with the white space around it."""
+_HASH: Final = 32
+"""Octets of a SHA-256."""
 
 
 def read_request(octets: bytes) -> Request:
@@ -65,12 +95,13 @@ def read_request(octets: bytes) -> Request:
     """
     children = _root(octets, "Request")
     header = Children(children.take(sr("Header")))
-    id_ = _request_id(header.text(sr("RequestID"), _MOST_TOKEN))
-    header.maybe(sr("FirstInSequence"))
-    header.maybe(sr("PrecedingServiceRequestID"))
-    variant = header.text(sr("CommandVariant"), 1)
-    if not variant.isdecimal() or not 1 <= int(variant) <= _MAX_VARIANT:
-        raise wrong("sr:CommandVariant", f"is {variant!r}, not 1 to {_MAX_VARIANT}")
+    id_ = _request_id(header.value(sr("RequestID"), TOKEN))
+    header.maybe_value(sr("FirstInSequence"), BOOLEAN)
+    if preceding := header.maybe_value(sr("PrecedingServiceRequestID"), TOKEN):
+        _request_id(preceding, "sr:PrecedingServiceRequestID")
+    variant = header.value(sr("CommandVariant"), INTEGER)
+    if not 1 <= variant <= _MAX_VARIANT:
+        raise wrong("sr:CommandVariant", f"is {variant}, not 1 to {_MAX_VARIANT}")
     service = _service(header.text(sr("ServiceReference"), 8))
     service_variant = _service(header.text(sr("ServiceReferenceVariant"), 8))
     header.end()
@@ -82,11 +113,11 @@ def read_request(octets: bytes) -> Request:
     name = etree.QName(element).localname
     expected, reader = _BODIES.get(service, (name, None))
     if reader is None:
-        return Request(id_, int(variant), service, service_variant, OtherBody(name))
+        return Request(id_, variant, service, service_variant, OtherBody(name))
     if element.tag != sr(expected):
         raise wrong("sr:Body", f"has {short(element)}, and {service} has sr:{expected}")
     body = reader(Children(element))
-    return Request(id_, int(variant), service, service_variant, body)
+    return Request(id_, variant, service, service_variant, body)
 
 
 def read_response(octets: bytes) -> Response:
@@ -97,10 +128,10 @@ def read_response(octets: bytes) -> Response:
     """
     children = _root(octets, "Response")
     header = Children(children.take(sr("Header")))
-    request = header.maybe_text(sr("RequestID"), _MOST_TOKEN)
-    answer = header.maybe_text(sr("ResponseID"), _MOST_TOKEN)
+    request = header.maybe_value(sr("RequestID"), TOKEN)
+    answer = header.maybe_value(sr("ResponseID"), TOKEN)
     code = header.text(sr("ResponseCode"), 8)
-    when = date_of(header.text(sr("ResponseDateTime"), 40), "sr:ResponseDateTime")
+    when = header.value(sr("ResponseDateTime"), DATE_TIME)
     header.end()
     holder = Children(children.take(sr("Body")))
     message = holder.any()
@@ -119,18 +150,27 @@ def _root(octets: bytes, name: str) -> Children:
     root = parse(octets)
     if root.tag != sr(name):
         raise wrong(short(root), f"is no sr:{name}")
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", root.get("schemaVersion", "")):
-        raise wrong(f"sr:{name}", "has no schemaVersion")
+    _check_version(root, name)
     return Children(root)
 
 
-def _request_id(text: str) -> RequestId:
-    match = _ID.fullmatch(text.strip())
+def _check_version(root: etree._Element, name: str) -> None:
+    said = root.get("schemaVersion")
+    if said is None:
+        raise wrong(f"sr:{name}", "has no schemaVersion")
+    version = value_of(DECIMAL, said, "schemaVersion")
+    if version not in map(Decimal, PUBLISHED):
+        raise DuisError(
+            f"schemaVersion {said.strip()} of sr:{name} was never published for SMETS1",
+            next_step=f"one of {', '.join(PUBLISHED)}; hanlab itself writes {PUBLISHED[-1]}",
+        )
+
+
+def _request_id(text: str, name: str = "sr:RequestID") -> RequestId:
+    match = _ID.fullmatch(text)
     if not match or int(match[3]) > MAX_COUNTER:
-        raise wrong("sr:RequestID", f"is not originator:target:counter: {text[:80]!r}")
-    return RequestId(
-        eui_of(match[1], "sr:RequestID"), eui_of(match[2], "sr:RequestID"), int(match[3])
-    )
+        raise wrong(name, f"is not originator:target:counter: {text[:80]!r}")
+    return RequestId(eui_of(match[1], name), eui_of(match[2], name), int(match[3]))
 
 
 def _service(text: str) -> str:
@@ -143,14 +183,14 @@ def _service(text: str) -> str:
 
 
 def _update_firmware(children: Children) -> UpdateFirmware:
-    image = children.text(sr("FirmwareImage"), MAX_IMAGE * 4 // 3 + MAX_IMAGE // 16, 0)
+    image = children.text(sr("FirmwareImage"), MAX_OCTETS, 0)
     version = children.text(sr("FirmwareVersion"), 8)
     text = children.text(sr("DeviceIDList"), MAX_DEVICES * (_EUI_LENGTH + 1) - 1, _EUI_LENGTH)
     children.end()
     try:
-        octets = base64.b64decode(image, validate=not any(c.isspace() for c in image[:100]))
-    except (binascii.Error, ValueError) as e:
-        raise wrong("sr:FirmwareImage", f"is no base64: {e}") from None
+        octets = base64_binary(image)
+    except ValueError as e:
+        raise wrong("sr:FirmwareImage", str(e)) from None
     if len(octets) > MAX_IMAGE:
         raise wrong("sr:FirmwareImage", f"has {len(octets):,} octets; {MAX_IMAGE:,} at most")
     return UpdateFirmware(octets, version, _euis(text, "sr:DeviceIDList"))
@@ -161,26 +201,24 @@ def _euis(text: str, name: str) -> tuple[Eui, ...]:
 
 
 def _read_firmware_version(children: Children) -> ReadFirmwareVersion:
-    when = children.maybe_text(sr("ExecutionDateTime"), 40)
+    when = children.maybe_value(sr("ExecutionDateTime"), DATE_TIME)
     children.end()
-    return ReadFirmwareVersion(date_of(when, "sr:ExecutionDateTime") if when else None)
+    return ReadFirmwareVersion(when)
 
 
 def _activate_firmware(children: Children) -> ActivateFirmware:
-    when = children.maybe_text(sr("ExecutionDateTime"), 40)
-    text = children.text(sr("FirmwareHash"), 64, 64)
+    when = children.maybe_value(sr("ExecutionDateTime"), DATE_TIME)
+    hash_ = children.value(sr("FirmwareHash"), HEX_BINARY)
     children.end()
-    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
-        raise wrong("sr:FirmwareHash", "is not 64 hex digits")
-    return ActivateFirmware(
-        bytes.fromhex(text), date_of(when, "sr:ExecutionDateTime") if when else None
-    )
+    if len(hash_) != _HASH:
+        raise wrong("sr:FirmwareHash", f"has {len(hash_)} octets; {_HASH} are right")
+    return ActivateFirmware(hash_, when)
 
 
 def _top_up(children: Children) -> TopUpDevice:
     utrn = children.text(sr("UTRN"), 20, 20)
     children.end()
-    if not utrn.isdecimal():
+    if not re.fullmatch("[0-9]{20}", utrn):
         raise wrong("sr:UTRN", "is not 20 digits")
     return TopUpDevice(utrn)
 
@@ -198,13 +236,15 @@ def _read_inventory(children: Children) -> ReadInventory:
 
 def _pre_notification(children: Children) -> DevicePreNotification:
     device = _eui(children, "DeviceID")
-    manufacturer = children.text(sr("DeviceManufacturer"), 30)
-    model = children.text(sr("DeviceModel"), 30)
+    manufacturer = children.text(sr("DeviceManufacturer"), 30, 0)
+    model = children.text(sr("DeviceModel"), 30, 0)
     kind = children.text(sr("DeviceType"), 6)
+    if kind not in DEVICE_TYPES:
+        raise wrong("sr:DeviceType", f"is {kind!r}; there are {', '.join(DEVICE_TYPES)}")
     smets = children.maybe_text(sr("SMETSCHTSVersion"), 20)
     version = children.maybe_text(sr("FirmwareVersion"), 8)
     variant = children.maybe_text(sr("ESMEVariant"), 4)
-    gpf = children.maybe_text(sr("AssociatedGPFDeviceID"), _EUI_LENGTH)
+    gpf = children.maybe_value(sr("AssociatedGPFDeviceID"), TOKEN)
     children.end()
     mirror = eui_of(gpf, "sr:AssociatedGPFDeviceID") if gpf else None
     return DevicePreNotification(device, manufacturer, model, kind, smets, version, variant, mirror)
@@ -257,19 +297,21 @@ def _inventory_device(children: Children) -> InventoryDevice:
     children.end()
     device, kind = values.pop("device"), values.pop("device_type")
     maker, model = values.pop("manufacturer"), values.pop("model")
-    commissioned = values.pop("commissioned")
+    day = values.pop("commissioned")
     if not (device and kind and maker and model):
         raise wrong("sr:Device", "needs DeviceID, DeviceType, DeviceManufacturer, DeviceModel")
     return InventoryDevice(
-        device=eui_of(device, "sr:DeviceID"),
+        device=eui_of(TOKEN.read(device), "sr:DeviceID"),
         device_type=kind,
         manufacturer=maker,
         model=model,
-        commissioned=date_of(commissioned.rstrip("Z"), "sr:DateCommissioned")
-        if commissioned
-        else None,
+        commissioned=_midnight(value_of(DATE, day, "sr:DateCommissioned")) if day else None,
         **values,
     )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _smets1_message(children: Children) -> _Message:
@@ -285,7 +327,7 @@ def _smets1_message(children: Children) -> _Message:
     debug = payload.maybe(ra("DebugInfo"))
     element = data.any()
     data.end()
-    success = element.get("MessageSuccess") == "true"
+    success = value_of(BOOLEAN, element.get("MessageSuccess", ""), "MessageSuccess")
     parts = Children(element)
     body: ResponseBody
     if element.tag == ra("ReadFirmwareVersionRsp"):
@@ -293,10 +335,9 @@ def _smets1_message(children: Children) -> _Message:
     elif element.tag == ra("ActivateFirmwareRsp"):
         code = parts.maybe(ra("ActivateImageResponseCode"))
         version = parts.maybe_text(ra("FirmwareVersion"), 8)
-        said_code = "" if code is None else code.get("ResponseCode", "")
-        if code is not None and not re.fullmatch("[0-9]{1,9}", said_code):
-            raise wrong("ra:ActivateImageResponseCode", f"has no ResponseCode: {said_code[:40]!r}")
-        number = int(said_code) if said_code else None
+        number = None
+        if code is not None:
+            number = value_of(INTEGER, code.get("ResponseCode", ""), "ResponseCode")
         status = None if code is None else Children(code).text(ra("ASN1Status"), 40)
         said = "" if debug is None else "".join(str(text) for text in debug.itertext()).strip()
         body = FirmwareActivated(success, number, status, version, said)
@@ -347,28 +388,28 @@ def _mismatch(c: Children) -> FirmwareVersionMismatch:
 
 def _failure(c: Children) -> FirmwareDistributionFailure:
     return FirmwareDistributionFailure(
-        _request_id(c.text(sr("UpdateFirmwareRequestID"), _MOST_TOKEN)),
+        _request_id(c.value(sr("UpdateFirmwareRequestID"), TOKEN)),
         _euis(c.text(sr("MeterIDs"), 1_199_999), "sr:MeterIDs"),
     )
 
 
 def _delivered(c: Children) -> FirmwareDelivered:
-    request = _request_id(c.text(sr("UpdateFirmwareRequestID"), _MOST_TOKEN))
+    request = _request_id(c.value(sr("UpdateFirmwareRequestID"), TOKEN))
     hub, device = _eui(c, "CommsHubDeviceID"), _eui(c, "TargetDeviceID")
     version = c.text(sr("FirmwareVersion"), 8)
-    when = date_of(c.text(sr("TimeStamp"), 40), "sr:TimeStamp")
+    when = c.value(sr("TimeStamp"), DATE_TIME)
     status = c.text(sr("CommsHubTransferStatus"), 7)
     return FirmwareDelivered(request, hub, device, version, when, status == "Success")
 
 
 def _transferred(c: Children) -> FirmwareTransferred:
     hub, code = _eui(c, "CommsHubDeviceID"), c.text(sr("AlertCode"), 4)
-    when = date_of(c.text(sr("TimeStamp"), 40), "sr:TimeStamp")
+    when = c.value(sr("TimeStamp"), DATE_TIME)
     inner = Children(c.take(sr("FirmwareTransferAlert")))
     return FirmwareTransferred(
         hub,
         code,
-        _request_id(inner.text(sr("UpdateFirmwareRequestID"), _MOST_TOKEN)),
+        _request_id(inner.value(sr("UpdateFirmwareRequestID"), TOKEN)),
         _eui(inner, "OtherDeviceID"),
         inner.text(sr("FirmwareVersion"), 8),
         inner.text(sr("TransferResponseCode"), 40),
@@ -393,12 +434,12 @@ def _ch_notification(c: Children) -> ChFirmwareNotification:
 
 def _s1sp(c: Children) -> S1spAlert:
     alert = Children(c.take(sr("S1SPAlert")))
-    request = alert.maybe_text(sr("RequestID"), _MOST_TOKEN)
-    device = alert.maybe_text(sr("DeviceID"), _EUI_LENGTH)
+    request = alert.maybe_value(sr("RequestID"), TOKEN)
+    device = alert.maybe_value(sr("DeviceID"), TOKEN)
     code = alert.text(sr("S1SPAlertCode"), 250)
     said = alert.maybe(sr("AdditionalInformation"))
     alert.maybe(sr("UTRN"))
-    when = date_of(alert.text(sr("DateTime"), 40), "sr:DateTime")
+    when = alert.value(sr("DateTime"), DATE_TIME)
     alert.take(SIGNATURE)
     return S1spAlert(
         _request_id(request) if request else None,
@@ -410,8 +451,7 @@ def _s1sp(c: Children) -> S1spAlert:
 
 
 def _eui(children: Children, name: str) -> Eui:
-    """An xs:token: white space around it does not count."""
-    return eui_of(children.text(sr(name), _MOST_TOKEN).strip(), f"sr:{name}")
+    return eui_of(children.value(sr(name), TOKEN), f"sr:{name}")
 
 
 _ALERTS: Final[dict[str, Callable[[Children], AlertBody]]] = {

@@ -1,11 +1,23 @@
-"""The socket that the gateway listens on."""
+"""The socket that the gateway listens on, and how many connections it has at once."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import ipaddress
 import socket
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hanlab.errors import UsageError
+
+CONNECTIONS: Final = 64
+"""At once; further ones are answered with 503."""
+SILENCE_S: Final = 30.0
+"""How long a connection may be open before the headers of its first request are there."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,3 +61,41 @@ def _next_step(error: OSError | None) -> str:
     if error and error.errno == errno.EACCES:
         return "ports below 1024 are root's: --port 8079"
     return "--host 127.0.0.1 serves this computer, --host 0.0.0.0 the network; --port is 0 to 65535"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer reaches a socket that listens on `host`; False for what is no address."""
+    try:
+        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    addresses = {str(address[0]).partition("%")[0] for *_, address in found}
+    return bool(host) and all(ipaddress.ip_address(a).is_loopback for a in addresses)
+
+
+class ImpatientProtocol(H11Protocol):
+    """HTTP on one connection, closed where nobody asks anything; uvicorn would wait for ever."""
+
+    silence_s = SILENCE_S
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(self.silence_s, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+def make_server(app: Starlette) -> uvicorn.Server:
+    """A server for `app`, with its bounds on connections."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=ImpatientProtocol,
+            limit_concurrency=CONNECTIONS,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+        )
+    )

@@ -1,26 +1,44 @@
-"""How the gateway checks and signs messages: with the lab's test PKI."""
+"""How the gateway knows whose a request is, and how it signs: with the lab's test PKI."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hanlab.duis.messages import Request
 from hanlab.duis.pki import DSP_NAME, Pki
 from hanlab.duis.reading import read_request
-from hanlab.duis.signing import SignatureError, check, is_signed
-from hanlab.gateway.app import Seals
+from hanlab.duis.signing import SignatureError, is_signed, verify
 
 
-def seals_of(pki: Pki) -> Seals:
-    """The DSP signs every response; a request may be signed, and then by its originator."""
+@dataclass(frozen=True)
+class Seals:
+    """`open` reads a Service Request whose originator is proved; `sign` signs what the DSP says.
+
+    `open` raises SignatureError or DuisError.
+    """
+
+    open: Callable[[bytes], Request]
+    sign: Callable[[bytes], bytes]
+
+
+def seals_of(pki: Pki, *, unsigned: bool = False) -> Seals:
+    """The DSP signs every response; a request is signed by its originator.
+
+    `unsigned`: one without a signature passes too, and then anybody can send it.
+    """
     known = pki.certificates
 
-    def check_request(octets: bytes) -> None:
-        if not is_signed(octets):
-            return
-        signer = check(octets, known)
-        originator = read_request(octets).id.originator
-        if signer.eui != originator:
+    def open_request(octets: bytes) -> Request:
+        if unsigned and not is_signed(octets):
+            return read_request(octets)
+        signed = verify(octets, known)
+        request = read_request(signed.octets)
+        if signed.by.eui != request.id.originator:
             raise SignatureError(
-                f"{signer.name} ({signer.eui}) signed a request of {originator}",
+                f"{signed.by.name} ({signed.by.eui}) signed a request of {request.id.originator}",
                 next_step="sign it with the originator's key",
             )
+        return request
 
-    return Seals(check_request, pki.signers[DSP_NAME].sign_octets)
+    return Seals(open_request, pki.signers[DSP_NAME].sign_octets)
