@@ -34,6 +34,7 @@ from hanlab.bench.desk import Desk
 from hanlab.boards.data import DeviceModel
 from hanlab.counters import BoardReport, Counters, LaneReport
 from hanlab.dsp.deliveries import Delivery
+from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import User
 from hanlab.duis.messages import ActivateFirmware, Body, Request, Response, UpdateFirmware
@@ -42,7 +43,7 @@ from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.keys import LabKeys, read_secret
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
-from hanlab.office import Office, open_office, service_request
+from hanlab.office import DATABASE, Office, open_office, service_request
 from hanlab.real_boards import RealBoards
 from hanlab.s1sp.authority import Authority, OriginatorCounter
 from hanlab.s1sp.dco import Dco
@@ -215,6 +216,10 @@ class Lab:
             raise _not_writable(e, folder) from None
         self._wan = wan_client(self._boards, config.hub.name)
         self.s1sp = s1sp_on(self._boards, self._wan, folder)
+        self.notices: list[Notice] = []
+        """What became of requests that earlier commands had left pending."""
+        self.on_notice: Callable[[Notice], None] | None = None
+        """Called with each of them as it comes."""
 
     def _open_boards(self, pcap: Path | None, firmware: Path | None) -> Boards:
         keys = lab_keys(self.config, self.folder)
@@ -356,7 +361,13 @@ class Lab:
             self._office = open_office(
                 self.config, self.folder, self.installations, lambda: boards.clock_us
             )
+            self._office.dsp.parts.notice = self._notice
         return self._office
+
+    def _notice(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        if self.on_notice:
+            self.on_notice(notice)
 
     @property
     def dsp(self) -> Dsp:
@@ -389,7 +400,9 @@ class Lab:
         before = self.dsp.deliveries.newest()
         left = None
         while True:
-            answer = await self._send_once(body, to, user, report, before)
+            answer = await self._send_once(
+                service_request(self.dsp, body, to, user), report, before
+            )
             if left is None:
                 sender = self.dsp.settings.user(answer.request.id.originator)
                 left = sender.retries if sender and isinstance(body, ActivateFirmware) else 0
@@ -398,16 +411,30 @@ class Lab:
             left -= 1
             await asyncio.sleep(RETRY_S)
 
-    async def _send_once(
-        self, body: Body, to: Eui | None, user: User | None, report: Report, before: int
-    ) -> Answer:
-        """Its deliveries are those after number `before`."""
-        request = service_request(self.dsp, body, to, user)
+    @_on_its_clock
+    async def send_request(self, request: Request, report: Report = _no_report) -> Answer:
+        """Send a Service Request as it is."""
+        return await self._send_once(request, report, self.dsp.deliveries.newest())
+
+    async def _send_once(self, request: Request, report: Report, before: int) -> Answer:
+        """Its deliveries are those after number `before`; what is pending and falls due before it is met first."""
         acknowledgement = self.dsp.receive(request)
-        result = await self.dsp.carry_out(request.id, report)
         sent = self.dsp.deliveries.after(before)
-        cause = self._cause(_devices(body, to), acknowledgement)
+        await self.dsp.carry_out_before(request.id)
+        before = self.dsp.deliveries.newest()
+        result = await self.dsp.carry_out(request.id, report)
+        sent += self.dsp.deliveries.after(before)
+        cause = self._cause(_devices(request.body, request.id.target), acknowledgement)
         return Answer(request, acknowledgement, result, sent, cause)
+
+    @_on_its_clock
+    async def meet_pending(self) -> None:
+        """Carry out what an earlier command has left behind and is overdue, in the order in which it fell due.
+
+        Everything that goes to a device does so first; `notices` says what became of it.
+        """
+        if self._office or (self.folder / DATABASE).exists():
+            await self.dsp.carry_out_due()
 
     def _cause(
         self, devices: Iterable[Eui], acknowledgement: Response
@@ -432,11 +459,13 @@ class Lab:
         self, image: OtaImage, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.1 Update Firmware; see `S1sp.update_firmware`."""
+        await self.meet_pending()
         return await self.s1sp.update_firmware(image, device.target, report)
 
     @_on_its_clock
     async def read_firmware_version(self, device: Device) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device answers."""
+        await self.meet_pending()
         return await self.s1sp.read_firmware_version(device.target)
 
     @_on_its_clock
@@ -444,11 +473,13 @@ class Lab:
         self, hash_: bytes, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.3 Activate Firmware; see `S1sp.activate_firmware`."""
+        await self.meet_pending()
         return await self.s1sp.activate_firmware(hash_, device.target, report)
 
     @_on_its_clock
     async def wait_until_back(self, device: Device) -> VersionReadResponse:
         """The version of a device that restarts, as soon as it answers again."""
+        await self.meet_pending()
         return await self.s1sp.wait_until_back(device.target)
 
     # -- the Communications Hub

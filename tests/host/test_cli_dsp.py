@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +198,91 @@ def test_keys_are_made_all_or_none(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         make_secret(secret)
     assert secret.stat().st_mode & 0o777 == 0o600
+
+
+COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
+
+_KILLED = """
+import os, sys
+from hanlab.dsp.execution import Execution
+async def killed(*_): os.kill(os.getpid(), 9)
+Execution._carry_out = killed
+from hanlab.cli import main
+main()
+"""
+
+
+def kill(*arguments: str) -> None:
+    """That command, killed right after its I99."""
+    done = subprocess.run([sys.executable, "-c", _KILLED, *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def shell_of_two(shell: Shell) -> Shell:
+    """The PPMID runs 5; 6 and 7 are listed, and 7 is in the device."""
+    v7 = build(made_body(8192, seed=2), device_type="PPMID", version="IHDAE07", for_ch="Secure")
+    Path("v7.ota").write_bytes(v7.to_bytes())
+    for file in ("v6.ota", "v7.ota"):
+        shell("cpl", "add", file)
+        shell("push", file, "--to", "PPMID")
+    return shell
+
+
+def test_an_11_3_that_a_killed_command_left_never_undoes_the_newer_one(
+    shell_of_two: Shell,
+) -> None:
+    shell = shell_of_two
+    kill("activate", "PPMID", "--image", "v6.ota")
+    (pending,) = shell.json("requests")["requests"]
+    assert (pending["service"], pending["overdue"]) == ("11.3", True)
+    activated = shell.json("activate", "PPMID", "--image", "v7.ota")
+    assert activated["version"] == "IHDAE07"
+    assert activated["pending"] == [
+        {
+            "request_id": pending["request_id"],
+            "service": "11.3",
+            "device": str(PPMID),
+            "end": "superseded",
+        }
+    ]
+    assert "nothing is pending" in shell("requests")
+    assert shell.json("version", "PPMID")["version"] == "IHDAE07"
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_every_command_meets_first_what_a_killed_one_left(
+    direct: bool, shell_of_two: Shell
+) -> None:
+    shell = shell_of_two
+    kill("activate", "PPMID", "--image", "v7.ota")
+    said = shell("version", "PPMID", *(["--direct"] if direct else []))
+    assert "comes first" in said
+    assert "has ended with I0" in said
+    assert "runs IHDAE07" in said
+    assert "pending" not in shell("version", "PPMID")
+
+
+def test_requests_are_listed_resumed_and_cancelled(shell_of_two: Shell) -> None:
+    shell = shell_of_two
+    kill("activate", "PPMID", "--image", "v7.ota")
+    listed = shell("requests")
+    assert "overdue" in listed
+    (pending,) = shell.json("requests")["requests"]
+    assert pending["request_id"] in listed.replace("\n", "")
+    (ended,) = shell.json("requests", "resume")["pending"]
+    assert (ended["request_id"], ended["end"]) == (pending["request_id"], "I0")
+    assert shell.status() == ("Commissioned", "IHDAE07")
+    assert "nothing is overdue" in shell("requests", "resume")
+    kill("version", "PPMID")
+    (pending,) = shell.json("requests")["requests"]
+    assert "✓ cancelled" in shell("requests", "cancel", pending["request_id"])
+    for again in ("cancel", "resume"):
+        with pytest.raises(HanlabError, match="is not pending"):
+            shell("requests", again, pending["request_id"])
+    with pytest.raises(HanlabError, match="is no RequestID"):
+        shell("requests", "cancel", "17")
+    kill("version", "PPMID")
+    (pending,) = shell.json("requests")["requests"]
+    (ended,) = shell.json("requests", "resume", pending["request_id"])["pending"]
+    assert ended["end"] == "I0"

@@ -16,6 +16,7 @@ from hanlab.cli import cpl as cpl_commands
 from hanlab.cli import dsp as dsp_commands
 from hanlab.cli import hints, streams
 from hanlab.cli import image as image_commands
+from hanlab.cli import pending as pending_commands
 from hanlab.errors import CTRL_C, SIGNALLED, STOPPED, HanlabError, UsageError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(image_commands.app, name="image")
 app.add_typer(cpl_commands.app, name="cpl")
 app.add_typer(dsp_commands.app, name="dsp")
+app.add_typer(pending_commands.app, name="requests")
 
 LabOption = Annotated[
     Path | None,

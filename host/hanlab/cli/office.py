@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from hanlab.cli import pending_requests as pending
 from hanlab.cli.show import console, say
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl
@@ -213,14 +214,14 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
         raise UsageError(f"{file} cannot be read: {e.strerror}", next_step="check it") from None
     sent = read_request(octets)
     with Lab.open(lab, pcap=pcap, impair=impair) as bench:
-        before = bench.dsp.deliveries.newest()
-        acknowledgement = bench.dsp.receive(sent)
-        bench.run(bench.dsp.carry_out(sent.id, lambda progress: None))
-        came = bench.dsp.deliveries.after(before)
+        bench.on_notice = pending.teller(quiet=as_json)
+        answer = bench.run(bench.send_request(sent))
+        acknowledgement, came = answer.acknowledgement, answer.deliveries
         texts = [write_response(acknowledgement).decode(), *(d.xml.decode() for d in came)]
         if as_json:
             codes = [acknowledgement.code, *(d.code for d in came)]
-            print(json.dumps({"request_id": str(sent.id), "codes": codes, "xml": texts}))
+            report = {"request_id": str(sent.id), "codes": codes, "xml": texts}
+            print(json.dumps({**report, **pending.told(bench)}))
         else:
             print("\n".join(text.strip() for text in texts))
 

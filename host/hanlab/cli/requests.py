@@ -18,6 +18,7 @@ from rich.table import Table
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.duis import print_request
 from hanlab.cli.hints import help_here, say_next
+from hanlab.cli.pending_requests import teller, told
 from hanlab.cli.show import (
     ILLUSTRATIVE,
     REQUESTS,
@@ -132,7 +133,7 @@ def push(
                 hash=image.manufacturer_image_hash.hex(),
                 **{"wall_s" if bench.config.is_real else "virtual_s": bench.clock_us / 1e6},
                 store=_store_dict(bench, report),
-                **_codes(answer),
+                **_codes(bench, answer),
                 **_counters(bench),
             )
             return
@@ -215,7 +216,7 @@ def activate(
             _draw_answer(out, bench, answer, quiet=as_json)
             outcome = _outcome(bench, target, answer, image)
             if not _says_version(answer):
-                _without_version(out, outcome, target, answer, lab, as_json=as_json)
+                _without_version(bench, outcome, target, answer, lab, as_json=as_json)
                 return
         read = bench.run(bench.wait_until_back(target))
         if as_json:
@@ -223,7 +224,7 @@ def activate(
                 outcome=str(outcome),
                 device=str(target.eui),
                 version=read.firmware,
-                **_codes(answer),
+                **_codes(bench, answer),
                 **_counters(bench),
             )
         else:
@@ -293,7 +294,7 @@ def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> 
     read = answer.result.body.version
     if as_json:
         _print_json(
-            device=str(target.eui), version=read, model=target.model.model, **_codes(answer)
+            device=str(target.eui), version=read, model=target.model.model, **_codes(bench, answer)
         )
     else:
         sentence = f"{target.name}, a {target.model.model}, runs {read}"
@@ -307,7 +308,7 @@ def _says_version(answer: Answer) -> bool:
 
 
 def _without_version(
-    out: Console,
+    bench: Lab,
     outcome: Outcome,
     target: Device,
     answer: Answer,
@@ -317,8 +318,11 @@ def _without_version(
 ) -> None:
     """The answer to 11.3 lacks the version (rule 95), so nobody but an 11.2 can say it (rule 98)."""
     if as_json:
-        _print_json(outcome=str(outcome), device=str(target.eui), version=None, **_codes(answer))
+        _print_json(
+            outcome=str(outcome), device=str(target.eui), version=None, **_codes(bench, answer)
+        )
         return
+    out = console()
     say(
         out,
         f"✓ {outcome}",
@@ -328,11 +332,12 @@ def _without_version(
     say_next(out, f"hanlab version {target.name}", lab)
 
 
-def _codes(answer: Answer | None) -> dict[str, Any]:
+def _codes(bench: Lab, answer: Answer | None) -> dict[str, Any]:
     """For --json: what the DSP said."""
     if answer is None:
-        return {}
-    return {"request_id": str(answer.request.id), "code": answer.code, "alerts": answer.alerts}
+        return told(bench)
+    codes = {"request_id": str(answer.request.id), "code": answer.code, "alerts": answer.alerts}
+    return {**codes, **told(bench)}
 
 
 def _draw_answer(out: Console, bench: Lab, answer: Answer, *, quiet: bool) -> None:
@@ -456,6 +461,7 @@ def _opened(
         )
     with Lab.open(lab, pcap=pcap, impair=impair) as bench:
         device = bench.device(name)
+        bench.on_notice = teller(quiet=quiet)
         try:
             yield bench, device
         except HanlabError as e:

@@ -1,12 +1,27 @@
-"""Requests that have been acknowledged and are not done: they outlive the process."""
+"""Requests that have been acknowledged and are not done: they outlive the process.
+
+What is pending is carried out in the order in which it falls due: at its execution date, or when it was
+accepted if it has none. A newer request supersedes an older one that it would undo:
+
+| newer   | supersedes                                            |
+|---|---|
+| 11.3    | 11.3 of the same device                               |
+| 11.1    | 11.1 for the same device; the list's other devices stay |
+| 11.4    | 11.4 for the same device; the list's other devices stay |
+| 11.2    | nothing: reading changes nothing                      |
+
+unless the older one falls due before it, and is carried out before it: an 11.3 for March leaves the one
+for February alone. What has begun at the device is not pulled back; the newer one waits for its turn.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
 
 from hanlab.dsp.database import Database
 from hanlab.duis.messages import (
@@ -21,6 +36,9 @@ from hanlab.duis.messages import (
 )
 from hanlab.eui import Eui
 
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_SUPERSEDING: Final = frozenset({"11.1", "11.3", "11.4"})
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -32,6 +50,16 @@ class Accepted:
     body: Body
     due: datetime | None = None
     warning: UpdateFirmwareWarning | None = None
+    at: datetime | None = None
+    """When it was accepted; None: an earlier hanlab did not write it down."""
+
+    @property
+    def devices(self) -> tuple[Eui, ...]:
+        return self.body.devices if isinstance(self.body, UpdateFirmware) else (self.id.target,)
+
+    @property
+    def falls_due(self) -> datetime:
+        return self.due or self.at or _LONG_AGO
 
 
 class AcceptedRequests:
@@ -44,17 +72,30 @@ class AcceptedRequests:
             sha = hashlib.sha256(image).digest()
             self._sql.execute("INSERT OR IGNORE INTO images VALUES (?, ?)", (sha, image))
         self._sql.execute(
-            "INSERT INTO requests (id, service, body, due, state) VALUES (?, ?, ?, ?, 'accepted')",
+            "INSERT INTO requests (id, service, body, due, at, state)"
+            " VALUES (?, ?, ?, ?, ?, 'accepted')",
             (
                 str(accepted.id),
                 accepted.service,
                 json.dumps(body),
                 accepted.due and accepted.due.isoformat(),
+                accepted.at and accepted.at.isoformat(),
             ),
         )
 
     def done(self, request: RequestId) -> None:
-        self._sql.execute("UPDATE requests SET state = 'done' WHERE id = ?", (str(request),))
+        self._end(request, "done")
+
+    def withdraw(self, request: RequestId) -> None:
+        """Whoever runs the lab does not want it carried out any more."""
+        self._end(request, "cancelled")
+
+    def _end(self, request: RequestId, state: str) -> None:
+        self._sql.execute("UPDATE requests SET state = ? WHERE id = ?", (state, str(request)))
+        self._drop_images()
+
+    def _drop_images(self) -> None:
+        """An image stays only as long as a request needs it."""
         self._sql.execute(
             "DELETE FROM images WHERE lower(hex(sha)) NOT IN (SELECT json_extract(body, '$.image')"
             " FROM requests WHERE state = 'accepted' AND service IN ('11.1', '11.4'))"
@@ -69,20 +110,57 @@ class AcceptedRequests:
             (request.service, like),
         ).rowcount
 
+    def supersede(
+        self, newer: Accepted, now: datetime, begun: Collection[RequestId]
+    ) -> list[tuple[RequestId, Eui]]:
+        """Take back what `newer` makes void (see above), but for `begun`: which request, for which device."""
+        if newer.service not in _SUPERSEDING:
+            return []
+        rows = self._sql.execute(
+            "SELECT id, service, body, due, at FROM requests"
+            " WHERE state = 'accepted' AND service = ? AND id <> ? ORDER BY rowid",
+            (newer.service, str(newer.id)),
+        ).fetchall()
+        wanted = set(newer.devices)
+        taken: list[tuple[RequestId, Eui]] = []
+        for row in rows:
+            older = self._load(*row)
+            if older.id in begun or max(older.falls_due, now) < newer.falls_due:
+                continue
+            void = [device for device in older.devices if device in wanted]
+            if void:
+                self._take_back(older, void)
+                taken += [(older.id, device) for device in void]
+        return taken
+
+    def _take_back(self, older: Accepted, void: Sequence[Eui]) -> None:
+        stay = tuple(device for device in older.devices if device not in void)
+        if not stay:
+            self._end(older.id, "superseded")
+            return
+        assert isinstance(older.body, UpdateFirmware)
+        body, _ = _dump(replace(older, body=replace(older.body, devices=stay)))
+        self._sql.execute(
+            "UPDATE requests SET body = ? WHERE id = ?", (json.dumps(body), str(older.id))
+        )
+
     def find(self, request: RequestId) -> Accepted | None:
         """That request, if it is neither done nor cancelled."""
         row = self._sql.execute(
-            "SELECT id, service, body, due FROM requests WHERE id = ? AND state = 'accepted'",
+            "SELECT id, service, body, due, at FROM requests WHERE id = ? AND state = 'accepted'",
             (str(request),),
         ).fetchone()
         return self._load(*row) if row else None
 
     def all(self) -> list[RequestId]:
-        """What is not done, in the order in which it came."""
-        rows = self._sql.execute("SELECT id FROM requests WHERE state = 'accepted' ORDER BY rowid")
-        return [parse_id(text) for (text,) in rows]
+        """What is not done, in the order in which it falls due."""
+        rows = self._sql.execute(
+            "SELECT id, due, at FROM requests WHERE state = 'accepted' ORDER BY rowid"
+        ).fetchall()
+        rows.sort(key=lambda row: _time(row[1]) or _time(row[2]) or _LONG_AGO)
+        return [parse_id(id_) for id_, _, _ in rows]
 
-    def _load(self, id_: str, service: str, text: str, due: str | None) -> Accepted:
+    def _load(self, id_: str, service: str, text: str, due: str | None, at: str | None) -> Accepted:
         data = json.loads(text)
         body: Body
         if service == "11.2":
@@ -100,9 +178,14 @@ class AcceptedRequests:
             service,
             data["variant"],
             body,
-            datetime.fromisoformat(due) if due else None,
+            _time(due),
             UpdateFirmwareWarning(*map(_euis, lists)) if lists else None,
+            _time(at),
         )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def parse_id(text: str) -> RequestId:

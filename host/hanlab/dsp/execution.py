@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
+from dataclasses import replace
 from typing import Final
 
 from hanlab.dsp import alerts, updates
 from hanlab.dsp.accepted import Accepted
 from hanlab.dsp.authorisation import Decision
-from hanlab.dsp.parts import Parts
+from hanlab.dsp.parts import Notice, Parts
 from hanlab.dsp.recovery import Effect, effect_of_activation, effect_of_reading
 from hanlab.dsp.smi import SmiDevice
 from hanlab.duis.messages import (
@@ -26,11 +28,13 @@ from hanlab.duis.messages import (
     S1spAlert,
     UpdateFirmware,
 )
+from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Report
 
+_LOG: Final = logging.getLogger(__name__)
 _NO_RESPONSE: Final = "E21"
 _NO_CONTACT: Final = "E20"
 _OUT_OF_REACH: Final = (Outcome.NO_DEVICE, Outcome.NO_CONTACT)
@@ -41,20 +45,94 @@ class Execution:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._left = frozenset(parts.accepted.all())
+        """What earlier processes have left behind."""
+        self.begun: set[RequestId] = set()
+        """What is under way, or has met a defect of hanlab's: that is for the next start."""
 
     async def carry_out(self, request: RequestId, report: Report) -> Response | None:
         """Do what was acknowledged with I99; the response, which is in `deliveries` as well.
 
+        What is pending and falls due before it is carried out before it.
+
         None: there is nothing to say besides I99 (8.2, 12.2, an 11.1 that left nobody out; what
         comes of it for each device is in DCC Alerts), or it was cancelled.
         """
-        accepted = self._parts.accepted.find(request)
-        if accepted is None:
-            return None
-        if accepted.due:
-            await asyncio.sleep(max(0.0, (accepted.due - self._parts.clock()).total_seconds()))
-            if self._parts.accepted.find(request) is None:  # cancelled meanwhile
+        await self.carry_out_before(request)
+        await self._until_due(request)
+        return await self._begin(request, report)
+
+    async def carry_out_before(self, request: RequestId) -> None:
+        """Carry out what falls due before that request and nobody has begun, one after the other."""
+        while first := self._first(request):
+            await self._until_due(first)
+            await self._meet(first)
+
+    async def resume(self, request: RequestId) -> None:
+        """Carry out what an earlier process has left behind, and what falls due before it."""
+        await self.carry_out_before(request)
+        await self._until_due(request)
+        await self._meet(request)
+
+    async def carry_out_due(self) -> None:
+        """Carry out what is overdue and nobody has begun, one after the other."""
+        while first := self._first(None):
+            await self._meet(first)
+
+    def _first(self, request: RequestId | None) -> RequestId | None:
+        """The first that nobody has begun, if it falls due before `request`; None: before now."""
+        pending = self._parts.accepted.all()
+        if request is not None:
+            pending = pending[: pending.index(request)] if request in pending else []
+        now = self._parts.clock()
+        for id_ in pending:
+            accepted = self._parts.accepted.find(id_)
+            if not accepted or id_ in self.begun:
+                continue
+            if request is None and accepted.falls_due > now:
                 return None
+            if accepted.due or id_ in self._left:  # others are about to be begun by who sent them
+                return id_
+        return None
+
+    async def _until_due(self, request: RequestId) -> None:
+        accepted = self._parts.accepted.find(request)
+        if accepted and accepted.due:
+            await asyncio.sleep(max(0.0, (accepted.due - self._parts.clock()).total_seconds()))
+
+    async def _meet(self, request: RequestId) -> None:
+        """Carry out a request that somebody else has sent, or an earlier command."""
+        accepted = self._parts.accepted.find(request)
+        if accepted is None or request in self.begun:  # cancelled or begun meanwhile
+            return
+        notices = [Notice(request, accepted.service, d, "begins") for d in accepted.devices]
+        for notice in notices:
+            self._parts.notice(notice)
+        try:
+            response = await self._begin(request, lambda progress: None)
+        except HanlabError:
+            raise
+        except Exception:
+            _LOG.exception("%s was not carried out, and waits for the next start", request)
+            return
+        for notice in notices:
+            self._parts.notice(replace(notice, end=response.code if response else "done"))
+
+    async def _begin(self, request: RequestId, report: Report) -> Response | None:
+        with self._parts.database.transaction(lasting=False):  # nobody supersedes it meanwhile
+            accepted = self._parts.accepted.find(request)
+            if accepted is None or request in self.begun:
+                return None
+            self.begun.add(request)
+        try:
+            response = await self._carry_out(accepted, report)
+        except (HanlabError, asyncio.CancelledError):
+            self.begun.discard(request)
+            raise
+        self.begun.discard(request)
+        return response
+
+    async def _carry_out(self, accepted: Accepted, report: Report) -> Response | None:
         match accepted.body:
             case UpdateFirmware():
                 return await self._update(accepted, accepted.body, report)

@@ -24,6 +24,7 @@ from hanlab.duis.messages import (
     DccAlert,
     FirmwareActivated,
     FirmwareVersionRead,
+    RequestId,
     Response,
 )
 from hanlab.eui import Eui
@@ -46,6 +47,19 @@ class S1spDoor(Protocol):
     ) -> FirmwareActivated: ...
 
 
+@dataclass(frozen=True)
+class Notice:
+    """What becomes of a pending request at one of its devices because another one came.
+
+    `end`: "begins" (it falls due first), then its response code; or "superseded".
+    """
+
+    request: RequestId
+    service: str
+    device: Eui
+    end: str
+
+
 @dataclass
 class Parts:
     """`clock` says the civil time, `chance` decides over losses."""
@@ -61,6 +75,8 @@ class Parts:
     s1sp: S1spDoor
     clock: Callable[[], datetime]
     chance: random.Random
+    notice: Callable[[Notice], None] = lambda _: None
+    """Told of what becomes of pending requests, for whoever sent the next one."""
     lost: int = 0
     """11.3 responses that never came to the DSP (rule 94)."""
 

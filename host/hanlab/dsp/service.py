@@ -26,7 +26,7 @@ from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries, Write
 from hanlab.dsp.execution import Execution
-from hanlab.dsp.parts import Parts, S1spDoor
+from hanlab.dsp.parts import Notice, Parts, S1spDoor
 from hanlab.dsp.service_requests import SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
 from hanlab.dsp.smi import SMETS1, SMETS2, SUSPENDABLE, Smi, SmiDevice, Status
@@ -250,7 +250,7 @@ class Dsp:
                     number = self.parts.accepted.cancel(request)
                     why = f"{number} future-dated {request.service} cancelled"
                     return Decision(ACCEPTED, None, why), None
-                self.parts.accepted.add(_accepted(request, execution))
+                self._keep(_accepted(request, execution, self.parts.clock()))
             case _:
                 self._not_simulated(request)
         return decision, None
@@ -274,13 +274,14 @@ class Dsp:
         if not devices.accepted:
             return updates.all_left_out(devices)
         wanted = tuple(d.eui for d in devices.accepted)
-        self.parts.accepted.add(
+        self._keep(
             Accepted(
                 request.id,
                 request.service,
                 request.service_variant,
                 UpdateFirmware(body.image, body.version, wanted),
                 warning=devices.warning,
+                at=self.parts.clock(),
             )
         )
         self.parts.s1sp.begin(wanted)
@@ -289,6 +290,22 @@ class Dsp:
                 note = ChFirmwareNotification(device.eui, body.version, "UpdateRequested")
                 self.parts.alert(alerts.CH_REQUESTED, note, device)
         return updates.accepted(devices)
+
+    def _keep(self, accepted: Accepted) -> None:
+        """It is pending from now on, and what it makes void is not."""
+        self.parts.accepted.add(accepted)
+        for older, device in self.parts.accepted.supersede(
+            accepted, self.parts.clock(), self._execution.begun
+        ):
+            why = f"superseded by {accepted.id}, a newer {accepted.service} for {device}"
+            self._ended(older, accepted.service, device, "superseded", why)
+
+    def _ended(self, request: RequestId, service: str, device: Eui, end: str, why: str) -> None:
+        """A request ends before it is carried out; no response code says that, so its user gets an alert."""
+        self.parts.record("DSP", device, service, Decision(end, None, f"{request}: {why}"))
+        alert = S1spAlert(request, device, end, why[:250], self.parts.clock())
+        self.parts.tell(request.originator, alerts.S1SP, alert, device)
+        self.parts.notice(Notice(request, service, device, end))
 
     def _read_inventory(self, eui: Eui) -> tuple[Decision, Inventory | None]:
         device = self.smi.find(eui)
@@ -362,6 +379,35 @@ class Dsp:
         """What was acknowledged and is not done: also what an earlier process left behind."""
         return self.parts.accepted.all()
 
+    def pending(self) -> list[Accepted]:
+        """What `unfinished` names, in the order in which it falls due."""
+        found = map(self.parts.accepted.find, self.unfinished())
+        return [accepted for accepted in found if accepted]
+
+    def cancel(self, request: RequestId) -> bool:
+        """Take back what is pending, as whoever runs the lab wants it; whether it was."""
+        with self.parts.transaction():
+            accepted = self.parts.accepted.find(request)
+            if accepted is None or request in self._execution.begun:
+                return False
+            self.parts.accepted.withdraw(request)
+            for device in accepted.devices:
+                why = "cancelled by whoever runs the lab"
+                self._ended(request, accepted.service, device, "cancelled", why)
+        return True
+
+    async def carry_out_before(self, request: RequestId) -> None:
+        """Carry out what is pending and falls due before that request."""
+        await self._execution.carry_out_before(request)
+
+    async def resume(self, request: RequestId) -> None:
+        """Carry out what an earlier process has left behind, and what falls due before it."""
+        await self._execution.resume(request)
+
+    async def carry_out_due(self) -> None:
+        """Carry out what is pending and overdue."""
+        await self._execution.carry_out_due()
+
     async def carry_out(self, request: RequestId, report: Report) -> Response | None:
         """Do what was acknowledged with I99; see `Execution.carry_out`."""
         return await self._execution.carry_out(request, report)
@@ -380,5 +426,7 @@ def _generation(body: DevicePreNotification) -> str:
     return SMETS1 if body.smets_chts_version in (None, *SMETS1_VERSIONS) else SMETS2
 
 
-def _accepted(request: Request, execution: datetime | None) -> Accepted:
-    return Accepted(request.id, request.service, request.service_variant, request.body, execution)
+def _accepted(request: Request, execution: datetime | None, at: datetime) -> Accepted:
+    return Accepted(
+        request.id, request.service, request.service_variant, request.body, execution, at=at
+    )

@@ -1,0 +1,151 @@
+"""`hanlab requests`, and what other commands say of requests that are pending."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from hanlab.cli.show import REQUESTS, console, say
+from hanlab.dsp.accepted import Accepted, parse_id
+from hanlab.dsp.parts import Notice
+from hanlab.duis.messages import RequestId
+from hanlab.errors import UsageError
+from hanlab.lab import Lab
+from hanlab.lab_config import read_lab
+from hanlab.office import Office, open_office
+from hanlab.state import state_folder
+
+_WORDS: Final = {
+    "begins": "is pending since before, and comes first",
+    "superseded": "is superseded by this newer one: it is not carried out any more",
+}
+
+
+def teller(*, quiet: bool) -> Callable[[Notice], None]:
+    """Says what becomes of pending requests, on standard error: standard output is the command's own."""
+    out = Console(stderr=True, highlight=False)
+
+    def tell(notice: Notice) -> None:
+        if not quiet:
+            words = _WORDS.get(notice.end, f"has ended with {notice.end}")
+            text = f"{notice.service} {notice.request} for {notice.device} {words}"
+            say(out, "pending", text, "yellow")
+
+    return tell
+
+
+def told(lab: Lab) -> dict[str, Any]:
+    """For --json: the same, if there was anything."""
+    ended = [
+        {
+            "request_id": str(n.request),
+            "service": n.service,
+            "device": str(n.device),
+            "end": n.end,
+        }
+        for n in lab.notices
+        if n.end != "begins"
+    ]
+    return {"pending": ended} if ended else {}
+
+
+def show(*, lab: Path | None, as_json: bool) -> None:
+    """What was accepted and has not ended, in the order in which it falls due."""
+    office = _office(lab)
+    try:
+        pending, now = office.dsp.pending(), office.dsp.parts.clock()
+    finally:
+        office.close()
+    if as_json:
+        print(json.dumps({"now": now.isoformat(), "requests": [_row(p, now) for p in pending]}))
+        return
+    out = console()
+    if not pending:
+        say(out, "nothing is pending", "every accepted request has ended", "green")
+    for p in pending:
+        row = _row(p, now)
+        when = (
+            f"falls due {p.due:%Y-%m-%d %H:%M:%S}" if p.due else f"accepted {row['at'] or 'before'}"
+        )
+        state = "overdue" if row["overdue"] else "waits"
+        name = REQUESTS.get(p.service, p.service)
+        devices = row["devices"]
+        text = f"{devices[0]}{f' and {len(devices) - 1:,} more' if devices[1:] else ''}; {when}"
+        say(out, f"{state}  {p.id}", f"{name}, {text}", "yellow")
+    if pending:
+        out.print("  next: hanlab requests resume, or hanlab requests cancel ID", soft_wrap=True)
+
+
+def cancel(id_: str, *, lab: Path | None, as_json: bool) -> None:
+    """Take one back: it is never carried out."""
+    request = _read(id_)
+    office = _office(lab)
+    try:
+        if not office.dsp.cancel(request):
+            raise _not_pending(request)
+    finally:
+        office.close()
+    if as_json:
+        print(json.dumps({"request_id": str(request), "state": "cancelled"}))
+    else:
+        say(console(), "✓ cancelled", f"{request}; its user is told with N55", "green")
+
+
+def resume(id_: str | None, *, lab: Path | None, as_json: bool) -> None:
+    """Carry out what is overdue; or one, and what falls due before it."""
+    request = _read(id_) if id_ else None
+    with Lab.open(lab) as bench:
+        bench.on_notice = teller(quiet=as_json)
+        if request is None:
+            bench.run(bench.meet_pending())
+        else:
+            if request not in bench.dsp.unfinished():
+                raise _not_pending(request)
+            bench.run(bench.dsp.resume(request))
+        report = told(bench)
+    if as_json:
+        print(json.dumps({"pending": [], **report}))
+    elif not report:
+        say(
+            console(),
+            "nothing is overdue",
+            "hanlab requests shows what waits for its date",
+            "green",
+        )
+
+
+def _office(lab: Path | None) -> Office:
+    config = read_lab(lab)
+    return open_office(config, state_folder(lab, config))
+
+
+def _read(text: str) -> RequestId:
+    try:
+        return parse_id(text.strip())
+    except (ValueError, UsageError):
+        raise UsageError(
+            f"{text!r} is no RequestID", next_step="hanlab requests shows those that are pending"
+        ) from None
+
+
+def _not_pending(request: RequestId) -> UsageError:
+    return UsageError(
+        f"{request} is not pending: it has ended, or never was accepted",
+        next_step="hanlab requests shows what is pending, hanlab audit what became of others",
+    )
+
+
+def _row(pending: Accepted, now: datetime) -> dict[str, Any]:
+    return {
+        "request_id": str(pending.id),
+        "service": pending.service,
+        "devices": [str(device) for device in pending.devices],
+        "at": pending.at and pending.at.isoformat(timespec="seconds"),
+        "due": pending.due and pending.due.isoformat(),
+        "overdue": pending.falls_due <= now,
+    }

@@ -1,0 +1,229 @@
+"""What was accepted and has not ended is met first, in its order, and never undoes what is newer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import ACTIVATE, ESME, PPMID, READ, SUPPLIER, Office, furnished, run, update
+
+from hanlab.dsp.parts import Notice
+from hanlab.dsp.settings import DSP
+from hanlab.duis.messages import ActivateFirmware, Body, ReadFirmwareVersion, Request, RequestId
+from hanlab.eui import Eui
+
+OLDER, NEWER = bytes(31) + b"\6", bytes(31) + b"\7"
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+FEBRUARY, MARCH = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Killed:
+    """An office whose process is gone, and the next one on the same database."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.office = furnished(path=path)
+        self.notices: list[Notice] = []
+        self.hashes: list[bytes] = []
+
+    def again(self) -> Office:
+        """A `kill -9`, and the next process."""
+        self.office.database.close()
+        self.office = later = Office(path=self.path)
+        self.notices.clear()
+        later.dsp.parts.notice = self.notices.append
+        true_activate = later.door.activate_firmware
+
+        async def activate(hash_: bytes, device: Eui, report: Any) -> Any:
+            self.hashes.append(hash_)
+            return await true_activate(hash_, device, report)
+
+        later.door.activate_firmware = activate  # type: ignore[method-assign]
+        return later
+
+    def accept(self, body: Body, to: Eui = DSP) -> Request:
+        request = self.office.request(body, to)
+        assert self.office.dsp.receive(request).code == "I99"
+        return request
+
+    def ends(self) -> list[tuple[RequestId, str]]:
+        return [(n.request, n.end) for n in self.notices if n.end != "begins"]
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Killed:
+    return Killed(tmp_path / "dsp.sqlite")
+
+
+def test_a_newer_11_3_supersedes_the_one_that_a_killed_command_left(killed: Killed) -> None:
+    """6 was to be activated, and the command killed; 7 was activated: nothing goes back to 6."""
+    older = killed.accept(ActivateFirmware(OLDER), PPMID)
+    office = killed.again()
+    assert office.send(ActivateFirmware(NEWER), PPMID)[0] == "I99"
+    assert killed.ends() == [(older.id, "superseded")]
+    assert killed.hashes == [NEWER]
+    office = killed.again()
+    assert office.dsp.unfinished() == []
+    run(office.dsp.carry_out_due())
+    run(office.dsp.carry_out(older.id, lambda progress: None))
+    assert killed.hashes == [NEWER]
+    audited = [e for e in office.dsp.audit.read() if e.code == "superseded"]
+    assert [(e.actor, e.action) for e in audited] == [("DSP", "11.3")]
+    assert str(older.id) in audited[0].why
+    assert office.told("N55") == [SUPPLIER]
+
+
+def test_what_is_pending_is_met_first_in_the_order_in_which_it_falls_due(killed: Killed) -> None:
+    first = killed.accept(ReadFirmwareVersion(MARCH), ESME)
+    second = killed.accept(update(ESME))
+    third = killed.accept(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    office = killed.again()
+    office.passed = MARCH - NEW_YEAR + timedelta(seconds=1)
+    assert office.dsp.unfinished() == [second.id, third.id, first.id]
+    office.send(READ, PPMID)
+    assert office.door.asked == [("11.1", ESME), ("11.3", PPMID), ("11.2", ESME), ("11.2", PPMID)]
+    assert killed.ends() == [(second.id, "done"), (third.id, "I0"), (first.id, "I0")]
+
+
+def test_a_request_with_a_later_date_does_not_overtake_one_that_is_due_before_it(
+    killed: Killed,
+) -> None:
+    earlier = killed.accept(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    office = killed.again()
+    office.send(ReadFirmwareVersion(MARCH), ESME)
+    assert office.door.asked == [("11.3", PPMID), ("11.2", ESME)]
+    assert killed.ends() == [(earlier.id, "I0")]
+
+
+def test_the_same_in_one_process(killed: Killed) -> None:
+    office = killed.again()
+    office.receive(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    office.send(ReadFirmwareVersion(MARCH), ESME)
+    assert office.door.asked == [("11.3", PPMID), ("11.2", ESME)]
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "carried_out"),
+    [
+        (None, None, [NEWER]),
+        (FEBRUARY, None, [NEWER]),
+        (FEBRUARY, FEBRUARY, [NEWER]),
+        (MARCH, FEBRUARY, [NEWER]),
+        (FEBRUARY, MARCH, [OLDER, NEWER]),
+        (None, MARCH, [OLDER, NEWER]),
+    ],
+)
+def test_which_11_3_supersedes_which(
+    older: datetime | None, newer: datetime | None, carried_out: list[bytes], killed: Killed
+) -> None:
+    killed.office.receive(ActivateFirmware(OLDER, older), PPMID)
+    office = killed.again()
+    office.passed = timedelta(hours=1)
+    office.send(ActivateFirmware(NEWER, newer), PPMID)
+    office.passed = timedelta(days=365)
+    run(office.dsp.carry_out_due())
+    assert killed.hashes == carried_out
+    assert office.dsp.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ((ActivateFirmware(OLDER), PPMID), (ActivateFirmware(NEWER), ESME)),
+        ((READ, PPMID), (READ, PPMID)),
+        ((ActivateFirmware(OLDER), PPMID), (READ, PPMID)),
+    ],
+)
+def test_what_supersedes_nothing(older: Any, newer: Any, killed: Killed) -> None:
+    killed.office.receive(*older)
+    office = killed.again()
+    office.send(*newer)
+    assert len(office.door.asked) == 2
+    assert [end for _, end in killed.ends()] == ["I0"]
+
+
+def test_a_newer_11_1_takes_its_devices_off_the_older_ones_list(killed: Killed) -> None:
+    older = killed.accept(update(PPMID, ESME))
+    office = killed.again()
+    office.send(update(PPMID))
+    assert killed.ends() == [(older.id, "superseded"), (older.id, "done")]
+    assert office.door.asked == [("11.1", ESME), ("11.1", PPMID)]
+    assert office.database.sql.execute("SELECT count(*) FROM images").fetchone() == (0,)
+
+
+def test_a_refused_request_supersedes_nothing(killed: Killed) -> None:
+    older = killed.accept(ActivateFirmware(OLDER), PPMID)
+    office = killed.again()
+    assert office.receive(ACTIVATE, PPMID, variant=4) == "E12"
+    assert office.dsp.unfinished() == [older.id]
+
+
+def test_what_has_begun_is_not_pulled_back(killed: Killed) -> None:
+    office = killed.again()
+    begun = office.request(ActivateFirmware(OLDER), PPMID)
+    office.dsp.receive(begun)
+    true_activate = office.door.activate_firmware
+
+    async def while_it_runs(hash_: bytes, device: Eui, report: Any) -> Any:
+        assert office.receive(ActivateFirmware(NEWER), PPMID) == "I99"
+        return await true_activate(hash_, device, report)
+
+    office.door.activate_firmware = while_it_runs  # type: ignore[method-assign]
+    response = run(office.dsp.carry_out(begun.id, lambda progress: None))
+    assert response.code == "I0"
+    assert killed.ends() == []
+
+
+def test_cancelled_by_whoever_runs_the_lab(killed: Killed) -> None:
+    request = killed.accept(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    office = killed.again()
+    assert office.dsp.cancel(request.id)
+    assert not office.dsp.cancel(request.id)
+    assert office.dsp.pending() == []
+    assert office.dsp.audit.read(1)[0].code == "cancelled"
+    assert office.told("N55") == [SUPPLIER]
+
+
+def test_a_defect_in_a_pending_request_does_not_stop_the_next_one(
+    killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    older = killed.accept(ActivateFirmware(OLDER), PPMID)
+    office = killed.again()
+
+    async def defect(hash_: bytes, device: Eui, report: Any) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    office.door.activate_firmware = defect  # type: ignore[method-assign]
+    _, response = office.send(READ, ESME)
+    assert response
+    assert response.code == "I0"
+    assert "waits for the next start" in caplog.text
+    assert office.dsp.unfinished() == [older.id]
+
+
+def test_a_request_of_an_earlier_hanlab_without_its_time_comes_first(killed: Killed) -> None:
+    dated = killed.accept(ReadFirmwareVersion(FEBRUARY), ESME)
+    undated = killed.accept(READ, PPMID)
+    killed.office.database.sql.execute("UPDATE requests SET at = NULL")
+    assert killed.again().dsp.unfinished() == [undated.id, dated.id]
+
+
+def test_response_times_never_go_back(killed: Killed) -> None:
+    """Also after a `kill -9`: each decision leaves its time behind."""
+    killed.office.passed = timedelta(hours=1)
+    killed.office.receive(READ, ESME)
+    said = killed.office.dsp.parts.clock()
+    office = killed.again()
+    assert office.dsp.smi.last_time() == said
+    office.dsp.remember_time()  # this one's clock is an hour behind
+    assert office.dsp.smi.last_time() == said
+
+
+def test_pending_says_what_it_is(killed: Killed) -> None:
+    killed.office.passed = timedelta(minutes=1)
+    killed.office.receive(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    (pending,) = killed.again().dsp.pending()
+    assert (pending.service, pending.devices, pending.due) == ("11.3", (PPMID,), FEBRUARY)
+    assert pending.at == NEW_YEAR + timedelta(minutes=1)
