@@ -34,3 +34,5 @@ def test_xor_and_find():
     assert buf == b"\x00\xf0\x0f\x55"
     assert octets.find(buf, 0x0F, 0, 4) == 2
     assert octets.find(buf, 0x0F, 3, 4) == -1
+    assert octets.find(buf, 0x55, 0, 4) == 3, "the last one"
+    assert octets.find(buf, 0x55, 0, 3) == -1

@@ -152,17 +152,18 @@ def test_one_wrong_octet_gives_a_value_or_a_cbor_error():
 
 
 def test_encoding_never_writes_past_the_buffer():
-    value = {"text": "ü" * 10, "list": [1, 300, 70000], "data": bytes(30)}
-    whole = len(encoded(value))
-    for room in range(whole):
-        buf = bytearray(room)
-        try:
-            cbor.encode(value, buf)
-        except cbor.CborError:
-            assert len(buf) == room
-            continue
-        raise AssertionError(room)
-    assert len(encoded(value, whole)) == whole
+    parts = {"text": "ü" * 10, "list": [1, 300, 70000], "data": bytes(30)}
+    for value in (parts, parts["text"], parts["list"], parts["data"]):
+        whole = len(encoded(value))
+        for room in range(whole):
+            buf = bytearray(room)
+            try:
+                cbor.encode(value, buf)
+            except cbor.CborError:
+                assert len(buf) == room
+                continue
+            raise AssertionError(room)
+        assert len(encoded(value, whole)) == whole
 
 
 def test_what_cannot_be_encoded():
