@@ -14,6 +14,7 @@ class Heap:
 class Device:
     coming = None
     heap = Heap()
+    eui = b"\x00\xdb\x12\x34\x56\x78\x90\xa4"
 
     def __init__(self, manufacturer=0x121D, image_type=0x0084, hardware=0x0102):
         self.store = fresh()

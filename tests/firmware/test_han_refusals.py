@@ -271,7 +271,7 @@ async def test_a_tunnel_is_for_who_opened_it():
     reply = bytearray(82)
     assert tunnel.server._open(hub, b"\x01\x01\x00" + struct.pack("<BHBH", 6, 0xFFFF, 0, 80), reply)
     number = reply[BODY : BODY + 2]
-    frame = b"\x01\x02\x02" + number + request_der(HASH, 1)
+    frame = b"\x01\x02\x02" + number + b"\x04\x08" + bytes(8) + request_der(HASH, 1)
     assert tunnel.server._data(Stranger(), frame, reply) == 6 and reply[2] == 2  # TransferDataError
     assert not tunnel.calls
     assert tunnel.server._data(hub, frame, reply) > 6 and reply[2] == 1
