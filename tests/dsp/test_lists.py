@@ -128,10 +128,10 @@ def test_what_is_written_almost_as_a_product_is_refused_with_that_product(model:
     office = furnished()
     known = entry(device(PPMID, "PPMID"), "IHDAE07")
     before = office.dsp.cpl.everything()
-    with pytest.raises(UsageError, match="than the 'a PPMID' that the CPL has") as e:
+    with pytest.raises(UsageError, match="than the 'Secure', 'a PPMID' that the CPL has") as e:
         office.dsp.load([dataclasses.replace(known, model=model)])
-    assert "write 'a PPMID'" in e.value.next_step
-    with pytest.raises(UsageError, match="manufacturer = 'secure'"):
+    assert "write 'Secure', 'a PPMID'" in e.value.next_step
+    with pytest.raises(UsageError, match="'secure', 'a PPMID' is written otherwise"):
         office.dsp.load([dataclasses.replace(known, manufacturer="secure")])
     assert office.dsp.cpl.everything() == before
     office.dsp.load([dataclasses.replace(known, model="a PPMID 2"), known])
@@ -141,7 +141,7 @@ def test_hardware_is_part_of_the_product_and_may_be_new() -> None:
     office = furnished()
     known = entry(device(PPMID, "PPMID"), "IHDAE07")
     office.dsp.load([dataclasses.replace(known, hardware="0x1A")])
-    with pytest.raises(UsageError, match="hardware = '0X1A'"):
+    with pytest.raises(UsageError, match="hardware '0X1A' is written otherwise than the '0x1A'"):
         office.dsp.load([dataclasses.replace(known, hardware="0X1A")])
 
 

@@ -455,7 +455,7 @@ def test_an_image_without_the_metadata_block(cli: Cli) -> None:
     Path("plain.ota").write_bytes(image.to_bytes())
     done = cli("push", "plain.ota", "--to", "PPMID", "--direct")
     is_one_sentence(done, 1, "Skyline i-510 needs a metadata block of Secure")
-    assert "--for-ch Secure" in done.err
+    assert "hanlab image build plain.ota --lab --to PPMID --version IHDAE06" in done.err
 
 
 def test_the_three_refusals_of_activate(pushed: Cli) -> None:

@@ -25,22 +25,31 @@ def show(context: typer.Context, lab: _Lab = None, as_json: _Json = False) -> No
 
 @app.command()
 def add(
-    file: Annotated[
+    what: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="An OTA file, or a list of entries in a .toml or .csv file."
+            metavar="FILE|VERSION",
+            help="An OTA file, a list of entries (.toml, .csv, .tsv, .txt), or a version that was "
+            "withdrawn or expired, to list it again.",
         ),
     ],
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="VERSION of that Device Model only.")
+    ] = "",
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="List an OTA file that no device of this lab takes.")
+    ] = False,
     lab: _Lab = None,
     as_json: _Json = False,
 ) -> None:
     """List products, as their manufacturer would.
 
-    An OTA file is listed for every Device Model of the lab that has its device type.
+    An OTA file is listed for every Device Model of the lab that takes it; if there is none, all that
+    speaks against it is said.
     """
     from hanlab.cli import office
 
-    office.add_to_cpl(file, lab=lab, as_json=as_json)
+    office.add_to_cpl(what, model, anyway=anyway, lab=lab, as_json=as_json)
 
 
 @app.command()

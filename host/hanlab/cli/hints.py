@@ -35,8 +35,9 @@ def given_lab(arguments: Sequence[str]) -> str:
 
 def with_lab(text: str, lab: str) -> str:
     """`text` with `--lab` in each command that it names, so that it can be pasted."""
-    if not lab or _LAB in text:
+    if not lab or f"{_LAB} {shlex.quote(lab)}" in text:
         return text
+    text = re.sub(rf"{_LAB}(?= --| -o|$)", f"{_LAB} {shlex.quote(lab)}", text)
     return _COMMAND.sub(lambda found: f"{found[0]} {_LAB} {shlex.quote(lab)}", text)
 
 

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand
 
+from hanlab.cli.image_drawing import built, print_built, print_inspection, shown
 from hanlab.errors import UsageError
-from hanlab.images.device_types import DEVICE_TYPES, GFI_MANUFACTURER, device_type_named
+from hanlab.images.conversion import Firmware, firmware_from
+from hanlab.images.device_types import DEVICE_TYPES, GFI_MANUFACTURER
+from hanlab.images.errors import ImageError
 from hanlab.images.files import read_octets, write_octets
 from hanlab.images.header import ANY_HARDWARE, MAGIC
-from hanlab.images.inspection import Inspection, inspect
-from hanlab.images.making import build, made_body
-from hanlab.images.metadata import METADATA_LENGTH, MetadataBlock
-from hanlab.images.ota import DUIS_IMAGE_LIMIT, OtaImage, check_size
+from hanlab.images.inspection import inspect
+from hanlab.images.making import LAYOUTS, build, made_body
+from hanlab.images.metadata import MetadataBlock
+from hanlab.images.ota import OtaImage, check_size
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from hanlab.fitting import Needs
+    from hanlab.lab_config import LabConfig, NodeConfig
 
 INSPECT_LIMIT = 64 * 1024 * 1024
 """Octets that `inspect` reads: more than any image, less than a laptop's memory."""
-
-_SHOWN_REGIONS = 24
-"""Rows of the layout table; vendors' files can have hundreds of sub-elements."""
 
 app = typer.Typer(no_args_is_help=True, help="Build, inspect and hash firmware images.")
 
@@ -36,25 +35,42 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object, for 
 _FORCE = Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")]
 
 
-@app.command("build")
+class _LabAlone(TyperCommand):
+    """A command whose --lab may stand without a FILE: then it is the default lab's."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        after = [*args[1:], "-"]
+        args = [
+            "--lab=" if arg == "--lab" and after[n].startswith("-") else arg
+            for n, arg in enumerate(args)
+        ]
+        return super().parse_args(ctx, args)
+
+
+@app.command("build", cls=_LabAlone)
 def build_command(
     out: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT.ota", help="The image file to write.")
-    ],
-    kind: Annotated[
-        str,
-        typer.Option(
-            "--type",
-            metavar="TYPE",
-            help=f"The device it is for: {', '.join(kind.name for kind in DEVICE_TYPES)}.",
-        ),
     ],
     version: Annotated[
         str,
         typer.Option(metavar="TEXT", help="The version the device will report, 1 to 8 characters."),
     ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help=f"The device it is for: {', '.join(kind.name for kind in DEVICE_TYPES)}.",
+        ),
+    ] = None,
     firmware: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="The firmware to wrap: any file.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="The firmware to wrap: a .bin as it is, a .hex or .srec converted, of an OTA file "
+            "the firmware in it.",
+        ),
     ] = None,
     size: Annotated[
         str | None,
@@ -64,6 +80,19 @@ def build_command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same made-up octets.")] = 0,
+    lab: Annotated[
+        str | None,
+        typer.Option(
+            "--lab",
+            metavar="[FILE]",
+            help="Ask this lab (without FILE: the default one) what its CH and its device need: "
+            "--type, --hw, --for-ch and --manufacturer are theirs, unless given.",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="With --lab: its device. (default: the only one)"),
+    ] = None,
     hardware: Annotated[
         str | None,
         typer.Option(
@@ -80,11 +109,13 @@ def build_command(
         str, typer.Option(metavar="CODE", help="With --for-ch: that manufacturer's Zigbee code.")
     ] = "0x0000",
     manufacturer: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="CODE", help="Manufacturer code in the OTA header; as in the GFI samples."
+            metavar="CODE",
+            help="Manufacturer code in the OTA header. (default: that of the GFI samples, "
+            f"0x{GFI_MANUFACTURER:04X})",
         ),
-    ] = f"0x{GFI_MANUFACTURER:04X}",
+    ] = None,
     file_version: Annotated[
         str | None,
         typer.Option(
@@ -93,45 +124,68 @@ def build_command(
             "else its CRC-32)",
         ),
     ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(LAYOUTS),
+            help="What follows the header: the firmware itself, or a ZCL sub-element that holds it.",
+        ),
+    ] = LAYOUTS[0],
     trailer: Annotated[
         bool, typer.Option("--trailer", help="Add an authorisation trailer (illustrative).")
+    ] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Wrap FILE's octets as they are, whatever they are.")
     ] = False,
     force: _FORCE = False,
     as_json: _JSON = False,
 ) -> None:
-    """Wrap any file as a Zigbee OTA file in GBCS's layout.
+    """Wrap firmware as a Zigbee OTA file, in GBCS's layout.
 
     Without FILE, --size makes its octets up.
 
-    hanlab image build app.bin --type PPMID --version IHDAE06 -o ppmid.ota
+    hanlab image build app.bin --lab --version IHDAE06 -o ppmid.ota
     """
-    body, source = _firmware(firmware, size, seed)
+    if lab and firmware is None and size is None and not lab.lower().endswith(".toml"):
+        firmware, lab = Path(lab), ""  # --lab without FILE, just before the firmware
+    asked = None if lab is None else _asked(lab, to)
+    needs = asked.needs if asked else None
+    if kind is None and needs is None:
+        raise UsageError(
+            "what is it for? There is neither --type nor --lab",
+            next_step="--lab asks the lab; or --type PPMID",
+        )
+    body, source = _firmware(firmware, size, seed, as_is=as_is)
+    wanted = for_ch if for_ch is not None else needs.for_ch if needs else ""
     lock = None
-    if for_ch is not None:
-        lock = MetadataBlock(for_ch, _number(ch_code, "--ch-code", 0xFFFF))
+    if for_ch is not None or wanted:
+        maker = _known_maker(wanted, asked.config if asked else None)
+        lock = MetadataBlock(maker, _number(ch_code, "--ch-code", 0xFFFF))
     image = build(
-        body,
-        device_type=kind,
+        body.octets,
+        device_type=kind or (needs.device_type if needs else ""),
         version=version,
-        hardware=_hardware_range(hardware) if hardware is not None else ANY_HARDWARE,
-        manufacturer=_number(manufacturer, "--manufacturer", 0xFFFF),
+        hardware=_hardware(hardware, needs),
+        manufacturer=_manufacturer(manufacturer, needs),
         for_ch=lock,
         file_version=(
             None if file_version is None else _number(file_version, "--file-version", 0xFFFFFFFF)
         ),
         trailer=trailer,
+        layout=layout,
     )
+    if asked:
+        _refuse_taken(image, asked)
     write_octets(out, image.to_bytes(), force=force)
     if as_json:
-        typer.echo(json.dumps(_built(image, out), indent=2))
-    else:
-        _print_built(image, out, source)
-        if body.startswith(MAGIC):
-            typer.echo(
-                f"Note: {firmware} is an OTA image already; its octets, header included, became "
-                "the firmware body.",
-                err=True,
-            )
+        typer.echo(json.dumps({**built(image, out), "note": body.note}, indent=2))
+        return
+    print_built(image, out, source)
+    if body.note:
+        typer.echo(f"Note: {body.note}", err=True)
+    if asked:
+        option = f" --lab {shlex.quote(lab)}" if lab else ""
+        typer.echo(f"  next: hanlab cpl add {shlex.quote(str(out))}{option}")
 
 
 @app.command("inspect")
@@ -148,6 +202,10 @@ def inspect_command(
         Path | None,
         typer.Option(metavar="OUT.ota", help="Write the OTA image found in it to this file."),
     ] = None,
+    drop_rest: Annotated[
+        bool,
+        typer.Option("--drop-rest", help="With --extract: leave octets out that may be firmware."),
+    ] = False,
     force: _FORCE = False,
     as_json: _JSON = False,
 ) -> None:
@@ -157,15 +215,20 @@ def inspect_command(
     """
     data = read_octets(file, INSPECT_LIMIT)
     found = inspect(data, name=shlex.quote(str(file)), trailer=trailer)
+    if extract and found.image and found.left_out and not drop_rest:
+        raise ImageError(
+            f"{file}: {found.left_out}",
+            next_step="ask who made it; --drop-rest leaves them out all the same",
+        )
     if extract and found.image:
         write_octets(extract, found.image.to_bytes(), force=force)
     if as_json:
         typer.echo(json.dumps({"file": str(file), **found.as_dict()}, indent=2))
     else:
-        _print_inspection(found, file)
+        print_inspection(found, file)
         if extract and found.image:
             size = found.image.header.total_size
-            typer.echo(f"Wrote the OTA image to {_shown(str(extract))}: {size:,} octets")
+            typer.echo(f"Wrote the OTA image to {shown(str(extract))}: {size:,} octets")
     if found.problem:
         raise typer.Exit(2)
 
@@ -173,14 +236,19 @@ def inspect_command(
 # -- reading options
 
 
-def _firmware(file: Path | None, size: str | None, seed: int) -> tuple[bytes, str]:
+def _firmware(
+    file: Path | None, size: str | None, seed: int, *, as_is: bool
+) -> tuple[Firmware, str]:
     """The firmware body, and where it is from in words."""
     if file is not None and size is not None:
         raise UsageError(
             "FILE and --size are both given", next_step="give the one that is the firmware"
         )
     if file is not None:
-        return read_octets(file, DUIS_IMAGE_LIMIT), str(file)
+        data = read_octets(file, INSPECT_LIMIT)
+        body = Firmware(data) if as_is else _taken_out(data, file)
+        check_size(len(body.octets), str(file))
+        return body, str(file)
     if size is None:
         raise UsageError(
             "there is nothing to build an image from",
@@ -188,7 +256,95 @@ def _firmware(file: Path | None, size: str | None, seed: int) -> tuple[bytes, st
         )
     octets = size_in_octets(size)
     check_size(octets, "such an image")
-    return made_body(octets, seed), f"made up, seed {seed}"
+    return Firmware(made_body(octets, seed)), f"made up, seed {seed}"
+
+
+def _taken_out(data: bytes, file: Path) -> Firmware:
+    """The firmware in a file: converted, or taken out of an OTA image."""
+    if not data.startswith(MAGIC):
+        return firmware_from(data, str(file))
+    found = inspect(data, name=shlex.quote(str(file)))
+    if found.image is None or found.left_out or found.push_problem or found.mended:
+        raise ImageError(
+            f"{file} is an OTA image already, but: {found.push_problem or found.problem}",
+            next_step="--as-is wraps its octets as they are, header included",
+        )
+    return Firmware(
+        found.image.body,
+        f"{file} is an OTA image already: the firmware in it is wrapped anew (--as-is wraps the "
+        "whole file)",
+    )
+
+
+class _Asked(NamedTuple):
+    """The lab that --lab names, the device in it, and what an image for that needs."""
+
+    path: Path | None
+    config: LabConfig
+    node: NodeConfig
+    needs: Needs
+
+
+def _asked(lab: str, to: str | None) -> _Asked:
+    from hanlab.fitting import needs_of
+    from hanlab.lab_config import read_lab
+
+    path = Path(lab) if lab else None
+    config = read_lab(path)
+    if to is None and len(config.devices) != 1:
+        there = ", ".join(node.name for node in config.nodes)
+        raise UsageError(f"this lab has {there}", next_step="--to DEVICE says for which it is")
+    node = config.node(to) if to is not None else config.devices[0]
+    return _Asked(path, config, node, needs_of(config, node))
+
+
+def _known_maker(name: str, config: LabConfig | None) -> str:
+    """The CH manufacturer that is meant; UsageError if there is none that is called so."""
+    from hanlab.fitting import ch_makers
+    from hanlab.texts import like
+
+    known = ch_makers(config)
+    if name not in known:
+        raise UsageError(
+            f"no CH is made by {name!r}{like(name, known)}",
+            next_step=f"--for-ch takes {', '.join(known)}; --lab asks the lab for its CH's",
+        )
+    return name
+
+
+def _refuse_taken(image: OtaImage, asked: _Asked) -> None:
+    """UsageError if the lab's CPL cannot list the image: another hash, or another version."""
+    from hanlab.fitting import listing_problem, next_version
+    from hanlab.office import DATABASE, open_office
+    from hanlab.state import state_folder
+
+    folder = state_folder(asked.path, asked.config)
+    if not (folder / DATABASE).exists():
+        return
+    office = open_office(asked.config, folder)
+    try:
+        problem = listing_problem(image, asked.node, office.dsp.cpl)
+        taken = [e.version for e in office.dsp.cpl.everything()]
+    finally:
+        office.close()
+    if problem:
+        raise UsageError(
+            problem, next_step=f"--version {next_version(image.version, taken)} is free"
+        )
+
+
+def _hardware(text: str | None, needs: Needs | None) -> tuple[int, int]:
+    if text is not None:
+        return _hardware_range(text)
+    if needs is None or needs.hardware is None:
+        return ANY_HARDWARE
+    return needs.hardware, needs.hardware
+
+
+def _manufacturer(text: str | None, needs: Needs | None) -> int:
+    if text is not None:
+        return _number(text, "--manufacturer", 0xFFFF)
+    return needs.manufacturer if needs and needs.manufacturer is not None else GFI_MANUFACTURER
 
 
 _UNITS = {"": 1, "K": 1024, "KIB": 1024, "M": 1024**2, "MIB": 1024**2}
@@ -221,219 +377,3 @@ def _hardware_range(text: str) -> tuple[int, int]:
     low, colon, high = text.partition(":")
     minimum = _number(low, "--hw", 0xFFFF)
     return minimum, (_number(high, "--hw", 0xFFFF) if colon else minimum)
-
-
-# -- what was built
-
-
-def _built(image: OtaImage, out: Path) -> dict[str, Any]:
-    header = image.header
-    return {
-        "file": str(out),
-        "file_size": header.total_size,
-        "file_hash": image.file_hash.hex(),
-        "manufacturer_image_size": len(image.manufacturer_image),
-        "manufacturer_image_hash": image.manufacturer_image_hash.hex(),
-        "header_size": header.length,
-        "metadata_size": METADATA_LENGTH if image.metadata else 0,
-        "body_size": len(image.body),
-        "trailer_size": len(image.trailer or b""),
-        "device_type": image.device_type,
-        "version": image.version,
-        "manufacturer": header.manufacturer,
-        "image_type": header.image_type,
-        "file_version": header.file_version,
-        "hardware": list(header.hardware or ()),
-        "ch_manufacturer": image.metadata.ch_manufacturer if image.metadata else None,
-    }
-
-
-def _print_built(image: OtaImage, out: Path, source: str) -> None:
-    header = image.header
-    kind = device_type_named(image.device_type or "")
-    origin = "as in the GFI samples" if kind.published else "illustrative"
-    low, high = header.hardware or ANY_HARDWARE
-    parts = [f"header {header.length}"]
-    if image.metadata:
-        parts.append(f"metadata {METADATA_LENGTH}")
-    parts.append(f"firmware {len(image.body):,}")
-    if image.trailer:
-        parts.append(f"trailer {len(image.trailer)}")
-    rows = [
-        ("device type", f"{kind.name}, image type 0x{header.image_type:04X} ({origin})"),
-        ("version", f"{image.version}, file version 0x{header.file_version:08X}"),
-        ("hardware", f"0x{low:04X} to 0x{high:04X}"),
-        ("manufacturer", f"0x{header.manufacturer:04X}"),
-        ("firmware", source),
-        ("size", f"{header.total_size:,} octets = {' + '.join(parts)}"),
-        ("11.3 hash", f"{image.manufacturer_image_hash.hex()}"),
-        ("file SHA-256", f"{image.file_hash.hex()}"),
-    ]
-    if image.metadata:
-        lock = f"CHs made by {image.metadata.ch_manufacturer} (illustrative metadata block)"
-        rows.insert(4, ("locked to", lock))
-    if image.trailer:
-        rows.insert(-2, ("trailer", "illustrative: signed by nobody, not in the hash"))
-    typer.echo(f"Built {_shown(str(out))}")
-    for name, value in rows:
-        typer.echo(f"  {name:<13} {_shown(value)}")
-
-
-# -- the explanation
-
-_BAR_LIMIT = 100  # cells
-
-# kind of region: its glyph (told apart without colour too), the glyph in ASCII, its colour
-_LOOKS = {
-    "header": ("▓", "H", "cyan"),
-    "metadata": ("▒", "M", "magenta"),
-    "firmware": ("█", "#", "green"),
-    "trailer": ("░", "T", "yellow"),
-    "element": ("▚", "E", "blue"),
-    "around": ("/", "/", "white"),
-    "unknown": ("?", "?", "red"),
-    "missing": ("·", ".", "red"),
-}
-
-
-def _look(kind: str) -> tuple[str, str]:
-    """Glyph and colour of a kind of region; ASCII where the output takes nothing else."""
-    glyph, plain, colour = _LOOKS[kind]
-    return (glyph if _shown(glyph) == glyph else plain), colour
-
-
-def _shown(text: str) -> str:
-    """`text` with what the output cannot encode as \\NNNN: file names may be any octets."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _print_inspection(found: Inspection, file: Path) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
-    layout = f", {found.layout} layout" if found.layout else ""
-    console.print(Text(f"{_shown(str(file))}: {found.file_size:,} octets{layout}", style="bold"))
-    if found.regions:
-        console.print()
-        console.print(_bar(found, min(console.width, _BAR_LIMIT)))
-        _print_regions(found, console)
-    if found.fields:
-        console.print()
-        _print_fields(found, console)
-    console.print()
-    _print_summary(found, console)
-    _print_verdict(found, console)
-
-
-def _bar(found: Inspection, width: int) -> Text:
-    """The file as one line; neighbours of one kind are one run, each run at least one cell."""
-    from rich.text import Text
-
-    runs: list[tuple[str, int]] = []
-    for region in found.regions:
-        if runs and runs[-1][0] == region.kind:
-            runs[-1] = (region.kind, runs[-1][1] + region.size)
-        else:
-            runs.append((region.kind, region.size))
-    if found.missing:
-        runs.append(("missing", found.missing))
-    total = sum(size for _, size in runs)
-    cells = [max(1, size * width // total) for _, size in runs]
-    longest = cells.index(max(cells))
-    cells[longest] = max(1, cells[longest] + width - sum(cells))
-    bar = Text(overflow="crop", no_wrap=True)
-    for (kind, _), count in zip(runs, cells, strict=True):
-        glyph, colour = _look(kind)
-        bar.append(glyph * count, style=colour)
-    return bar
-
-
-def _print_regions(found: Inspection, console: Console) -> None:
-    from rich.text import Text
-
-    shown, hidden = list(found.regions), 0
-    if len(shown) > _SHOWN_REGIONS:
-        hidden = len(shown) - _SHOWN_REGIONS + 1
-        shown = shown[: _SHOWN_REGIONS - 1]
-    table = _table(("", "left"), ("offset", "right"), ("size", "right"), ("what", "left"))
-    table.add_column("", overflow="fold")
-    for region in shown:
-        glyph, colour = _look(region.kind)
-        table.add_row(
-            Text(glyph, style=colour),
-            f"{region.offset:,}",
-            f"{region.size:,}",
-            Text(region.name),
-            Text(region.note, style="dim"),
-        )
-    if hidden:
-        rest = sum(region.size for region in found.regions[-hidden:])
-        table.add_row("", "...", f"{rest:,}", f"{hidden} more parts", "--json lists them all")
-    if found.missing:
-        glyph, colour = _look("missing")
-        table.add_row(
-            Text(glyph, style=colour), f"{found.file_size:,}", f"{found.missing:,}", "missing", ""
-        )
-    console.print(table)
-
-
-def _print_fields(found: Inspection, console: Console) -> None:
-    from rich.text import Text
-
-    table = _table(("offset", "right"), ("size", "right"), ("field", "left"))
-    table.add_column("value", overflow="fold")
-    table.add_column("meaning", overflow="fold")
-    for row in found.fields:
-        table.add_row(
-            f"{row.offset:,}",
-            str(row.size),
-            row.name,
-            Text(row.value),
-            Text(row.meaning, style="dim"),
-        )
-    console.print(table)
-
-
-def _table(*columns: tuple[str, Literal["left", "right"]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name, justify in columns:
-        table.add_column(name, justify=justify, no_wrap=True)
-    return table
-
-
-def _print_summary(found: Inspection, console: Console) -> None:
-    rows = [("file SHA-256", found.file_hash)]
-    if found.image_hash not in ("", found.file_hash):
-        rows.append(("image SHA-256", found.image_hash))
-    if found.manufacturer_image_hash and (span := found.manufacturer_image):
-        rows += [
-            ("11.3 hash", found.manufacturer_image_hash),
-            ("", f"SHA-256 of the Manufacturer Image, {span.size:,} octets from {span.start:,}"),
-        ]
-    if found.version:
-        rows.append(("device type", found.device_type or "none that hanlab knows"))
-        rows.append(("version", found.version))
-    if found.image and found.image.metadata:
-        rows.append(("locked to", f"CHs made by {found.image.metadata.ch_manufacturer}"))
-    for name, value in rows:
-        console.print(f"{name:<14}{value}", soft_wrap=True)
-
-
-def _print_verdict(found: Inspection, console: Console) -> None:
-    from rich.text import Text
-
-    lines = [("Note", "cyan", note) for note in found.notes]
-    lines += [("Warning", "yellow", warning) for warning in found.warnings]
-    if found.problem:
-        lines.append(("Problem", "red", found.problem))
-    elif found.push_problem:
-        lines.append(("Not to push as it is", "yellow", found.push_problem))
-    else:
-        lines.append(("Good", "green", "one whole OTA image and nothing else; it can be pushed"))
-    console.print()
-    for label, colour, sentence in lines:
-        console.print(Text.assemble((f"{label}: ", f"bold {colour}"), _shown(sentence)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,21 +11,23 @@ from pathlib import Path
 from rich.table import Table
 
 from hanlab.cli import pending_requests as pending
-from hanlab.cli.show import console, say
+from hanlab.cli.hints import say_next
+from hanlab.cli.show import console, say, warn
 from hanlab.dsp.alerts import ALERTS
-from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl
+from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl, read_cpl_rows
+from hanlab.dsp.files import LISTS
 from hanlab.dsp.service import Dsp
-from hanlab.dsp.smi import read_inventory
+from hanlab.dsp.smi import Status, read_inventory
 from hanlab.enrolment import product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.images import read_image
+from hanlab.fitting import how_to_mend, listing_problem, misfits
+from hanlab.images import OtaImage, read_image, warnings_about
 from hanlab.lab import Lab
-from hanlab.lab_config import LabConfig, read_lab
+from hanlab.lab_config import LabConfig, NodeConfig, read_lab
 from hanlab.office import named_user, open_office
 from hanlab.state import state_folder
 
-_LISTS = (".toml", ".csv")
 _HASH_SHOWN = 16
 
 
@@ -34,7 +37,10 @@ def inventory(
     """Show the SMI, after adding what a file lists, and after a change of supplier (device, user)."""
     with _office(lab) as (dsp, config):
         if add:
-            dsp.smi.add(*read_inventory(add))
+            new = read_inventory(add)
+            for record in new:
+                dsp.cpl.check_name(record)
+            dsp.smi.add(*new)
         if hand_over:
             device, user = hand_over
             dsp.hand_over(_eui(device, config), named_user(dsp, user))
@@ -76,7 +82,17 @@ def show_cpl(*, lab: Path | None, as_json: bool) -> None:
             print(json.dumps({"entries": [_entry(e) for e in entries]}))
             return
         _table(
-            ("type", "model", "hardware", "generation", "version", "status", "hash"),
+            (
+                "type",
+                "model",
+                "hardware",
+                "generation",
+                "version",
+                "its maker's (not used)",
+                "status",
+                "last day",
+                "hash",
+            ),
             [
                 (
                     e.device_type,
@@ -84,7 +100,9 @@ def show_cpl(*, lab: Path | None, as_json: bool) -> None:
                     e.hardware,
                     e.generation,
                     e.version,
+                    e.manufacturer_version,
                     e.status,
+                    _text(e.expires) or "",
                     f"{e.hash.hex()[:_HASH_SHOWN]}…" if e.hash else "",
                 )
                 for e in entries
@@ -92,12 +110,21 @@ def show_cpl(*, lab: Path | None, as_json: bool) -> None:
         )
 
 
-def add_to_cpl(file: Path, *, lab: Path | None, as_json: bool) -> None:
-    """List what a file says, or the firmware that an OTA file has in it."""
+def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_json: bool) -> None:
+    """List what a file says, the firmware that an OTA file has in it, or a version once more."""
     with _office(lab) as (dsp, config):
-        listed = file.suffix.lower() in _LISTS
-        entries = read_cpl(file) if listed else _entries_of(file, config)
-        dsp.load(entries)
+        if what.suffix.lower() in LISTS:
+            entries = _load_list(what, dsp)
+        elif not what.exists() and (ended := _of_version(dsp, str(what), model, active=False)):
+            _relist(ended, dsp, as_json=as_json)
+            return
+        elif not what.exists() and _of_version(dsp, str(what), model, active=True):
+            raise UsageError(
+                f"version {what} is on the CPL already, {CplStatus.ACTIVE}",
+                next_step="there is nothing to do",
+            )
+        else:
+            entries = _load_image(what, dsp, config, anyway=anyway)
         if as_json:
             print(json.dumps({"entries": [_entry(e) for e in entries]}))
             return
@@ -105,31 +132,83 @@ def add_to_cpl(file: Path, *, lab: Path | None, as_json: bool) -> None:
             say(console(), "✓ listed", str(entry), "green")
 
 
-def _entries_of(file: Path, config: LabConfig) -> list[CplEntry]:
+def _load_list(file: Path, dsp: Dsp) -> list[CplEntry]:
+    """List a file's entries, all or none. One without hardware has that of the product that is known."""
+    read_cpl(file)  # no entry twice
+    entries = []
+    with dsp.parts.transaction():
+        for row in read_cpl_rows(file):
+            entry = dsp.cpl.with_hardware(row.thing)
+            try:
+                dsp.load([entry])
+            except UsageError as e:
+                raise UsageError(f"{row.where}: {e.what}", next_step=e.next_step) from None
+            entries.append(entry)
+    return entries
+
+
+def _relist(entries: list[CplEntry], dsp: Dsp, *, as_json: bool) -> None:
+    for entry in entries:
+        dsp.relist(entry)
+    if as_json:
+        print(json.dumps({"entries": [_entry(e) for e in dsp.cpl.of_version(entries[0].version)]}))
+        return
+    for entry in entries:
+        last = ", without its last day" if entry.expires else ""
+        say(console(), "✓ listed again", f"{entry}{last}", "green")
+    suspended = dsp.smi.count(Status.SUSPENDED)
+    if suspended:
+        say(
+            console(),
+            "Suspended",
+            f"{suspended:,} stay so until they run another version that is listed (rules 87, 88)",
+            "yellow",
+        )
+
+
+def _load_image(file: Path, dsp: Dsp, config: LabConfig, *, anyway: bool) -> list[CplEntry]:
+    """List the firmware of an OTA file for the Device Models of the lab that take it."""
     image = read_image(file)
-    nodes = (config.hub, *config.devices)
-    entries = {
-        product(n.model, image.version, image.manufacturer_image_hash): None
-        for n in nodes
-        if n.model.device_type == image.device_type
-    }
-    if not entries:
-        types = ", ".join(dict.fromkeys(n.model.device_type for n in nodes))
+    nodes = [n for n in config.nodes if n.model.device_type == image.device_type]
+    if not nodes:
+        types = ", ".join(dict.fromkeys(n.model.device_type for n in config.nodes))
         raise UsageError(
             f"{file} is for device type {image.device_type or 'unknown'}, and this lab has none",
-            next_step=f"it has {types}; hanlab image inspect {file}",
+            next_step=f"it has {types}; hanlab image inspect {shlex.quote(str(file))}",
         )
+    problems = {n.name: _problems(image, n, dsp, config) for n in nodes}
+    fit = [n for n in nodes if anyway or not problems[n.name]]
+    if not fit:
+        raise UsageError(
+            f"{file} is of no use to this lab: {'; '.join(next(iter(problems.values())))}",
+            next_step=f"{how_to_mend(image, nodes[0], dsp.cpl, file)}; --anyway lists it as it is",
+        )
+    warn(warnings_about(image))
+    entries = {product(n.model, image.version, image.manufacturer_image_hash): None for n in fit}
+    new = [e for e in entries if all(e != other for other in dsp.cpl.of_product(e))]
+    dsp.load(new)
     return list(entries)
+
+
+def _problems(image: OtaImage, node: NodeConfig, dsp: Dsp, config: LabConfig) -> list[str]:
+    taken = listing_problem(image, node, dsp.cpl)
+    return [*misfits(image, config, node), *([taken] if taken else [])]
+
+
+def _of_version(dsp: Dsp, version: str, model: str, *, active: bool) -> list[CplEntry]:
+    """The entries with that version that are active or are not, of one Device Model or of all."""
+    return [
+        e
+        for e in dsp.cpl.of_version(version)
+        if (e.status is CplStatus.ACTIVE) == active
+        and (not model or e.model.lower() == model.lower())
+    ]
 
 
 def withdraw(version: str, model: str, *, lab: Path | None, as_json: bool) -> None:
     """Withdraw the entries with that version, of one Device Model or of all."""
     with _office(lab) as (dsp, _):
-        found = [
-            e
-            for e in dsp.cpl.of_version(version)
-            if e.status is CplStatus.ACTIVE and (not model or e.model.lower() == model.lower())
-        ]
+        found = _of_version(dsp, version, model, active=True)
         if not found:
             raise UsageError(
                 f"no active entry of the CPL has version {version!r}",
@@ -143,6 +222,7 @@ def withdraw(version: str, model: str, *, lab: Path | None, as_json: bool) -> No
             say(console(), "✓ withdrawn", str(entry), "green")
         devices = "device is" if suspended == 1 else "devices are"
         say(console(), "Suspended", f"{suspended:,} {devices} now Suspended (rule 78)", "yellow")
+        say_next(console(), f"hanlab cpl add {shlex.quote(version)} lists it again", lab)
 
 
 def alerts(last: int, *, lab: Path | None, as_json: bool) -> None:

@@ -28,8 +28,10 @@ from hanlab.cli.show import (
     live_line,
     say,
     store_bar,
+    warn,
 )
 from hanlab.dsp.alerts import ALERTS
+from hanlab.dsp.cpl import CplStatus
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
@@ -39,7 +41,8 @@ from hanlab.duis.messages import (
     UpdateFirmware,
 )
 from hanlab.errors import HanlabError, UsageError
-from hanlab.images import read_image
+from hanlab.fitting import how_to_mend, listed, listing_problem, misfits
+from hanlab.images import OtaImage, read_image, warnings_about
 from hanlab.lab import Answer, Device, Lab
 from hanlab.lab_config import read_lab
 from hanlab.office import named_user
@@ -59,6 +62,11 @@ _AFTER_REFUSAL: Final = {
     "E110105": "hanlab inventory and hanlab cpl show what does not fit",
 }
 """The next step after a response code that refuses a Service Request."""
+_FOR_THE_IMAGE: Final = (
+    *("E110101", "E110102", "E110105"),
+    *(Outcome.METADATA, Outcome.DEVICE_REFUSED, Outcome.NO_IMAGE_HELD),
+)
+"""How an 11.1 ends that another image, or its place on the CPL, would help."""
 
 
 class RequestRefused(HanlabError):
@@ -91,6 +99,7 @@ def push(
 ) -> None:
     """11.1 Update Firmware."""
     image = read_image(path)
+    warn(warnings_about(image))
     if print_duis:
         eui = read_lab(lab).node(to).eui
         body = UpdateFirmware(image.to_bytes(), image.version, (eui,))
@@ -122,6 +131,10 @@ def push(
         except ServiceRequestFailed as failure:
             if failure.outcome in _SIZE_FAILURES and not as_json:
                 _draw_store(out, bench, bench.run(bench.store()), octets)
+            _say_all_that_is_missing(failure, bench, device, path, image)
+            raise
+        except RequestRefused as refused:
+            _say_all_that_is_missing(refused, bench, device, path, image)
             raise
         report = bench.run(bench.store())
         if as_json:
@@ -142,6 +155,33 @@ def push(
         say(out, f"✓ {outcome}", f"{holder} holds {image.version}; 11.3 makes it run", "green")
         command = ["hanlab", "activate", device.name, "--image", str(path)]
         say_next(out, shlex.join(command + ["--direct"] * direct), lab)
+
+
+def _say_all_that_is_missing(
+    failure: RequestRefused | ServiceRequestFailed,
+    bench: Lab,
+    device: Device,
+    path: Path,
+    image: OtaImage,
+) -> None:
+    """Add to an 11.1's refusal what would refuse it next, and one next step that mends all of it."""
+    if str(failure.outcome) not in _FOR_THE_IMAGE:
+        return
+    node, cpl = bench.config.node(device.name), bench.dsp.cpl
+    taken = listing_problem(image, node, cpl)
+    problems = [*misfits(image, bench.config, node), *([taken] if taken else [])]
+    if problems:
+        said = [p for p in problems if failure.outcome is Outcome.METADATA and "metadata" in p]
+        if more := [p for p in problems if p not in said]:
+            failure.what += f"; what keeps this image from {device.name}: {'; '.join(more)}"
+        failure.next_step = how_to_mend(image, node, cpl, path)
+        return
+    status = listed(image, node, cpl)
+    if status is None:
+        failure.next_step = f"hanlab cpl add {shlex.quote(str(path))}, as its manufacturer would"
+    elif status is not CplStatus.ACTIVE:
+        again = f"hanlab cpl add {shlex.quote(image.version)} lists it again"
+        failure.next_step = f"its entry on the CPL is {status}: {again}"
 
 
 def version(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
@@ -42,9 +42,9 @@ class _Console(Console):
         raise  # rich would exit with 1, which says that a device refused
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """Standard output; 100 characters wide where it is no terminal and COLUMNS says nothing."""
-    out = _Console(highlight=False, markup=False, emoji=False)
+    out = _Console(highlight=False, markup=False, emoji=False, stderr=stderr)
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = _PIPED_WIDTH
     return out
@@ -59,6 +59,12 @@ def live_line(line: Callable[[], str], err: Console | None = None) -> Iterator[N
         return
     with Live(get_renderable=lambda: Text(f"  {line()}"), console=err, transient=True):
         yield
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print each as a paragraph on standard error."""
+    for warning in warnings:
+        say(console(stderr=True), "Warning", warning, "yellow", indent=0)
 
 
 def say(out: Console, head: str, rest: str, style: str, *, indent: int = 2) -> None:

@@ -7,8 +7,8 @@ generation and version (rule 78).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -109,24 +109,18 @@ class Cpl:
 
     def check_name(self, thing: CplEntry | SmiDevice) -> None:
         """Raises UsageError for what is written almost as a product of the CPL: it would be another."""
-        name = [getattr(thing, field) for field in _NAME]
         known = self._sql.execute(
-            f"SELECT DISTINCT {', '.join(_NAME)} FROM cpl WHERE device_type = ?",
+            "SELECT DISTINCT manufacturer, model, hardware FROM cpl WHERE device_type = ?",
             (thing.device_type,),
         ).fetchall()
-        exact = {tuple(other[:2]) for other in known}
-        for other in known:
-            parts = list(zip(_NAME, name, other, strict=True))
-            if tuple(name[:2]) in exact:  # that Device Model is known: its hardware may be new
-                parts = parts if name[:2] == list(other[:2]) else []
-            elif [folded(n) for n in name[:2]] != [folded(o) for o in other[:2]]:
-                parts = []
-            for field, ours, theirs in parts:
-                if ours != theirs and folded(ours) == folded(theirs):
-                    raise UsageError(
-                        f"{field} = {ours!r} is written otherwise than the {theirs!r} that the CPL has",
-                        next_step=f"write {theirs!r}, if that is meant",
-                    )
+        models = {(manufacturer, model) for manufacturer, model, _ in known}
+        ours = (thing.manufacturer, thing.model)
+        if ours not in models:
+            _refuse_almost("manufacturer and model", ours, models)
+        else:  # that Device Model is known: its hardware may be new
+            there = {(hardware,) for *theirs, hardware in known if tuple(theirs) == ours}
+            if (thing.hardware,) not in there:
+                _refuse_almost("hardware", (thing.hardware,), there)
 
     def everything(self) -> list[CplEntry]:
         return self._select("ORDER BY manufacturer, model, generation, version")
@@ -173,6 +167,16 @@ class Cpl:
                 (Status.SUSPENDED, *values),
             ).rowcount
 
+    def with_hardware(self, entry: CplEntry) -> CplEntry:
+        """`entry`, with the hardware of that Device Model if it says none and the CPL knows just one."""
+        if entry.hardware:
+            return entry
+        rows = self._sql.execute(
+            "SELECT DISTINCT hardware FROM cpl WHERE device_type = ? AND manufacturer = ? AND model = ?",
+            (entry.device_type, entry.manufacturer, entry.model),
+        ).fetchall()
+        return replace(entry, hardware=rows[0][0]) if len(rows) == 1 else entry
+
     def relist(self, entry: CplEntry) -> None:
         """Make an entry active again, without a last day. What was Suspended with it stays so."""
         self._sql.execute(
@@ -192,7 +196,16 @@ class Cpl:
         return [_entry(row) for row in rows]
 
 
-_NAME: Final = ("manufacturer", "model", "hardware")
+def _refuse_almost(what: str, ours: Sequence[str], known: Iterable[Sequence[str]]) -> None:
+    """UsageError if one of `known` is the same text but for blanks and case."""
+    for theirs in known:
+        if [folded(text) for text in ours] == [folded(text) for text in theirs]:
+            meant = ", ".join(map(repr, theirs))
+            raise UsageError(
+                f"{what} {', '.join(map(repr, ours))} is written otherwise than the {meant} that the "
+                "CPL has",
+                next_step=f"write {meant}, if that is meant",
+            )
 
 
 def _after_listed(entry: CplEntry, other: CplEntry) -> str:

@@ -264,7 +264,7 @@ class Dsp:
             user,
             self.smi.find_all(body.devices),
             self.cpl,
-            image.manufacturer_image_hash,
+            image,
             service=request.service,
             secmp0007=self.settings.has_secmp0007(self.parts.clock()),
         )

@@ -97,7 +97,7 @@ def sort_devices(
     user: User,
     devices: dict[Eui, SmiDevice],
     cpl: Cpl,
-    hash_: bytes,
+    image: OtaImage,
     *,
     service: str,
     secmp0007: bool,
@@ -106,8 +106,10 @@ def sort_devices(
     fits = {
         (*entry.product, entry.generation)
         for entry in cpl.of_version(body.version)
-        if entry.status is CplStatus.ACTIVE and entry.hash == hash_
+        if entry.status is CplStatus.ACTIVE and entry.hash == image.manufacturer_image_hash
     }
+    destination = image.header.destination
+    only = Eui(destination[::-1]) if destination else None
     result = Sorted()
     for eui in dict.fromkeys(body.devices):
         device = devices.get(eui)
@@ -120,6 +122,9 @@ def sort_devices(
             result.leave_out(result.invalid, eui, kind)
         elif device.status not in _UPDATABLE:
             result.leave_out(result.not_commissioned, eui, f"is {device.status}")
+        elif only not in (None, eui):
+            why = f"is not {only}, which is the upgrade file destination of the image"
+            result.leave_out(result.not_applicable, eui, why)
         elif (
             device.device_type,
             device.manufacturer,

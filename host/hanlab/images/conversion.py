@@ -13,7 +13,7 @@ from hanlab.texts import decoded
 
 _FILL: Final = 0xFF
 """What flash has between the parts of a file: erased."""
-_ENDS: Final = {HEX.name: (":00000001",), SREC.name: ("S7", "S8", "S9")}
+_ENDS: Final = {HEX.name: (":00000001",), SREC.name: ("S5", "S6", "S7", "S8", "S9")}
 """What the record begins with that ends a file, without which it is cut short."""
 
 

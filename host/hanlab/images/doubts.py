@@ -33,8 +33,8 @@ by chance, with a length that an image could have."""
 _ZEROS: Final = bytes(32)
 """Firmware that begins so is padded, and no sub-element without data."""
 _WRAP: Final = (
-    "ask who made it for the firmware itself; `hanlab image build` wraps any octets, to see how large "
-    "images fare"
+    "ask who made it for the firmware itself; `hanlab image build --as-is` wraps any octets, to "
+    "see how such a file fares"
 )
 
 

@@ -180,12 +180,19 @@ def _checked_header(data: bytes, name: str) -> OtaHeader:
         raise ImageError(
             f"it has {size - total:,} octets after the image's end ({rest.note}): its header says "
             f"{total:,} octets, the file has {size:,}",
-            next_step=f"`hanlab image inspect {name} --extract OUT.ota` takes the image out"
+            next_step=_take_out(data, total, name)
             if rest.known
             else f"ask who made it whether they belong to the firmware; `hanlab image inspect {name}` "
             "shows where they are",
         )
     return header
+
+
+def _take_out(data: bytes, end: int, name: str) -> str:
+    extract = f"`hanlab image inspect {name} --extract OUT.ota` takes the"
+    if data.startswith(MAGIC, end):
+        return f"{extract} first image out; `tail -c +{end + 1} {name}` has the other"
+    return f"{extract} image out"
 
 
 def check_file_version(number: int) -> None:

@@ -176,6 +176,8 @@ class S1sp:
 
     async def _update(self, image: OtaImage, target: Target, report: Report) -> Outcome:
         await self._known(target)
+        if image.header.destination not in (None, target.eui[::-1]):
+            raise _for_another(image, target)
         octets = image.to_bytes()
         off, note = await self._earlier_upload(octets)
         if note:
@@ -471,6 +473,15 @@ def _refused(error: Refused, target: Target) -> ServiceRequestFailed:
         _HAN_OUTCOMES.get(code, Outcome.DEVICE_REFUSED),
         what,
         next_step=_AFTER_REFUSAL.get(code, "hanlab devices shows who is on the HAN"),
+    )
+
+
+def _for_another(image: OtaImage, target: Target) -> ServiceRequestFailed:
+    only = (image.header.destination or b"")[::-1].hex("-").upper()
+    return ServiceRequestFailed(
+        Outcome.DEVICE_REFUSED,
+        f"the image is for {only} alone (its upgrade file destination), not for {target.name}",
+        next_step="push it to that device, or build one without a destination",
     )
 
 
