@@ -81,7 +81,9 @@ def test_sample_of_the_sweep_loses_nothing(plan: Plan) -> None:
 def test_one_step_ch_loses_nothing(tmp_path: Path) -> None:
     """There 11.3 brings the image to the device; sent again, it finds a device that runs it already."""
     firmware = compiled(firmware_dir(), find_vm(), tmp_path / "firmware")
-    plan = make_plan(config({"model": "am110r"}), "PPMID", 2048, tmp_path, firmware)
+    plan = make_plan(
+        config({"model": "am110r"}, {"activation_steps": 1}), "PPMID", 2048, tmp_path, firmware
+    )
     assert [stage.phase for stage in plan.stages] == [Phase.PUSH, Phase.ACTIVATE]
     cuts = [Cut(b, How.AFTER, plan.operations(b) - 5, everything=True) for b in plan.boards]
     cuts += sample(plan.cuts(alone=plan.boards, everything=True), 53, seed=1)
