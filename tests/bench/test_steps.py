@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def test_the_steps_are_the_devices_on_any_ch(model: str, tmp_path: Path) -> None
     with lab_of(tmp_path, {**PPMID, **ONE_STEP}, ESME, hub=hub) as lab:
         one, two = lab.devices
         assert outcome(lab, image_for(one), one) is Outcome.STORED
+        lab.run(asyncio.sleep(60))
         assert lab.run(lab.store_of(one)).images == [], "nothing before 11.3"
         assert outcome(lab, image_for(two), two) is Outcome.DISTRIBUTED
         assert [i.version for i in lab.run(lab.store_of(two)).images] == ["NEW1"]

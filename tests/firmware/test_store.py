@@ -689,6 +689,31 @@ def test_images_of_the_store_before_a_reboot_are_known():
     assert store.running().sha == image.sha
 
 
+def test_a_note_stays_with_its_image():
+    store = fresh()
+    image = put(store, 5000, info={"v": 1})
+    store.note(image, {"v": 1, "waiting": ["a"]})
+    again_put = store.reserve(5000)  # sent once more, by someone who does not say its sha
+    send(again_put)
+    again_put.seal({"v": 1})
+    for after in (store, again()):
+        assert [i.info for i in after.images()] == [{"v": 1, "waiting": ["a"]}]
+        check(after)
+    gone = after.images()[0]
+    after.evict(gone)
+    refused(NO_IMAGE, after.note, gone, {})
+
+
+def test_a_note_that_flash_does_not_take_is_not_there():
+    store = fresh()
+    image = put(store, 5000, info={"v": 1})
+    flash.failing = "writes"
+    refused(FLASH, store.note, image, {"v": 2})
+    assert image.info == {"v": 1}
+    flash.failing = None
+    assert again().images()[0].info == {"v": 1}
+
+
 # -- flash cost and flash errors -----------------------------------------------------
 
 
@@ -1004,3 +1029,28 @@ def test_power_cut_at_every_operation_of_drop_and_evict():
         assert store.images() == [store.running()] and store.upload is None
 
     cut_everywhere(exchange, after_cut, finished)
+
+
+def note():
+    """Two notes on the image that is stored; DONE says how far it came."""
+    store = start(CAPACITY)
+    image = store.find(sha_stored)
+    for n in (1, 2):
+        store.note(image, {"n": n})
+        DONE.append(n)
+
+
+def test_power_cut_at_every_operation_of_a_note():
+    def after_cut(store):
+        done = DONE[-1] if DONE else 0
+        assert store.find(sha_stored).info.get("n", 0) in (done, done + 1)
+        assert store.running().info == {"v": 1}
+
+    def finished(store):
+        assert store.find(sha_stored).info == {"n": 2}
+
+    for torn in (False, True):
+        n = 0
+        while cut_at(n, torn, note, after_cut, finished):
+            n += 1
+        assert n > 5, n

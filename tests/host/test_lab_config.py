@@ -208,6 +208,17 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
             )
         ),
         (dsp(start="2026"), "start = '2026' is wrong"),
+        (dsp(retries=3), "retries = 3: the DSP sends no 11.3 again, a supplier's own system does"),
+        (dsp(retries=False), "retries = False: the DSP sends no 11.3 again"),
+        (dsp(suspended_credit=1), "suspended_credit = 1 is wrong"),
+        (user(retries=11), "user 1: retries = 11 is wrong"),
+        (user(retries=True), "user 1: retries = True is wrong"),
+        (hub(s1sr_clauses=["18.99"]), "comms_hub: s1sr_clauses: hanlab knows no clause '18.99'"),
+        (device(s1sr_clauses=["18.64"]), "device 1: s1sr_clauses: hanlab knows no clause '18.64'"),
+        (hub(activation_steps=1), "comms_hub: activation_steps belongs to a device"),
+        (device(activation_steps=3), "device 1: activation_steps = 3 does not exist"),
+        (device(activation_steps=True), "device 1: activation_steps = True does not exist"),
+        (device(version_in_response="no"), "version_in_response has to be true or false"),
         *(
             (
                 below(table, key),
@@ -310,3 +321,16 @@ def test_a_lab_with_a_ch_only() -> None:
     with pytest.raises(UsageError, match="no device 'PPMID'") as wrong:
         make_lab("test", changed(lambda data: data.pop("device"))).node("PPMID")
     assert "[[device]]" in wrong.value.next_step
+
+
+def test_a_lab_of_before_that_says_no_retries_works() -> None:
+    """0 is what the DSP does."""
+    assert make_lab("test", changed(dsp(retries=0))).dsp == make_lab("test", DEFAULT).dsp
+
+
+def test_a_refused_retry_says_where_it_goes() -> None:
+    with pytest.raises(UsageError) as wrong:
+        make_lab("test", changed(dsp(retries=3)))
+    assert "[[user]] with name, eui, roles and retries = 3" in wrong.value.next_step
+    moved = make_lab("test", changed(user(retries=3)))
+    assert [u.retries for u in moved.dsp.users] == [3]
