@@ -8,6 +8,7 @@ from typing import Any
 
 from hanlab.bench.desk import Desk
 from hanlab.demos.catalogue import GAS_METER, METER
+from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab
 from hanlab.lab_config import DEFAULT, LabConfig, make_lab
@@ -75,3 +76,14 @@ def outcome(lab: Lab, image: OtaImage, device: Device) -> Outcome:
         return lab.run(lab.update_firmware(image, device))
     except ServiceRequestFailed as e:
         return e.outcome
+
+
+def large_lab(count: int, file: Path) -> Path:
+    """Write a lab.toml with one CH, on the smaller board, and so many PPMIDs: P0, P1, …; `file`."""
+    first = 0x00DB1234567A0000
+    device = '[[device]]\nname = "P{n}"\nboard = "pico"\nmodel = "pipit-500"\neui = "{eui}"\n'
+    file.write_text(
+        '[comms_hub]\nboard = "pico"\nmodel = "skyline-i510"\neui = "00-DB-12-34-56-78-90-A2"\n'
+        + "".join(device.format(n=n, eui=Eui((first + n).to_bytes(8))) for n in range(count))
+    )
+    return file

@@ -7,32 +7,19 @@ import json
 from pathlib import Path
 
 import pytest
+from labs import large_lab
 from rich.console import Console
 
 from hanlab.cli import main
 from hanlab.cli.requests import _how_far
 from hanlab.cli.show import live_line
-from hanlab.eui import Eui
 from hanlab.lab import Lab
-
-FIRST = 0x00DB1234567A0000
-DEVICE = '[[device]]\nname = "P{n}"\nboard = "pico"\nmodel = "pipit-500"\neui = "{eui}"\n'
-
-
-def lab_of(count: int, file: Path) -> Path:
-    """A lab.toml with one CH, on the smaller board, and so many PPMIDs."""
-    devices = (DEVICE.format(n=n, eui=Eui((FIRST + n).to_bytes(8))) for n in range(count))
-    file.write_text(
-        '[comms_hub]\nboard = "pico"\nmodel = "skyline-i510"\neui = "00-DB-12-34-56-78-90-A2"\n'
-        + "".join(devices)
-    )
-    return file
 
 
 def test_every_device_of_a_hundred_is_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab = lab_of(100, tmp_path / "lab.toml")
+    lab = large_lab(100, tmp_path / "lab.toml")
     monkeypatch.setattr("sys.argv", ["hanlab", "devices", "--json", "--lab", str(lab)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -44,7 +31,7 @@ def test_every_device_of_a_hundred_is_listed(
 
 
 def test_the_ch_tells_its_devices_once_each(tmp_path: Path) -> None:
-    with Lab.open(lab_of(33, tmp_path / "lab.toml")) as lab:
+    with Lab.open(large_lab(33, tmp_path / "lab.toml")) as lab:
         devices = lab.run(lab.han_devices())
         assert [d.eui for d in devices] == [device.eui.octets for device in lab.devices]
         assert _how_far(lab, devices[:7]) == "34 of 34 boards on, 7 of 33 devices on the HAN"

@@ -170,8 +170,7 @@ def _raw_length(buf, at: int, end: int) -> int:
     first = p[at + 8]
     if first < 0xA0 or (first > 0xB7 and first != 0xBF):  # of a map
         return -1
-    length = (p[at + 2] << 8) | p[at + 3]
-    return length if length else -1
+    return (p[at + 2] << 8) | p[at + 3]
 
 
 @micropython.viper
