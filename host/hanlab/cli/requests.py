@@ -52,6 +52,8 @@ from hanlab.wan.messages import HanDevice, StoreReadResponse
 
 _ANNOUNCE_S: Final = 5.0
 """How long (virtual s) a device may take to announce itself on the HAN after power-on."""
+_ANNOUNCE_EACH_S: Final = 0.1
+"""And so much more for each device: they all start at once, on one air."""
 _SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED, Outcome.SILENT)
 _HASH_DIGITS: Final = 64
 _GOES_ON: Final = ("I0", "I99", "W110101")
@@ -559,7 +561,7 @@ def _how_far(bench: Lab, announced: Collection[HanDevice]) -> str:
 async def _devices_seen(bench: Lab, announced: list[HanDevice]) -> list[HanDevice]:
     """The CH's list, as soon as every device has announced itself or had the time to; `announced` holds who has."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _ANNOUNCE_S
+    deadline = loop.time() + _ANNOUNCE_S + len(bench.devices) * _ANNOUNCE_EACH_S
     while True:
         known = await bench.han_devices()
         announced[:] = [device for device in known if device.seen]
