@@ -22,14 +22,16 @@ from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.s1sp.annex_c import defaults
 from hanlab.s1sp.authority import Authority
-from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
-from hanlab.s1sp.rules import (
-    busy,
-    holds,
-    refuse_foreign_metadata,
-    refuse_third_party,
-    wrong_metadata,
+from hanlab.s1sp.failures import (
+    distribution_failed,
+    for_another,
+    not_activated,
+    not_offered,
+    not_stored,
+    refused,
 )
+from hanlab.s1sp.outcome import ActivateCode, Outcome, ServiceRequestFailed
+from hanlab.s1sp.rules import busy, holds, refuse_foreign_metadata, refuse_third_party
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, Refused, WanClient
 from hanlab.wan.messages import (
@@ -55,39 +57,8 @@ STALLED_S: Final = 120.0
 BOOT_S: Final = 60.0
 """How long a device may be gone after an activation (s)."""
 
-IMAGE_GROUP: Final = 1
-_NO_ROOM: Final = {30: Outcome.TOO_LARGE, 31: Outcome.OVERFLOW}
-_BAD_HASH: Final = 24
-_BAD_HEADER: Final = 22
-_BAD_METADATA: Final = 5
-_FLASH_FAILED: Final = 12
-_BUSY: Final = 10
-_DAMAGED: Final = 0x80
-"""ZCL MALFORMED_COMMAND as a job's status: flash does not hold what was stored."""
-
 _NO_IMAGE_AVAILABLE: Final = 0x98
 """ZCL status: the CH has nothing that the device would take."""
-
-_AFTER_REFUSAL: Final = {
-    HanError.NO_IMAGE: "hanlab push FILE --to the device; hanlab store shows what the CH holds",
-    HanError.BUSY: "wait until it has ended",
-    HanError.NO_ANSWER: "check that it is switched on, and send the Service Request again",
-}
-_AFTER_ACTIVATION: Final = {
-    ActivateCode.NO_IMAGE_HELD: "hanlab push FILE --to {device}",
-    ActivateCode.HASH_MISMATCH: "hanlab activate {device} --image with the FILE that was pushed; "
-    "hanlab store shows the hashes of what the CH holds",
-    ActivateCode.ACTIVATION_FAILURE: "hanlab push FILE --to {device} once more, then activate it",
-}
-"""The next step after each answer to 11.3 that is no success."""
-
-_HAN_OUTCOMES: Final = {
-    HanError.NO_DEVICE: Outcome.NO_DEVICE,
-    HanError.NO_IMAGE: Outcome.NO_IMAGE_HELD,
-    HanError.BUSY: Outcome.BUSY,
-    HanError.NO_ANSWER: Outcome.NO_ANSWER,
-    HanError.REFUSED: Outcome.DEVICE_REFUSED,
-}
 
 
 @dataclass(frozen=True)
@@ -177,7 +148,7 @@ class S1sp:
     async def _update(self, image: OtaImage, target: Target, report: Report) -> Outcome:
         await self._known(target)
         if image.header.destination not in (None, target.eui[::-1]):
-            raise _for_another(image, target)
+            raise for_another(image, target)
         octets = image.to_bytes()
         off, note = await self._earlier_upload(octets)
         if note:
@@ -187,7 +158,7 @@ class S1sp:
                 async for done in upload:
                     report(Progress("upload", done, len(octets)))
         except (Refused, NoAnswer) as e:
-            raise await self._why_not_stored(e, len(octets)) from None
+            raise not_stored(e, await self.store(), self._hub, len(octets)) from None
         try:
             started = await self._wan.write(
                 Distribute,
@@ -196,14 +167,14 @@ class S1sp:
                 jitter=defaults(self._hub.population).query_jitter,  # rule 38
             )
         except Refused as e:
-            raise _not_offered(e, image, target) from None
+            raise not_offered(e, image, target) from None
         if not target.model.two_step:
             return Outcome.STORED  # the CH keeps it for this device until 11.3
         end = await self._follow(started.job, target, "distribute", report)
         if end.state == "failed":
             if end.status == _NO_IMAGE_AVAILABLE:
                 await self._runs_already(image, target)
-            raise _distribution_failed(end, target, len(octets))
+            raise distribution_failed(end, target, len(octets))
         return Outcome.DISTRIBUTED
 
     async def read_firmware_version(self, target: Target) -> VersionReadResponse:
@@ -211,7 +182,7 @@ class S1sp:
         try:
             return await self._wan.read(VersionRead, work_s=self._wan.limits.han_s, eui=target.eui)
         except Refused as e:
-            raise _refused(e, target) from None
+            raise refused(e, target) from None
 
     async def activate_firmware(self, hash_: bytes, target: Target, report: Report) -> Outcome:
         """11.3 Activate Firmware with the Manufacturer Image hash `hash_` (32 octets).
@@ -237,18 +208,14 @@ class S1sp:
             except Refused as e:
                 if e.group == GROUP and e.rc == HanError.REFUSED:
                     raise await self._not_authorised() from None
-                raise _refused(e, target) from None
+                raise refused(e, target) from None
             with _may_have_happened():
                 end = await self._follow(started.job, target, "activate", report)
                 if end.state == "failed":
-                    raise _distribution_failed(end, target, end.len)
+                    raise distribution_failed(end, target, end.len)
                 code = ActivateCode(end.status)
                 if code is not ActivateCode.SUCCESS:
-                    raise ServiceRequestFailed(
-                        ACTIVATE_OUTCOME[code],
-                        _why_not_activated(code, target, hash_, end.reason),
-                        next_step=_AFTER_ACTIVATION[code].format(device=target.name),
-                    )
+                    raise not_activated(code, target, hash_, end.reason)
                 if wanted:
                     await self._check_that_it_runs(wanted, target)
         return Outcome.ACTIVATED
@@ -338,67 +305,6 @@ class S1sp:
             next_step="the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's",
         )
 
-    async def _why_not_stored(self, error: Refused | NoAnswer, size: int) -> ServiceRequestFailed:
-        store = await self.store()
-        capacity = "no published limit" if store.capacity is None else f"{store.capacity:,} B"
-        short = size - store.free
-        numbers = (
-            f"image {size:,} B; store of the {self._hub.model} {capacity}, {store.free:,} B free; "
-            + (f"short by {short:,} B" if short > 0 else "but its flash has no room for it")
-        )
-        make_room = _make_room(store, size)
-        if isinstance(error, NoAnswer):
-            if size > store.free:
-                return ServiceRequestFailed(
-                    Outcome.SILENT, f"the CH stopped answering: {numbers}", next_step=make_room
-                )
-            return ServiceRequestFailed(
-                Outcome.SILENT,
-                f"the CH stopped answering ({error.what})",
-                next_step="push again: it goes on where it stopped",
-            )
-        if error.group == IMAGE_GROUP and error.rc in _NO_ROOM:
-            outcome = _NO_ROOM[error.rc]
-            when = "before the first octet" if outcome is Outcome.TOO_LARGE else "in mid-transfer"
-            return ServiceRequestFailed(
-                outcome, f"the CH refused it {when}: {numbers}", next_step=make_room
-            )
-        if error.group == IMAGE_GROUP and error.rc == _BAD_HASH:
-            if size > store.free:
-                return ServiceRequestFailed(
-                    Outcome.TRUNCATED,
-                    f"the CH took every octet but kept only what fits, so the hash differs: {numbers}",
-                    next_step=make_room,
-                )
-            return ServiceRequestFailed(
-                Outcome.CORRUPT,
-                "what the CH stored has another hash than what was sent",
-                next_step="push again",
-            )
-        if error.group == IMAGE_GROUP and error.rc == _BAD_HEADER:
-            return ServiceRequestFailed(
-                Outcome.NOT_AN_IMAGE,
-                f"the {self._hub.model} does not take this for an OTA file: no OTA header, or one "
-                "that claims another size",
-                next_step="hanlab image inspect FILE",
-            )
-        if error.group == IMAGE_GROUP and error.rc == _BAD_METADATA:
-            wanted = self._hub.update.metadata_manufacturer if self._hub.update else ""
-            return wrong_metadata(self._hub, wanted)
-        if error.group == 0 and error.rc == _BUSY:
-            return busy()
-        if error.group == IMAGE_GROUP and error.rc == _FLASH_FAILED:
-            return ServiceRequestFailed(
-                Outcome.DEVICE_REFUSED,
-                "the CH's flash did not take the image",
-                next_step="push again; if it stays so, the board's flash is worn out",
-            )
-        return ServiceRequestFailed(
-            Outcome.DEVICE_REFUSED,
-            f"the CH refused the image: {error.what}",
-            next_step="hanlab image inspect FILE shows what is in it",
-        )
-
     async def _runs_already(self, image: OtaImage, target: Target) -> None:
         """Raises if the device runs that very version: it asks for no image of it."""
         running = await self.read_firmware_version(target)
@@ -454,95 +360,3 @@ def _may_have_happened() -> Iterator[None]:
             next_step="hanlab version reads what the device runs now",
             begun=True,
         ) from None
-
-
-def _refused(error: Refused, target: Target) -> ServiceRequestFailed:
-    if error.group != GROUP or error.rc not in list(HanError):
-        return ServiceRequestFailed(
-            Outcome.DEVICE_REFUSED, error.what, next_step="send the Service Request again"
-        )
-    code = HanError(error.rc)
-    name = f"{target.name} ({target.eui.hex('-').upper()})"
-    what = {
-        HanError.NO_DEVICE: f"the CH knows no device {name} on its HAN",
-        HanError.NO_IMAGE: f"the CH holds no image with that hash for {name}",
-        HanError.BUSY: "an update is in progress on this HAN (rule 35)",
-        HanError.NO_ANSWER: f"{name} does not answer on the HAN",
-    }.get(code, f"{name}: {error.what}")
-    return ServiceRequestFailed(
-        _HAN_OUTCOMES.get(code, Outcome.DEVICE_REFUSED),
-        what,
-        next_step=_AFTER_REFUSAL.get(code, "hanlab devices shows who is on the HAN"),
-    )
-
-
-def _for_another(image: OtaImage, target: Target) -> ServiceRequestFailed:
-    only = (image.header.destination or b"")[::-1].hex("-").upper()
-    return ServiceRequestFailed(
-        Outcome.DEVICE_REFUSED,
-        f"the image is for {only} alone (its upgrade file destination), not for {target.name}",
-        next_step="push it to that device, or build one without a destination",
-    )
-
-
-def _not_offered(error: Refused, image: OtaImage, target: Target) -> ServiceRequestFailed:
-    """Why the CH did not begin to distribute an image that it has just stored."""
-    kind = target.model.device_type
-    if error.group == GROUP and error.rc == HanError.NO_IMAGE and image.device_type != kind:
-        return ServiceRequestFailed(
-            Outcome.NO_IMAGE_HELD,
-            f"the image is for device type {image.device_type or 'unknown'}, {target.name} is a "
-            f"{kind}: the CH does not offer it",
-            next_step=f"hanlab image build … --type {kind}; `hanlab store --evict ID` takes this one "
-            "out of the CH",
-        )
-    return _refused(error, target)
-
-
-def _make_room(store: StoreReadResponse, size: int) -> str:
-    held = ", ".join(
-        f"{i.id} is {i.version} ({i.size:,} B)" for i in store.images if i.state == "stored"
-    )
-    if held and (store.capacity is None or size <= store.capacity):
-        return f"`hanlab store --evict ID` makes room: image {held}"
-    return (
-        "no device on this HAN can be updated with it (rule 4); "
-        "use a smaller image or a CH with a larger store"
-    )
-
-
-def _distribution_failed(
-    end: ProgressReadResponse, target: Target, size: int
-) -> ServiceRequestFailed:
-    at = f"at {end.off:,} of {end.len:,} B"
-    if end.reason == "no answer":
-        return ServiceRequestFailed(
-            Outcome.NO_ANSWER,
-            f"{target.name} stopped answering on the HAN {at}",
-            next_step="push again: the device goes on where it stopped",
-        )
-    if end.status == _DAMAGED:
-        return ServiceRequestFailed(
-            Outcome.CORRUPT,
-            f"the image is {end.reason}; it is gone from the store",
-            next_step="push again",
-        )
-    capacity = target.model.store.capacity
-    hint = ""
-    if capacity is not None and size > capacity:
-        hint = f"; its store holds {capacity:,} B, short by {size - capacity:,} B"
-    return ServiceRequestFailed(
-        Outcome.DEVICE_REFUSED,
-        f"{target.name} ended the transfer {at}: {end.reason} (0x{end.status:02X}){hint}",
-        next_step="hanlab image inspect FILE shows what it is for",
-    )
-
-
-def _why_not_activated(code: ActivateCode, target: Target, hash_: bytes, reason: str) -> str:
-    holder = target.name if target.model.two_step else "the CH"
-    why = {
-        ActivateCode.NO_IMAGE_HELD: f"{holder} holds no image for it, 11.1 comes first",
-        ActivateCode.HASH_MISMATCH: f"{holder} holds an image, but not with hash {hash_.hex()[:16]}…",
-        ActivateCode.ACTIVATION_FAILURE: reason or f"{target.name} could not activate it",
-    }
-    return f"11.3 answered {code.duis} ({code.value}): {why[code]}"

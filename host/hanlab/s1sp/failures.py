@@ -1,0 +1,212 @@
+"""Why the CH or a device did not do what an 11.1, 11.2 or 11.3 wanted: the outcome, the numbers, the next step."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hanlab.boards.clauses import Behaviour
+from hanlab.boards.data import DeviceModel
+from hanlab.images import OtaImage
+from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
+from hanlab.s1sp.rules import busy, wrong_metadata
+from hanlab.s1sp.target import Target
+from hanlab.wan.client import NoAnswer, Refused
+from hanlab.wan.messages import GROUP, HanError, ProgressReadResponse, StoreReadResponse
+
+IMAGE_GROUP: Final = 1
+_NO_ROOM: Final = {30: Outcome.TOO_LARGE, 31: Outcome.OVERFLOW}
+_BAD_HASH: Final = 24
+_BAD_HEADER: Final = 22
+_BAD_METADATA: Final = 5
+_FLASH_FAILED: Final = 12
+_BUSY: Final = 10
+_DAMAGED: Final = 0x80
+"""ZCL MALFORMED_COMMAND as a job's status: flash does not hold what was stored."""
+
+_AFTER_REFUSAL: Final = {
+    HanError.NO_IMAGE: "hanlab push FILE --to the device; hanlab store shows what the CH holds",
+    HanError.BUSY: "wait until it has ended",
+    HanError.NO_ANSWER: "check that it is switched on, and send the Service Request again",
+}
+_AFTER_ACTIVATION: Final = {
+    ActivateCode.NO_IMAGE_HELD: "hanlab push FILE --to {device}",
+    ActivateCode.HASH_MISMATCH: "hanlab activate {device} --image with the FILE that was pushed; "
+    "hanlab store shows the hashes of what the CH holds",
+    ActivateCode.ACTIVATION_FAILURE: "hanlab push FILE --to {device} once more, then activate it",
+}
+"""The next step after each answer to 11.3 that is no success."""
+
+_HAN_OUTCOMES: Final = {
+    HanError.NO_DEVICE: Outcome.NO_DEVICE,
+    HanError.NO_IMAGE: Outcome.NO_IMAGE_HELD,
+    HanError.BUSY: Outcome.BUSY,
+    HanError.NO_ANSWER: Outcome.NO_ANSWER,
+    HanError.REFUSED: Outcome.DEVICE_REFUSED,
+}
+
+
+def not_stored(
+    error: Refused | NoAnswer, store: StoreReadResponse, hub: DeviceModel, size: int
+) -> ServiceRequestFailed:
+    """Why the CH did not take an image of `size` octets; `store` is what it said after that."""
+    capacity = "no published limit" if store.capacity is None else f"{store.capacity:,} B"
+    short = size - store.free
+    numbers = f"image {size:,} B; store of the {hub.model} {capacity}, {store.free:,} B free; " + (
+        f"short by {short:,} B" if short > 0 else "but its flash has no room for it"
+    )
+    make_room = _make_room(store, size)
+    if isinstance(error, NoAnswer):
+        if size > store.free:
+            return ServiceRequestFailed(
+                Outcome.SILENT, f"the CH stopped answering: {numbers}", next_step=make_room
+            )
+        return ServiceRequestFailed(
+            Outcome.SILENT,
+            f"the CH stopped answering ({error.what})",
+            next_step="push again: it goes on where it stopped",
+        )
+    if error.group == IMAGE_GROUP and error.rc in _NO_ROOM:
+        outcome = _NO_ROOM[error.rc]
+        when = "before the first octet" if outcome is Outcome.TOO_LARGE else "in mid-transfer"
+        return ServiceRequestFailed(
+            outcome, f"the CH refused it {when}: {numbers}", next_step=make_room
+        )
+    if error.group == IMAGE_GROUP and error.rc == _BAD_HASH:
+        if size > store.free:
+            return ServiceRequestFailed(
+                Outcome.TRUNCATED,
+                f"the CH took every octet but kept only what fits, so the hash differs: {numbers}",
+                next_step=make_room,
+            )
+        return ServiceRequestFailed(
+            Outcome.CORRUPT,
+            "what the CH stored has another hash than what was sent",
+            next_step="push again",
+        )
+    if error.group == IMAGE_GROUP and error.rc == _BAD_HEADER:
+        return ServiceRequestFailed(
+            Outcome.NOT_AN_IMAGE,
+            f"the {hub.model} does not take this for an OTA file: no OTA header, or one "
+            "that claims another size",
+            next_step="hanlab image inspect FILE",
+        )
+    if error.group == IMAGE_GROUP and error.rc == _BAD_METADATA:
+        wanted = hub.update.metadata_manufacturer if hub.update else ""
+        return wrong_metadata(hub, wanted)
+    if error.group == 0 and error.rc == _BUSY:
+        return busy()
+    if error.group == IMAGE_GROUP and error.rc == _FLASH_FAILED:
+        return ServiceRequestFailed(
+            Outcome.DEVICE_REFUSED,
+            "the CH's flash did not take the image",
+            next_step="push again; if it stays so, the board's flash is worn out",
+        )
+    return ServiceRequestFailed(
+        Outcome.DEVICE_REFUSED,
+        f"the CH refused the image: {error.what}",
+        next_step="hanlab image inspect FILE shows what is in it",
+    )
+
+
+def refused(error: Refused, target: Target) -> ServiceRequestFailed:
+    """The CH refused a command of group 0x5331 for this device."""
+    if error.group != GROUP or error.rc not in list(HanError):
+        return ServiceRequestFailed(
+            Outcome.DEVICE_REFUSED, error.what, next_step="send the Service Request again"
+        )
+    code = HanError(error.rc)
+    name = f"{target.name} ({target.eui.hex('-').upper()})"
+    what = {
+        HanError.NO_DEVICE: f"the CH knows no device {name} on its HAN",
+        HanError.NO_IMAGE: f"the CH holds no image with that hash for {name}",
+        HanError.BUSY: "an update is in progress on this HAN (rule 35)",
+        HanError.NO_ANSWER: f"{name} does not answer on the HAN",
+    }.get(code, f"{name}: {error.what}")
+    return ServiceRequestFailed(
+        _HAN_OUTCOMES.get(code, Outcome.DEVICE_REFUSED),
+        what,
+        next_step=_AFTER_REFUSAL.get(code, "hanlab devices shows who is on the HAN"),
+    )
+
+
+def for_another(image: OtaImage, target: Target) -> ServiceRequestFailed:
+    """The image names another device as its upgrade file destination."""
+    only = (image.header.destination or b"")[::-1].hex("-").upper()
+    return ServiceRequestFailed(
+        Outcome.DEVICE_REFUSED,
+        f"the image is for {only} alone (its upgrade file destination), not for {target.name}",
+        next_step="push it to that device, or build one without a destination",
+    )
+
+
+def not_offered(error: Refused, image: OtaImage, target: Target) -> ServiceRequestFailed:
+    """Why the CH did not begin to distribute an image that it has just stored."""
+    kind = target.model.device_type
+    if error.group == GROUP and error.rc == HanError.NO_IMAGE and image.device_type != kind:
+        return ServiceRequestFailed(
+            Outcome.NO_IMAGE_HELD,
+            f"the image is for device type {image.device_type or 'unknown'}, {target.name} is a "
+            f"{kind}: the CH does not offer it",
+            next_step=f"hanlab image build … --type {kind}; `hanlab store --evict ID` takes this one "
+            "out of the CH",
+        )
+    return refused(error, target)
+
+
+def _make_room(store: StoreReadResponse, size: int) -> str:
+    held = ", ".join(
+        f"{i.id} is {i.version} ({i.size:,} B)" for i in store.images if i.state == "stored"
+    )
+    if held and (store.capacity is None or size <= store.capacity):
+        return f"`hanlab store --evict ID` makes room: image {held}"
+    return (
+        "no device on this HAN can be updated with it (rule 4); "
+        "use a smaller image or a CH with a larger store"
+    )
+
+
+def distribution_failed(
+    end: ProgressReadResponse, target: Target, size: int
+) -> ServiceRequestFailed:
+    """A job that brings an image of `size` octets to the device ended badly."""
+    at = f"at {end.off:,} of {end.len:,} B"
+    if end.reason == "no answer":
+        return ServiceRequestFailed(
+            Outcome.NO_ANSWER,
+            f"{target.name} stopped answering on the HAN {at}",
+            next_step="push again: the device goes on where it stopped",
+        )
+    if end.status == _DAMAGED:
+        return ServiceRequestFailed(
+            Outcome.CORRUPT,
+            f"the image is {end.reason}; it is gone from the store",
+            next_step="push again",
+        )
+    what = f"{target.name} ended the transfer {at}: {end.reason} (0x{end.status:02X})"
+    capacity = target.model.store.capacity if target.model.has(Behaviour.SIZE) else None
+    if capacity is not None and size > capacity:
+        return ServiceRequestFailed(
+            Outcome.DEVICE_REFUSED,
+            f"{what}; its store holds {capacity:,} B, short by {size - capacity:,} B (rule 147)",
+            next_step="use a smaller image, or a device with a larger store",
+        )
+    return ServiceRequestFailed(
+        Outcome.DEVICE_REFUSED, what, next_step="hanlab image inspect FILE shows what it is for"
+    )
+
+
+def not_activated(
+    code: ActivateCode, target: Target, hash_: bytes, reason: str
+) -> ServiceRequestFailed:
+    """An answer to 11.3 that is no success; `reason` is what the CH says of it."""
+    holder = target.name if target.model.two_step else "the CH"
+    why = {
+        ActivateCode.NO_IMAGE_HELD: f"{holder} holds no image for it, 11.1 comes first",
+        ActivateCode.HASH_MISMATCH: f"{holder} holds an image, but not with hash {hash_.hex()[:16]}…",
+        ActivateCode.ACTIVATION_FAILURE: reason or f"{target.name} could not activate it",
+    }
+    return ServiceRequestFailed(
+        ACTIVATE_OUTCOME[code],
+        f"11.3 answered {code.duis} ({code.value}): {why[code]}",
+        next_step=_AFTER_ACTIVATION[code].format(device=target.name),
+    )
