@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from desk import (
@@ -117,6 +118,19 @@ def test_another_suppliers_device_is_invalid(office: Office) -> None:
     assert office.receive(update(PPMID), user=OTHER_SUPPLIER) == "E110105"
 
 
+def test_an_image_with_a_destination_is_for_that_device_alone(office: Office) -> None:
+    header = dataclasses.replace(
+        IMAGE.header,
+        destination=OTHER_PPMID.octets[::-1],
+        total_size=IMAGE.header.total_size + 8,
+    )
+    only = dataclasses.replace(IMAGE, header=header)
+    _, result = office.send(update(PPMID, OTHER_PPMID, image=only))
+    assert result is not None
+    assert result.body == UpdateFirmwareWarning(not_applicable=(PPMID,))
+    assert office.door.asked == [("11.1", OTHER_PPMID)]
+
+
 @pytest.mark.rule(108, 113)
 @pytest.mark.parametrize(("on", "code"), [(True, "I99"), (False, "E110105")])
 def test_the_firmware_of_an_hcalcs_is_secmp0007s(on: bool, code: str) -> None:
@@ -220,7 +234,6 @@ def test_no_contact_and_no_response_have_codes_of_their_own(office: Office) -> N
 def test_a_future_dated_request_waits_for_its_date(
     body: ActivateFirmware | ReadFirmwareVersion, office: Office
 ) -> None:
-    import dataclasses
     from datetime import UTC, datetime, timedelta
 
     due = datetime(2026, 1, 2, tzinfo=UTC)
@@ -243,7 +256,6 @@ def test_a_future_dated_request_waits_for_its_date(
 
 
 def test_a_future_dated_request_can_be_cancelled(office: Office) -> None:
-    import dataclasses
     from datetime import UTC, datetime
 
     later = dataclasses.replace(ACTIVATE, execution=datetime(2026, 1, 2, tzinfo=UTC))

@@ -15,7 +15,7 @@ import pytest
 from hanlab.cli import main
 from hanlab.errors import UsageError
 from hanlab.fitting import ch_makers, misfits, next_version
-from hanlab.images import MetadataBlock, OtaImage, build, made_body, read_image
+from hanlab.images import HardwareRange, MetadataBlock, OtaImage, build, made_body, read_image
 from hanlab.lab_config import DEFAULT, make_lab
 
 FIRMWARE = bytes(made_body(3000, seed=5))
@@ -121,6 +121,22 @@ def test_an_image_that_does_not_fit_is_mended_in_one_go(
     assert read_image(file).body == FIRMWARE
 
 
+def test_a_sub_element_is_taken_and_its_hash_is_that_of_the_firmware(shell: Shell) -> None:
+    write("z.ota", layout="zigbee")
+    refusals, file = arrive(shell, "z.ota")
+    assert (refusals, file) == (1, "z.ota")
+    assert shell("activate", "PPMID", "--image", "z.ota") == 0
+    assert "PPMID runs IHDAE06" in shell.out
+
+
+def test_a_doubtful_image_is_not_pushed_without_a_word(shell: Shell) -> None:
+    image = build(FIRMWARE, device_type="PPMID", version="IHDAE06", for_ch="Secure")
+    header = dataclasses.replace(image.header, hardware=HardwareRange(2, 1))
+    Path("odd.ota").write_bytes(dataclasses.replace(image, header=header).to_bytes())
+    assert shell("push", "odd.ota", "--to", "PPMID") == 1
+    assert "Warning: the lowest hardware version, 0x0002, is above" in shell.err
+
+
 def test_a_listed_image_without_metadata_is_no_dead_end(shell: Shell) -> None:
     write("v6.ota", for_ch=None)
     assert shell("cpl", "add", "v6.ota", "--anyway") == 0
@@ -156,6 +172,7 @@ def test_cpl_add_lists_nothing_that_no_device_takes(shell: Shell) -> None:
 def test_the_same_image_may_be_added_twice(shell: Shell) -> None:
     write("v6.ota")
     assert shell("cpl", "add", "v6.ota") == 0
+    assert shell.next_steps() == [["push", "v6.ota", "--to", "PPMID"]]
     assert shell("cpl", "add", "v6.ota") == 0
 
 

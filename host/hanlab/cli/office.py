@@ -130,6 +130,10 @@ def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_jso
             return
         for entry in entries:
             say(console(), "✓ listed", str(entry), "green")
+        models = [entry.product for entry in entries]
+        fit = [n.name for n in config.devices if product(n.model).product in models]
+        if fit and what.suffix.lower() not in LISTS:
+            say_next(console(), f"hanlab push {shlex.quote(str(what))} --to {fit[0]}", lab)
 
 
 def _load_list(file: Path, dsp: Dsp) -> list[CplEntry]:
