@@ -45,7 +45,7 @@ class LabKeys:
         self.stranger = self._make("other HAN", 16)
         """Another HAN's network key."""
         self.dco = self._make("DCO")
-        """The Dual Control Organisation's, for 11.3 (rule 121)."""
+        """The Dual Control Organisation's, for 11.3."""
 
     def wan(self, eui: bytes) -> Secret:
         """The key of the board with that EUI-64 (8 octets), for its WAN link."""

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import ESME, GSME, THIRD_PARTY, image_for, lab_of, outcome
+from labs import ESME, GSME, image_for, lab_of, outcome
 
-from hanlab.demos.catalogue import METER_UPDATE
-from hanlab.demos.runner import make_image as make_demo_image
 from hanlab.duis.messages import (
     ActivateFirmware,
     FirmwareActivated,
@@ -24,11 +22,9 @@ from hanlab.keys import LabKeys
 from hanlab.lab import Device, Lab, s1sp_on, wan_client
 from hanlab.lab_config import DEFAULT, make_lab
 from hanlab.office import named_user
-from hanlab.s1sp import annex_c
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress
-from hanlab.wan.messages import Distribute
 
 
 @pytest.mark.rule(3, 5)
@@ -65,7 +61,6 @@ def test_what_is_too_large_for_the_ppmid_is_too_large_for_the_meter(tmp_path: Pa
         assert lab.run(lab.store()).used == 0
 
 
-@pytest.mark.rule(10, 124, 126)
 def test_meters_are_updated_as_a_ppmid_is(tmp_path: Path) -> None:
     with lab_of(tmp_path, ESME, GSME) as lab:
         for device in lab.devices:
@@ -76,7 +71,7 @@ def test_meters_are_updated_as_a_ppmid_is(tmp_path: Path) -> None:
             assert lab.run(lab.wait_until_back(device)).firmware == "NEW1"
 
 
-@pytest.mark.rule(125, 127, 136)
+@pytest.mark.rule(136)
 def test_elsters_meters_without_a_ppmid(tmp_path: Path) -> None:
     meters = ({**ESME, "model": "as-300p"}, {**GSME, "model": "bk-g4e"})
     with lab_of(tmp_path, *meters, hub={"model": "am110r"}) as lab:
@@ -84,27 +79,6 @@ def test_elsters_meters_without_a_ppmid(tmp_path: Path) -> None:
         assert versions == ["ASP04041", "10.94"]
         image = image_for(lab.devices[0], for_ch="Elster")
         assert outcome(lab, image, lab.devices[0]) is Outcome.STORED
-
-
-@pytest.mark.rule(12, 22, 23, 25)
-def test_a_third_party_ppmid_can_be_updated_before_enrolment_only(tmp_path: Path) -> None:
-    """Its SMSO's system is another SMP client at the CH: no S1SP is asked."""
-    with lab_of(tmp_path, THIRD_PARTY) as lab:
-        (device,) = lab.devices
-        assert lab.dsp.smi.find(device.eui) is None, "it is not migrated"
-        image = image_for(device)
-        smso = wan_client(lab.desk, "hub")
-
-        async def by_the_smso() -> None:
-            async for _ in smso.upload(image.to_bytes()):
-                pass
-            hash_ = image.manufacturer_image_hash
-            await smso.write(Distribute, eui=device.eui.octets, hash=hash_)
-            await smso.close()
-
-        lab.run(by_the_smso())
-        assert [i.version for i in lab.run(lab.store()).images] == ["NEW1"]
-        assert outcome(lab, image, device) is Outcome.THIRD_PARTY
 
 
 @pytest.mark.rule(20)
@@ -122,25 +96,6 @@ def test_before_october_2021_none_of_the_ppmid_and_ch_rules_holds(tmp_path: Path
         hash_ = image.manufacturer_image_hash
         assert lab.run(lab.send(ActivateFirmware(hash_), device.eui)).code == "I0"
         assert lab.installations.ends[device.eui] is Outcome.ACTIVATED
-
-
-@pytest.mark.rule(38)
-def test_the_ch_gets_defaults_that_no_user_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[dict[str, Any]] = []
-    monkeypatch.setitem(annex_c.ANNEX_C, "Secure", annex_c.Defaults(query_jitter=37))
-    with lab_of(tmp_path, ESME) as lab:
-        write = lab.s1sp._wan.write
-
-        def spy(message: Any, **fields: Any) -> Any:
-            sent.append(fields)
-            return write(message, **fields)
-
-        monkeypatch.setattr(lab.s1sp._wan, "write", spy)
-        image = make_demo_image(METER_UPDATE)
-        assert outcome(lab, image, lab.devices[0]) is Outcome.DISTRIBUTED
-    assert [fields["jitter"] for fields in sent if "jitter" in fields] == [37]
 
 
 @pytest.mark.rule(103, 104)

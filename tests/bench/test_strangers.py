@@ -328,7 +328,7 @@ def test_upload_goes_on_when_the_hub_restarts_in_it(open_desk: OpenDesk) -> None
     assert [i.sha for i in desk.run(client.read(StoreRead)).images] == [image.file_hash]
 
 
-# -- 11.3: dual control (rule 121)
+# -- 11.3: dual control
 
 
 @dataclasses.dataclass
@@ -385,7 +385,6 @@ def _house(desk: Desk, folder: Path) -> House:
     return made
 
 
-@pytest.mark.rule(121)
 def test_either_mac_alone_is_refused_and_logged(house: House) -> None:
     good = house.signed(1)
     assert house.activate(good, dco_mac=bytes(32)) == "the DCO's MAC is wrong"

@@ -159,7 +159,7 @@ def test_of_a_strangers_request_nothing_is_kept(office: Office) -> None:
     assert list(office.dsp.parts.database.sql.iterdump()) == before
 
 
-@pytest.mark.rule(112, 116)
+@pytest.mark.rule(112)
 def test_read_inventory_shows_the_han_with_status_and_version(office: Office) -> None:
     office.dsp.smi.set_status(ESME, Status.SUSPENDED)
     response = office.dsp.receive(office.request(ReadInventory(PPMID), service="8.2"))

@@ -36,7 +36,6 @@ from hanlab.duis.messages import (
     FirmwareActivated,
     FirmwareVersionRead,
     OtherBody,
-    Response,
     TopUpDevice,
     UpdateSecurityCredentials,
 )
@@ -320,19 +319,6 @@ def test_an_answer_without_a_version_changes_nothing(lost: bool) -> None:
     assert (office.status(ESME), office.version(ESME)) == (Status.COMMISSIONED, NEW)
 
 
-@pytest.mark.rule(99)
-@pytest.mark.parametrize("generation", ["SMETS1", SMETS2])
-def test_mp105_is_for_both_generations(generation: str) -> None:
-    office = Office()
-    found = device(ESME, "ESME", generation=generation)
-    office.enrol(found)
-    office.dsp.load([entry(found, NEW)])
-    suspend(office)
-    office.door.runs[ESME] = NEW
-    office.send(READ, ESME)
-    assert office.status(ESME) is Status.COMMISSIONED
-
-
 @pytest.mark.rule(100, 108, 151)
 def test_the_version_of_a_ppmid_is_secmp0007s() -> None:
     office = furnished(BOTH_SWITCHES_OFF)
@@ -376,18 +362,6 @@ def test_n52_if_the_gpf_says_another_gsme_version(
     office.door.runs[GPF] = mirror
     office.send(READ, GPF)
     assert office.told("N52") == told
-
-
-@pytest.mark.rule(106, 107)
-def test_s1sp_and_responses_are_the_same_with_mp105_and_without() -> None:
-    seen: list[tuple[object, list[Response]]] = []
-    for settings in (DspSettings(), DspSettings(mp105=None)):
-        office = furnished(settings)
-        office.send(update(PPMID))
-        office.send(ACTIVATE, PPMID)
-        office.send(READ, PPMID)
-        seen.append((office.door.asked, office.written))
-    assert seen[0] == seen[1]
 
 
 @pytest.mark.rule(110)

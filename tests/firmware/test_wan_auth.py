@@ -1,4 +1,4 @@
-# Who may change anything: login by challenge and response, what needs it, and the two MACs of 11.3 (rule 121).
+# Who may change anything: login by challenge and response, what needs it, and the two MACs of 11.3.
 import asyncio
 import hashlib
 import struct

@@ -17,6 +17,8 @@ from hanlab.boards.data import (
     load_model,
     model_names,
 )
+from hanlab.demos.catalogue import ImageSpec
+from hanlab.demos.runner import make_image
 from hanlab.errors import UsageError
 
 
@@ -35,7 +37,6 @@ def spoil(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-@pytest.mark.rule(124, 125, 126, 127)
 def test_there_are_two_boards_and_the_two_sets_of_the_rules() -> None:
     assert board_names() == ["esp32-devkitc", "pico"]
     secure = ["liberty-100", "liberty-eg4v11", "pipit-500", "skyline-i510"]
@@ -65,23 +66,71 @@ def test_only_the_pico_stops_its_uart_for_flash_work() -> None:
     assert not load_board("esp32-devkitc").flash.stops_uart
 
 
+# Type, manufacturer, model, firmware, hardware, revision where there is one: each as the documents' tables have it.
+SECURE = {
+    ("GSME", "Secure", "Liberty EG4v11", "Q4X2G0E", "0x12A"),
+    ("ESME", "Secure", "Liberty 100", "P4X9G01", "0x131"),
+    ("CHF", "Secure", "Skyline i-510", "HUB3F0X", "0x02"),
+    ("PPMID", "Secure", "Pipit 500", "IHDAE05", None),
+}
+ELSTER = {
+    ("GSME", "Elster", "BK-G4E EI2", "10.94", "0x0000"),
+    ("ESME", "Elster", "AS 300P", "ASP04.04.01-55497", "0x0101"),
+    ("CHF", "Elster", "AM110R", "03.07.09 (49) - REV09", "10"),
+    ("PPMID", "Chameleon", "SED V3", "2.08.01", None),
+}
+
+
+@pytest.mark.data(124, 125, 126, 127)
 @pytest.mark.parametrize(
-    ("name", "manufacturer", "device_type", "firmware", "hardware"),
+    ("population", "smso", "table"),
     [
-        ("Skyline i-510", "Secure", "CHF", "HUB3F0X", "0x02"),  # rules 124, 126
-        ("Pipit 500", "Secure", "PPMID", "IHDAE05", None),  # rule 126
-        ("AM110R", "Elster", "CHF", "03.07.09 (49) - REV09", "10"),  # rules 125, 127
-        ("SED V3", "Chameleon", "PPMID", "2.08.01", None),  # rule 127
+        ("Secure", "Secure Meters", SECURE),
+        ("Elster Honeywell", "Morrison Data Services", ELSTER),
     ],
 )
-def test_models_are_those_of_the_dmc_tables(
-    name: str, manufacturer: str, device_type: str, firmware: str, hardware: str | None
+def test_a_population_is_its_table(
+    population: str, smso: str, table: set[tuple[str | None, ...]]
 ) -> None:
-    model = load_model(name)
-    assert (model.manufacturer, model.device_type) == (manufacturer, device_type)
-    assert model.firmware_version == firmware
-    assert hardware in (model.hardware_version, None)
-    assert ("hardware_version" in model.illustrative) == (hardware is None)
+    """Each value of it; a PPMID's hardware is in no table, and is marked as hanlab's own."""
+    models = [m for m in map(load_model, model_names()) if m.population == population]
+    assert {
+        (
+            m.device_type,
+            m.manufacturer,
+            m.model,
+            m.firmware_version,
+            None if "hardware_version" in m.illustrative else m.hardware_version,
+        )
+        for m in models
+    } == table
+    assert {m.smso for m in models} == {smso}
+
+
+@pytest.mark.rule(144)
+@pytest.mark.parametrize(
+    ("cohort", "good"),
+    [("IOC", True), ("MOC", True), ("FOC", True), ("moc", False), ("banana", False)],
+)
+def test_a_device_model_belongs_to_a_release(cohort: str, good: bool, boards: Path) -> None:
+    spoil(boards / "models" / "pipit-500.toml", 'cohort = "MOC"', f'cohort = "{cohort}"')
+    if good:
+        assert load_model("pipit-500").cohort == cohort
+        return
+    with pytest.raises(UsageError, match="cohort") as e:
+        load_model("pipit-500")
+    assert "IOC, MOC, FOC" in e.value.next_step
+
+
+@pytest.mark.data(10)
+@pytest.mark.parametrize("for_ch", ["skyline-i510", "am110r"])
+def test_images_of_the_demos_fit_the_ch_of_their_manufacturer(for_ch: str) -> None:
+    """As manufacturers keep theirs small enough for the CH that they expect."""
+    hub = load_model(for_ch)
+    assert hub.update
+    image = make_image(ImageSpec(for_ch=hub.update.metadata_manufacturer))
+    assert hub.store.capacity
+    assert len(image.to_bytes()) <= hub.store.capacity
 
 
 @pytest.mark.parametrize("name", model_names())

@@ -1,4 +1,4 @@
-# 11.3 is critical: two have to want it (dual control, rule 121). Its authorisation carries a MAC by the S1SP
+# 11.3 is critical: two have to want it (dual control). Its authorisation carries a MAC by the S1SP
 # and one by the Dual Control Organisation (DCO), each over the device, the hash and the counter, and counts once.
 import struct
 

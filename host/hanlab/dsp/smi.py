@@ -87,6 +87,7 @@ class Smi:
         """
         with self._database.transaction():
             for device in devices:
+                check_generation(device)
                 if earlier := self.find(device.eui):
                     raise UsageError(
                         f"{device.eui} is in the inventory already, as a {earlier.generation} "
@@ -97,8 +98,14 @@ class Smi:
 
     def add_many(self, devices: Iterable[SmiDevice]) -> int:
         """Add many new devices quickly, all or none; how many."""
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for device in devices:
+                check_generation(device)
+                yield _row(device)
+
         with self._database.transaction():
-            return self._sql.executemany(_INSERT, map(_row, devices)).rowcount
+            return self._sql.executemany(_INSERT, rows()).rowcount
 
     def find(self, eui: Eui) -> SmiDevice | None:
         row = self._sql.execute(f"{_SELECT} WHERE eui = ?", (eui.octets,)).fetchone()
@@ -169,6 +176,15 @@ class Smi:
     def last_time(self) -> datetime | None:
         row = self._sql.execute("SELECT last FROM clock").fetchone()
         return datetime.fromisoformat(row[0]) if row else None
+
+
+def check_generation(device: SmiDevice) -> None:
+    """UsageError for a record of no generation, or of both: nothing could be sent to it (rules 13, 14)."""
+    if device.generation not in GENERATIONS:
+        raise UsageError(
+            f"{device.eui}: {device.generation!r} is no generation",
+            next_step=f"one of {', '.join(GENERATIONS)}; a record has one of them (rule 13)",
+        )
 
 
 def _row(device: SmiDevice) -> tuple[Any, ...]:

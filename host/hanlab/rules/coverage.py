@@ -1,4 +1,8 @@
-"""Which tests and demos show a rule: tests say so with `@pytest.mark.rule(35, 36)`, demos in their text."""
+"""Which tests and demos show a rule: tests say so with `@pytest.mark.rule(35, 36)`, demos in their text.
+
+A row of which hanlab has the values, and no behaviour that could fail, is data: the test that compares the
+values says so with `@pytest.mark.data(124)`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,23 @@ def coverage() -> dict[int, list[str]]:
     Raises:
         UsageError: there is no checkout with the tests in it.
     """
+    found = _marked("rule")
+    for demo in CATALOGUE:
+        for number in cited(f"{demo.title} ({demo.why})"):
+            found[number].append(f"demo {demo.name}")
+    return dict(found)
+
+
+def data_coverage() -> dict[int, list[str]]:
+    """Rule number to the tests that compare its values: no behaviour stands behind it.
+
+    Raises:
+        UsageError: there is no checkout with the tests in it.
+    """
+    return dict(_marked("data"))
+
+
+def _marked(mark: str) -> dict[int, list[str]]:
     root = checkout()
     if root is None or not (root / "tests").is_dir():
         raise UsageError(
@@ -31,23 +52,20 @@ def coverage() -> dict[int, list[str]]:
         )
     found: dict[int, list[str]] = defaultdict(list)
     for path in sorted((root / "tests").rglob("test_*.py")):
-        for name, numbers in marked(path):
+        for name, numbers in marked(path, mark):
             for number in numbers:
                 found[number].append(f"{path.relative_to(root)}::{name}")
-    for demo in CATALOGUE:
-        for number in cited(f"{demo.title} ({demo.why})"):
-            found[number].append(f"demo {demo.name}")
-    return dict(found)
+    return found
 
 
-def marked(path: Path) -> Iterator[tuple[str, list[int]]]:
-    """The tests of a file that name rules."""
+def marked(path: Path, mark: str = "rule") -> Iterator[tuple[str, list[int]]]:
+    """The tests of a file that name rules, by `@pytest.mark.rule` or another mark."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        for mark in node.decorator_list:
-            if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.rule":
-                yield node.name, [ast.literal_eval(argument) for argument in mark.args]
+        for made in node.decorator_list:
+            if isinstance(made, ast.Call) and ast.unparse(made.func) == f"pytest.mark.{mark}":
+                yield node.name, [ast.literal_eval(argument) for argument in made.args]
 
 
 def cited(text: str) -> list[int]:

@@ -1,4 +1,8 @@
-"""The Dual Control Organisation: nothing critical happens to a SMETS1 device that it has not agreed to (rule 121)."""
+"""The Dual Control Organisation: nothing critical happens to a SMETS1 device that it has not agreed to.
+
+That it is a part of SMETS1's security control is public (row 121 of the rule table); what it agrees to here,
+and how, is hanlab's own.
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     NO_CONTACT = "no-contact"
     """The CH does not answer on the WAN, or does not let the S1SP in."""
     NOT_AUTHORISED = "not-authorised"
-    """The CH refused 11.3: not both MACs, or an old counter (dual control, rule 121)."""
+    """The CH refused 11.3: not both MACs, or an old counter (dual control)."""
     THIRD_PARTY = "third-party"
     """A third-party PPMID on a Secure installation (rules 22 to 27)."""
     BUSY = "busy"

@@ -78,7 +78,7 @@ Report = Callable[[Progress], None]
 class S1sp:
     """One CH's S1SP: `hub` is the CH's Device Model, `wan` the client that reaches it.
 
-    `authority` makes the authorisations that 11.3 needs (rule 121). Whoever asks, and by whatever way,
+    `authority` makes the authorisations that 11.3 needs. Whoever asks, and by whatever way,
     meets the rules of s1sp/rules.py here.
     """
 
@@ -301,7 +301,7 @@ class S1sp:
             more = answer.more and bool(answer.events)
         return ServiceRequestFailed(
             Outcome.NOT_AUTHORISED,
-            f"the CH refused the authorisation of 11.3 (dual control, rule 121): {why}",
+            f"the CH refused the authorisation of 11.3 (dual control): {why}",
             next_step="the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's",
         )
 

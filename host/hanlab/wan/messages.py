@@ -266,7 +266,7 @@ class ProgressRead(message.ReadRequest, _Errors):
 class Activate(message.WriteRequest, _Errors):
     """Activate the image with that hash on a device; `counter` is the originator counter.
 
-    Dual control (rule 121): `mac` is the S1SP's over device, hash and counter, `dco_mac` the DCO's.
+    Dual control: `mac` is the S1SP's over device, hash and counter, `dco_mac` the DCO's.
     """
 
     _GROUP_ID = GROUP
