@@ -200,6 +200,16 @@ def test_a_suppliers_second_11_3_before_mp105(tmp_path: Path) -> None:
         assert known
         assert (known.status, known.version) == ("Suspended", "P4X9G01")
 
+        another = image_for(lab.devices[0], version="NEW2")
+        hash_ = another.manufacturer_image_hash
+        lab.dsp.load([product(lab.devices[0].model, "NEW2", hash_)])
+        assert lab.run(lab.send(UpdateFirmware(another.to_bytes(), "NEW2", (eui,)))).code == "I99"
+        answer = lab.run(lab.send(ActivateFirmware(hash_), eui))
+        assert "N29" in answer.alerts
+        known = lab.dsp.smi.find(eui)
+        assert known
+        assert (known.status, known.version) == ("Commissioned", "NEW2")
+
 
 @pytest.mark.rule(93)
 def test_an_11_3_during_which_the_ch_falls_silent_may_have_happened(tmp_path: Path) -> None:

@@ -125,14 +125,23 @@ def test_a_third_party_ppmid(hanlab_: Hanlab) -> None:
         assert report["cause"]["outcome"] == "third-party"
 
 
-def test_an_answer_that_the_dsp_loses(hanlab_: Hanlab) -> None:
-    Path("lab.toml").write_text(
-        "dsp = { lost_responses = 1.0, retries = 0 }\n" + LAB.format(model="pipit-500", more="")
-    )
+@pytest.mark.parametrize(
+    ("more", "next_step"),
+    [
+        ("", "hanlab version --lab lab.toml PPMID reads"),
+        (", mp105 = false", "hanlab version --lab lab.toml PPMID --direct reads"),
+        (", secmp0007 = false", "hanlab version --lab lab.toml PPMID --direct reads"),
+    ],
+)
+def test_an_answer_that_the_dsp_loses(more: str, next_step: str, hanlab_: Hanlab) -> None:
+    """What the next step says can be done: without MP105 11.2 mends nothing, or is not to be had."""
+    dsp = f"dsp = {{ lost_responses = 1.0, retries = 0{more} }}\n"
+    Path("lab.toml").write_text(dsp + LAB.format(model="pipit-500", more=""))
     well("cpl", "add", "v6.ota", "--lab", "lab.toml")
     well("push", "v6.ota", "--to", "PPMID", "--lab", "lab.toml")
     text, _ = hanlab_("activate", "PPMID", "--image", "v6.ota", "--lab", "lab.toml")
     assert "hanlab: E21" in text
     assert "  cause: PPMID answered that it has activated the image" in text
     assert "lost_responses = 1" in text
-    assert "  next: hanlab version --lab lab.toml PPMID" in text
+    assert f"  next: {next_step}" in text
+    well(*next_step.removeprefix("hanlab ").removesuffix(" reads").split())

@@ -32,6 +32,7 @@ from hanlab.cli.show import (
 )
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplStatus
+from hanlab.dsp.service_requests import METERS
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
@@ -305,7 +306,7 @@ def _outcome(bench: Lab, device: Device, answer: Answer, path: Path | None) -> O
         raise RequestRefused(
             answer.code,
             f"{answer.code}: no answer of {device.name} came to the DSP",
-            next_step=f"hanlab version {device.name} reads what it runs now",
+            next_step=_after_a_loss(bench, device),
             cause=answer.cause or _lost(bench, device, end),
         )
     assert end
@@ -319,7 +320,19 @@ def _lost(bench: Lab, device: Device, end: Outcome | None) -> HanlabError | None
     return HanlabError(
         f"{device.name} answered that it has activated the image, and the answer was lost between S1SP "
         f"and DSP: [dsp] lost_responses = {bench.dsp.settings.lost_responses:g} (rules 86, 94)",
-        next_step=f"hanlab version {device.name} reads what it runs now",
+        next_step=_after_a_loss(bench, device),
+    )
+
+
+def _after_a_loss(bench: Lab, device: Device) -> str:
+    """How to learn what the device runs, where the DSP did not hear of it; and how the SMI does."""
+    settings, now = bench.dsp.settings, bench.dsp.parts.clock()
+    meter = device.model.device_type in METERS
+    if settings.has_mp105(now) and (meter or settings.has_secmp0007(now)):
+        return f"hanlab version {device.name} reads what it runs now"
+    return (
+        f"hanlab version {device.name} --direct reads what it runs now; the SMI learns of it by another "
+        "update only: 11.1 with another version, and 11.3 (rule 87)"
     )
 
 

@@ -47,7 +47,7 @@ class ServiceRequest:
 _NON_DEVICE: Final = frozenset({8})
 _COMMAND: Final = frozenset({1, 2, 3})
 _CRITICAL: Final = frozenset({4, 5, 6, 7})
-_METERS: Final = frozenset({"ESME", "GSME"})
+METERS: Final = frozenset({"ESME", "GSME"})
 
 EMERGENCY_CREDIT: Final = frozenset({"2.1", "2.5"})
 """Critical to DUIS, and yet what a Suspended prepayment consumer is said not to get (rule 109)."""
@@ -60,11 +60,11 @@ _ROWS: Final = (
         SUPPLIERS,
         frozenset({1}),
         _CRITICAL,
-        _METERS,
+        METERS,
     ),
-    ServiceRequest("2.2", "Top Up Device", False, SUPPLIERS, _COMMAND, _COMMAND, _METERS),
+    ServiceRequest("2.2", "Top Up Device", False, SUPPLIERS, _COMMAND, _COMMAND, METERS),
     ServiceRequest(
-        "2.5", "Activate Emergency Credit", True, SUPPLIERS, frozenset({1}), _CRITICAL, _METERS
+        "2.5", "Activate Emergency Credit", True, SUPPLIERS, frozenset({1}), _CRITICAL, METERS
     ),
     ServiceRequest(
         "6.23", "Update Security Credentials (CoS)", False, SUPPLIERS, frozenset({1}), _COMMAND
