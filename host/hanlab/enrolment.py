@@ -14,6 +14,7 @@ from hanlab.dsp.cpl import CplEntry
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SmiDevice
+from hanlab.duis.messages import DevicePreNotification
 from hanlab.eui import Eui
 from hanlab.lab_config import LabConfig, NodeConfig
 from hanlab.s1sp.rules import is_served
@@ -59,6 +60,18 @@ def _record(node: NodeConfig, settings: DspSettings, hub: Eui | None) -> SmiDevi
         supplier=settings.with_role("GS" if gas else "IS"),
         network_operator=settings.with_role("GT" if gas else "ED"),
         smso=model.smso,
+    )
+
+
+def notification(node: NodeConfig) -> DevicePreNotification:
+    """The 12.2 for a device of a lab."""
+    model = node.model
+    return DevicePreNotification(
+        node.eui,
+        model.manufacturer,
+        model.model,
+        model.device_type,
+        firmware_version=model.duis_version,
     )
 
 

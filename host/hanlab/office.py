@@ -28,6 +28,7 @@ from hanlab.duis.messages import (
     RequestId,
     TopUpDevice,
     UpdateFirmware,
+    UpdateHanDeviceLog,
     UpdateSecurityCredentials,
 )
 from hanlab.enrolment import enrol
@@ -50,6 +51,7 @@ _SERVICES: Final = {
     TopUpDevice: "2.2",
     UpdateSecurityCredentials: "6.23",
     ReadInventory: "8.2",
+    UpdateHanDeviceLog: "8.11",
     DevicePreNotification: "12.2",
 }
 _TO_DSP: Final = frozenset({"8.2", "11.1", "12.2"})

@@ -35,9 +35,8 @@ def test_a_device_is_recorded_as_one_generation_only() -> None:
 @pytest.mark.rule(15, 24)
 def test_pre_notification_needs_an_entry_of_that_generation() -> None:
     office = furnished()
-    with pytest.raises(UsageError, match="not on the CPL as a SMETS2"):
-        office.receive(notify("IHDAE55", "SMETS V1.58"), service="12.2")
-    assert office.dsp.smi.find(NEWCOMER) is None
+    assert office.receive(notify("IHDAE55", "SMETS V1.58"), service="12.2") == "E120203"
+    assert (office.rule(), office.dsp.smi.find(NEWCOMER)) == (15, None)
     bilingual = dataclasses.replace(entry(device(PPMID, "PPMID"), "IHDAE55"), generation=SMETS2)
     office.dsp.load([bilingual])
     assert office.receive(notify("IHDAE55", "SMETS V1.58"), service="12.2") == "I99"

@@ -25,6 +25,7 @@ from hanlab.dsp.settings import DEFAULT_SETTINGS
 from hanlab.dsp.smi import Status
 from hanlab.duis.messages import (
     ActivateFirmware,
+    DevicePreNotification,
     FirmwareVersionRead,
     Inventory,
     ReadFirmwareVersion,
@@ -177,6 +178,28 @@ def test_read_inventory(gateway: Gateway) -> None:
     assert answer.code == "I0"
     assert isinstance(answer.body, Inventory)
     assert [d.device_type for d in answer.body.devices] == ["CHF", "PPMID"]
+
+
+@pytest.mark.rule(13, 24)
+def test_pre_notification_is_answered_by_a_response_either_way(gateway: Gateway) -> None:
+    model = gateway.config.devices[0].model
+
+    def notify(eui: Eui, counter: int, version: str) -> str:
+        body = DevicePreNotification(
+            eui, model.manufacturer, model.model, "PPMID", firmware_version=version
+        )
+        request = Request(RequestId(SUPPLIER, DSP, counter), 8, "12.2", "12.2", body)
+        answer = gateway.answer("D", write_request(request))
+        assert answer.service == "12.2"
+        return answer.code
+
+    newcomer = Eui.parse("00-DB-12-34-56-78-90-B4")
+    assert notify(PPMID, 5, model.duis_version) == "E120201"
+    assert notify(newcomer, 6, "NEVER") == "E120203"
+    assert notify(newcomer, 7, model.duis_version) == "I99"
+    found = gateway.office.dsp.smi.find(newcomer)
+    assert found
+    assert found.status == Status.PENDING
 
 
 def test_a_whole_11_1(gateway: Gateway) -> None:

@@ -31,6 +31,7 @@ from hanlab.duis.messages import (
     TopUpDevice,
     UpdateFirmware,
     UpdateFirmwareWarning,
+    UpdateHanDeviceLog,
 )
 from hanlab.duis.names import DS, SIGNATURE, sr
 from hanlab.duis.parsing import MAX_OCTETS
@@ -115,6 +116,10 @@ lists = st.lists(euis, min_size=1, max_size=5).map(tuple)
 bodies: dict[str, st.SearchStrategy[Body]] = {
     "2.2": st.builds(TopUpDevice, st.text("0123456789", min_size=20, max_size=20)),
     "8.2": st.builds(ReadInventory, euis),
+    "8.11": st.builds(
+        UpdateHanDeviceLog, euis, st.just(True), st.integers(1, 3600),
+        st.binary(min_size=6, max_size=16), dates,
+    ),
     "11.1": st.builds(UpdateFirmware, st.binary(max_size=300), words, lists),
     "11.2": st.builds(ReadFirmwareVersion, dates),
     "11.3": st.builds(ActivateFirmware, st.binary(min_size=32, max_size=32), dates),
@@ -214,6 +219,25 @@ def test_what_is_no_service_request_is_refused(octets: bytes, what: str) -> None
     with pytest.raises(DuisError) as e:
         read_request(octets)
     assert what in e.value.what
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("Add<", "Ask<", "RequestType"),
+        (">3600<", ">3601<", "JoinTimePeriod"),
+        (">3600<", ">0<", "JoinTimePeriod"),
+        ("00" * 16, "00" * 5, "InstallCode"),
+        ("00" * 16, "00" * 17, "InstallCode"),
+    ],
+)
+def test_an_8_11_outside_of_its_bounds(old: str, new: str, what: str) -> None:
+    request = Request(RequestId(SUPPLIER, PPMID, 1), 1, "8.11", "8.11", UpdateHanDeviceLog(PPMID))
+    octets = write_request(request)
+    assert read_request(octets) == request
+    assert old.encode() in octets
+    with pytest.raises(DuisError, match=what):
+        read_request(octets.replace(old.encode(), new.encode()))
 
 
 def test_a_request_that_hanlab_knows_by_name_only() -> None:

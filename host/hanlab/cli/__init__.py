@@ -300,6 +300,28 @@ def provision(
 
 
 @app.command()
+def sign(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.xml", help="A Service Request as DUIS 5.4 writes it.")
+    ],
+    lab: LabOption = None,
+    pki: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Test keys. (default: the lab's own)")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With the milliseconds since 1970 as its counter.")
+    ] = False,
+) -> None:
+    """Sign a Service Request with its originator's key.
+
+    Prints it, as `hanlab serve` takes it.
+    """
+    from hanlab.cli.sign import run
+
+    run(file, lab=lab, pki=pki, fresh=fresh)
+
+
+@app.command()
 def serve(
     lab: LabOption = None,
     host: Annotated[str, typer.Option(help="The address to serve.")] = "127.0.0.1",

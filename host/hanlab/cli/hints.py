@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _LAB: Final = "--lab"
 _ON_A_LAB: Final = (
-    "push|version|activate|store|devices|request|provision|serve|inventory|alerts|audit|up|sweep|reset"
-    "|requests|dsp|cpl add|cpl withdraw|cpl(?! (?:add|withdraw))"
+    "push|version|activate|store|devices|request|provision|sign|serve|inventory|alerts|audit|up|sweep|reset"
+    "|requests|dsp [a-z-]+|cpl add|cpl withdraw|cpl(?! (?:add|withdraw))"
 )
 _COMMAND: Final = re.compile(rf"\bhanlab (?:{_ON_A_LAB})\b")
 _SILENT: Final = ("no-contact", "no-answer", "silent")

@@ -18,7 +18,8 @@ from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl, read_cpl_rows
 from hanlab.dsp.files import LISTS
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
-from hanlab.enrolment import product
+from hanlab.duis.messages import UpdateHanDeviceLog
+from hanlab.enrolment import notification, product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.fitting import how_to_mend, listing_problem, misfits
@@ -308,6 +309,25 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
             print(json.dumps({**report, **pending.told(bench)}))
         else:
             print("\n".join(text.strip() for text in texts))
+
+
+def join(name: str, *, lab: Path | None, as_json: bool) -> None:
+    """Send 12.2, if the device is not in the inventory, and 8.11 as its supplier."""
+    with Lab.open(lab) as bench:
+        node = bench.config.node(str(_eui(name, bench.config)))
+        codes = {}
+        if bench.dsp.smi.find(node.eui) is None:
+            codes["12.2"] = bench.run(bench.send(notification(node))).code
+        codes["8.11"] = bench.run(bench.send(UpdateHanDeviceLog(node.eui), bench.hub.eui)).code
+        device = bench.dsp.smi.find(node.eui)
+        status = str(device.status) if device else None
+        if as_json:
+            print(json.dumps({"codes": codes, "status": status}))
+            return
+        ended = ", ".join(f"{service} {code}" for service, code in codes.items())
+        why = bench.dsp.audit.read(1)[0].why
+        good = status == Status.COMMISSIONED
+        say(console(), f"{'✓ ' if good else ''}{ended}", why, "green" if good else "yellow")
 
 
 def counters(*, lab: Path | None, as_json: bool) -> None:

@@ -59,7 +59,9 @@ _SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED,
 _HASH_DIGITS: Final = 64
 _GOES_ON: Final = ("I0", "I99", "W110101")
 _AFTER_REFUSAL: Final = {
-    "E5": "hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2",
+    "E5": "hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a "
+    "Pending one joins by hanlab dsp join",
+    "E19": "hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab dsp join",
     "E110101": "hanlab cpl add FILE lists it, as its manufacturer would",
     "E110102": "hanlab cpl shows the hashes; give the changed firmware another version",
     "E110105": "hanlab inventory and hanlab cpl show what does not fit",

@@ -94,7 +94,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Enrol:
-    """12.2 for a device that was not migrated; its commissioning is taken as done."""
+    """12.2 for a device that was not migrated, then 8.11, which lets it onto the HAN."""
 
     expect: str
 

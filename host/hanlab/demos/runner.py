@@ -42,8 +42,9 @@ from hanlab.duis.messages import (
     ReadFirmwareVersion,
     UpdateFirmware,
     UpdateFirmwareWarning,
+    UpdateHanDeviceLog,
 )
-from hanlab.enrolment import product
+from hanlab.enrolment import notification, product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
@@ -312,17 +313,10 @@ class _Run:
         return await self._read(gpf)
 
     async def _enrol(self) -> str:
-        model = self._device.model
-        body = DevicePreNotification(
-            self._device.eui,
-            model.manufacturer,
-            model.model,
-            model.device_type,
-            firmware_version=model.duis_version,
-        )
-        await self._lab.send(body)
+        node = self._lab.config.node(self._device.name)
+        await self._lab.send(notification(node))
         known = await self._known()
-        self._lab.dsp.commission(self._device.eui)
+        await self._lab.send(UpdateHanDeviceLog(self._device.eui), self._lab.hub.eui)
         return known
 
     async def _list_as(self, generation: str, version: str) -> str:
@@ -339,10 +333,9 @@ class _Run:
         body = DevicePreNotification(
             ELSEWHERE, model.manufacturer, model.model, model.device_type, smets, version
         )
-        try:
-            await lab.send(body)
-        except UsageError as e:
-            self._why = e.what
+        answer = await lab.send(body)
+        if answer.code != "I99":
+            self._why = lab.dsp.audit.read(1)[0].why
             return "refused"
         found = lab.dsp.smi.find(ELSEWHERE)
         return f"{found.generation}, {found.status}" if found else "not in the inventory"

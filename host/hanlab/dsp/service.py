@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from hanlab.dsp import alerts, updates
+from hanlab.dsp import alerts, joining, updates
 from hanlab.dsp.accepted import Accepted, AcceptedRequests, is_cancellation
 from hanlab.dsp.audit import Audit
 from hanlab.dsp.authorisation import ACCEPTED, Case, Decision, authorise
@@ -29,7 +29,7 @@ from hanlab.dsp.execution import Execution
 from hanlab.dsp.parts import Notice, Parts, S1spDoor
 from hanlab.dsp.service_requests import SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
-from hanlab.dsp.smi import SMETS1, SMETS2, SUSPENDABLE, Smi, SmiDevice, Status
+from hanlab.dsp.smi import Smi, SmiDevice
 from hanlab.dsp.unanswered import UnansweredActivations
 from hanlab.duis.messages import (
     MAX_COUNTER,
@@ -45,6 +45,7 @@ from hanlab.duis.messages import (
     Response,
     S1spAlert,
     UpdateFirmware,
+    UpdateHanDeviceLog,
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -54,7 +55,6 @@ MANUFACTURER: Final = "manufacturer"
 """The party that lists its products on the CPL (rule 18)."""
 MOST_ON_HAN: Final = 17
 """Devices in a Read Inventory response."""
-SMETS1_VERSIONS: Final = ("SMETS V1.0", "SMETS V1.1", "SMETS V1.2")
 
 
 class Dsp:
@@ -147,13 +147,6 @@ class Dsp:
         """Civil time goes on from here when the DSP is opened again."""
         self.smi.remember_time(self.parts.clock())
 
-    def commission(self, eui: Eui) -> None:
-        """Take a device as commissioned: the requests that bring it there are not simulated."""
-        with self.parts.transaction():
-            self.smi.set_status(eui, Status.COMMISSIONED)
-            decision = Decision(Status.COMMISSIONED, None, "commissioning is not simulated")
-            self.parts.record("lab", eui, "commissioned", decision)
-
     def hand_over(self, eui: Eui, to: User) -> None:
         """Another supplier is responsible for a device from now on; nothing else changes (rule 150).
 
@@ -212,7 +205,6 @@ class Dsp:
 
         Raises:
             CounterError: its counter is not above the originator's last one, or far above it.
-            UsageError: the inventory cannot take what a 12.2 says.
         """
         with self.parts.transaction():
             self.expire()  # a last day may have passed since the DSP was opened
@@ -240,7 +232,9 @@ class Dsp:
             case ReadInventory(device):
                 return self._read_inventory(device)
             case DevicePreNotification():
-                self._pre_notify(request.body, user)
+                return joining.pre_notify(self.parts, request.body, user), None
+            case UpdateHanDeviceLog(add=True, execution=None):
+                return joining.update_log(self.parts, request.body, request.id.target), None
             case UpdateFirmware():
                 decided = self._accept_update(request, request.body, user)
                 code = updates.code_for(request.service, decided.code)
@@ -331,39 +325,8 @@ class Dsp:
             s1sp=device.smso,
         )
 
-    def _pre_notify(self, body: DevicePreNotification, user: User) -> None:
-        """12.2: the device is in the inventory from now on, Pending (rule 24)."""
-        generation = _generation(body)
-        listed = [
-            e
-            for e in self.cpl.of_version(body.firmware_version or "")
-            if (e.device_type, e.manufacturer, e.model, e.generation, e.status)
-            == (body.device_type, body.manufacturer, body.model, generation, CplStatus.ACTIVE)
-        ]
-        if body.device_type in SUSPENDABLE and not listed:
-            raise UsageError(
-                f"{body.manufacturer} {body.model} {body.firmware_version or 'without a version'} is "
-                f"not on the CPL as a {generation} {body.device_type}",
-                next_step="a bilingual model needs an entry for each generation (rule 15): hanlab cpl",
-            )
-        self.smi.add(
-            SmiDevice(
-                eui=body.device,
-                device_type=body.device_type,
-                manufacturer=body.manufacturer,
-                model=body.model,
-                hardware=listed[0].hardware if listed else "",
-                version=body.firmware_version,
-                generation=generation,
-                status=Status.PENDING,
-                hub=self.parts.s1sp.hub_of(body.device),
-                supplier=user.eui if user.roles & SUPPLIERS else None,
-                smets_chts_version=body.smets_chts_version,
-            )
-        )
-
     def _not_simulated(self, request: Request) -> None:
-        """2.2 and 6.23: authorised as they would be, but no board has a prepayment meter or credentials."""
+        """2.2, 6.23 and what 8.11 has besides: authorised as they would be, and no board does anything."""
         alert = S1spAlert(
             request.id,
             request.id.target,
@@ -419,11 +382,6 @@ def _only_manufacturers(by: str) -> None:
             f"a {by} cannot list products on the CPL",
             next_step="manufacturers list their own products (rule 18)",
         )
-
-
-def _generation(body: DevicePreNotification) -> str:
-    """SMETS1 up to "SMETS V1.2", and where 12.2 does not say; which numbers are whose is recalled."""
-    return SMETS1 if body.smets_chts_version in (None, *SMETS1_VERSIONS) else SMETS2
 
 
 def _accepted(request: Request, execution: datetime | None, at: datetime) -> Accepted:

@@ -70,6 +70,15 @@ _ROWS: Final = (
         "6.23", "Update Security Credentials (CoS)", False, SUPPLIERS, frozenset({1}), _COMMAND
     ),
     ServiceRequest("8.2", "Read Inventory", False, ALL_ROLES, _NON_DEVICE, _NON_DEVICE),
+    ServiceRequest(
+        "8.11",
+        "Update HAN Device Log",
+        False,
+        SUPPLIERS | {"OU"},
+        frozenset({1}),
+        _COMMAND,
+        frozenset({"CHF"}),
+    ),
     ServiceRequest("11.1", "Update Firmware", False, SUPPLIERS, _NON_DEVICE, _NON_DEVICE),
     ServiceRequest(
         "11.2",

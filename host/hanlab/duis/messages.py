@@ -97,6 +97,21 @@ class DevicePreNotification:
 
 
 @dataclass(frozen=True)
+class UpdateHanDeviceLog:
+    """8.11, to a CHF: let a device onto its HAN (`add`), or not any more.
+
+    `join_s` and `install_code` (6 to 16 octets) say how long it may try, and with which key; only an
+    `add` has them.
+    """
+
+    device: Eui
+    add: bool = True
+    join_s: int = 3600
+    install_code: bytes = bytes(16)
+    execution: datetime | None = None
+
+
+@dataclass(frozen=True)
 class OtherBody:
     """A Service Request that hanlab knows by its name only: the element's."""
 
@@ -111,6 +126,7 @@ Body = (
     | UpdateSecurityCredentials
     | ReadInventory
     | DevicePreNotification
+    | UpdateHanDeviceLog
     | OtherBody
 )
 

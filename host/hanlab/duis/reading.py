@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
@@ -51,6 +52,7 @@ from hanlab.duis.messages import (
     TopUpDevice,
     UpdateFirmware,
     UpdateFirmwareWarning,
+    UpdateHanDeviceLog,
     UpdateSecurityCredentials,
 )
 from hanlab.duis.names import (
@@ -250,10 +252,37 @@ def _pre_notification(children: Children) -> DevicePreNotification:
     return DevicePreNotification(device, manufacturer, model, kind, smets, version, variant, mirror)
 
 
+def _han_device_log(children: Children) -> UpdateHanDeviceLog:
+    when = children.maybe_value(sr("ExecutionDateTime"), DATE_TIME)
+    device = _eui(children, "DeviceID")
+    kind = children.text(sr("RequestType"), 6)
+    if kind not in ("Add", "Remove"):
+        raise wrong("sr:RequestType", f"is {kind!r}; Add or Remove are right")
+    added = children.maybe(sr("AddDeviceToCHFWhitelist"))
+    children.end()
+    body = UpdateHanDeviceLog(device, kind == "Add", execution=when)
+    if added is None:
+        return body
+    how = Children(added)
+    join_s = how.value(sr("JoinTimePeriod"), INTEGER)
+    code = how.value(sr("InstallCode"), HEX_BINARY)
+    how.skip(_MPXNS)
+    how.end()
+    if not 1 <= join_s <= _MOST_JOIN_S:
+        raise wrong("sr:JoinTimePeriod", f"is {join_s}, not 1 to {_MOST_JOIN_S}")
+    if not 6 <= len(code) <= 16:
+        raise wrong("sr:InstallCode", f"has {len(code)} octets; 6 to 16 are right")
+    return replace(body, join_s=join_s, install_code=code)
+
+
+_MOST_JOIN_S: Final = 3600
+_MPXNS: Final = frozenset({"ImportMPxN", "SecondaryImportMPAN", "ExportMPAN"})
+
 _BODIES: Final[dict[str, tuple[str, Callable[[Children], Body] | None]]] = {
     "2.2": ("TopUpDevice", _top_up),
     "6.23": ("UpdateSecurityCredentialsCoS", _credentials),
     "8.2": ("ReadInventory", _read_inventory),
+    "8.11": ("UpdateHANDeviceLog", _han_device_log),
     "11.1": ("UpdateFirmware", _update_firmware),
     "11.2": ("ReadFirmwareVersion", _read_firmware_version),
     "11.3": ("ActivateFirmware", _activate_firmware),

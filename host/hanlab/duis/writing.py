@@ -33,6 +33,7 @@ from hanlab.duis.messages import (
     TopUpDevice,
     UpdateFirmware,
     UpdateFirmwareWarning,
+    UpdateHanDeviceLog,
     UpdateSecurityCredentials,
 )
 from hanlab.duis.names import INVENTORY, LISTS, NAMESPACES, SCHEMA_VERSION, WARNINGS, ra, sr
@@ -126,6 +127,13 @@ def _write_body(parent: _Parent, body: Body, service: str) -> None:
             ):
                 if value is not None:
                     _text(element, sr(name), str(value))
+        case UpdateHanDeviceLog(device, add, join_s, install_code, execution):
+            element = _under(parent, sr("UpdateHANDeviceLog"))
+            _execution(element, execution)
+            _texts(element, DeviceID=device, RequestType="Add" if add else "Remove")
+            if add:
+                how = _under(element, sr("AddDeviceToCHFWhitelist"))
+                _texts(how, JoinTimePeriod=join_s, InstallCode=install_code.hex().upper())
         case UpdateSecurityCredentials() | OtherBody():
             raise UsageError(
                 f"hanlab reads a {service} and writes none",
