@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 MIN_BAUD: Final = 19_200
 """The slowest WAN UART: a full SMP buffer (4 KiB) has to cross it within the client's deadline."""
-FLASH_SLACK: Final = 16
+FLASH_SLACK: Final = 20
 """Sectors of a board's filesystem that hold no image: littlefs's own, journals, settings."""
 
 SEED: Final = "seed"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from full_disk import no_room
 from labs import OpenLab, config, make_image
+from test_counters import events
 
 from hanlab.bench.flash import Effect, Kind, NorFlash, Operation
 from hanlab.boards.data import load_board
@@ -261,7 +262,7 @@ def test_full_filesystem(open_lab: OpenLab, run_once: RunOnce, board: str) -> No
 SPOIL = """
 for name in {names}:
     try:
-        with open('/flash/store/' + name, 'r+b') as f:
+        with open('/flash/' + name, 'r+b') as f:
             f.seek(40)
             octet = f.read(1)
             f.seek(40)
@@ -271,17 +272,31 @@ for name in {names}:
 """
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("store/journal", "journal bad, its copy used"),
+        ("store.copy/journal", "journal's copy bad, journal used"),
+    ],
+)
 @pytest.mark.parametrize("board", ["hub", "PPMID"])
-def test_one_corrupt_journal(open_lab: OpenLab, run_once: RunOnce, board: str) -> None:
+def test_one_corrupt_journal(
+    open_lab: OpenLab, run_once: RunOnce, board: str, name: str, words: str
+) -> None:
+    """Nothing is lost, not even the last step; and it shows, in the event log too."""
     with open_lab() as lab:
         whole_update_works(lab, FIRST)
         assert update(lab, SECOND) is Outcome.DISTRIBUTED
-    run_once(board, SPOIL.format(names=["journal"]))
+        before = lab.run(lab.store_of(lab.device(board), verify=True))
+    run_once(board, SPOIL.format(names=[name]))
     with open_lab() as lab:
         assert version(lab) == FIRST.version
         held = lab.run(lab.store_of(lab.device(board), verify=True))
-        assert "journal bad, journal.old used" in held.recovered
+        assert words in held.recovered
+        assert held.images == before.images
         assert all(image.ok for image in held.images)
+        (said,) = events(lab, lab.device(board), "boot")
+        assert words in said
         whole_update_works(lab, SECOND)
     with open_lab() as lab:
         assert lab.run(lab.store_of(lab.device(board))).recovered == "", "it is mended"
@@ -293,7 +308,7 @@ def test_no_good_journal(open_lab: OpenLab, run_once: RunOnce, board: str) -> No
         factory = version(lab)
         whole_update_works(lab, FIRST)
         assert update(lab, SECOND) is Outcome.DISTRIBUTED
-    run_once(board, SPOIL.format(names=["journal", "journal.old", "journal.new"]))
+    run_once(board, SPOIL.format(names=["store/journal", "store.copy/journal"]))
     with open_lab() as lab:
         assert version(lab) == (FIRST.version if board == "hub" else factory)
         held = lab.run(lab.store_of(lab.device(board), verify=True))

@@ -169,12 +169,9 @@ def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(firmware_dir(), folder, ignore=shutil.ignore_patterns("__pycache__"))
     journal = folder / "smets1" / "store" / "journal.py"
     source = journal.read_text()
-    careful = '            with open(self._new, "wb") as f:\n'
-    removed = "            remove(self._path)\n            remove(self._old)\n"
+    careful = '        with open(new, "wb") as f:\n'
     assert source.count(careful) == 1
-    journal.write_text(
-        source.replace(careful, f"{removed}            self._sound = False\n{careful}")
-    )
+    journal.write_text(source.replace(careful, f"        remove(path)\n{careful}"))
     command = import_module("hanlab.cli.sweep")
     monkeypatch.setattr(command, "firmware_dir", lambda: folder)
 
@@ -213,8 +210,8 @@ def test_a_share_of_the_cuts_says_which(run: Run) -> None:
     operations, tried = (sum(int(row[n]) for row in rows) for n in (3, 4))
     assert all(int(row[4]) >= 1 for row in rows)
     flat = " ".join(said.split())
-    assert f"{tried} of {operations} cuts" in flat, "announced"
-    assert f"{tried} of the {operations} cuts of an update of" in flat
+    assert f"{tried:,} of {operations:,} cuts" in flat, "announced"
+    assert f"{tried:,} of the {operations:,} cuts of an update of" in flat
     assert "12 of the 12 kinds of cut" in flat
     assert "nothing lost in these" in flat
 

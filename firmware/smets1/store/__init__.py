@@ -2,8 +2,8 @@
 # (rules 3 to 5; without one, rule 9, only the flash limits). The budget is the store's, whatever
 # device an image is for, so an image that is too large is so for the whole HAN (rules 4 and 34).
 #
-# Files in its folder: `journal` (see journal.py) and one `<id>.img` an image or upload. The
-# journal decides what exists: it is written before a file goes and after a file is complete, so
+# Files in its folder: `journal` (see journal.py; its copy is in a folder beside it) and one `<id>.img` an
+# image or upload. The journal decides what exists: it is written before a file goes and after a file is complete, so
 # whatever the power does, a file it does not know is rubbish and is removed at the next start.
 import binascii
 import json
@@ -402,6 +402,8 @@ class ImageStore:
         state = self._journal.load(self._parse)
         self._note(self._journal.problem)
         self._next, known, row, self.trial = state or (1, [], None, 0)
+        if self._journal.fallback and self.trial:
+            self.trial = _UNTRIED  # it may have confirmed in the step that is not known any more
         changed = self._journal.fallback or (state is None and self._journal.problem)
 
         images = []
