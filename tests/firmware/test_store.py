@@ -838,6 +838,21 @@ def test_either_copy_of_the_journal_has_the_last_step():
         assert again().running().sha == first.sha  # by the one that was put right
 
 
+def test_any_other_bit_in_the_journal_makes_it_bad():
+    """Also one that leaves good JSON: another digit of a hash."""
+    store = fresh()
+    run(store, put(store, 1500, 1, {"v": 7}))
+    with open(JOURNAL, "rb") as f:
+        raw = f.read()
+    for bit in range(0, 8 * len(raw), 37):
+        changed = bytearray(raw)
+        changed[bit // 8] ^= 1 << bit % 8
+        spoil(JOURNAL, changed)
+        store = again()
+        assert store.recovered == "journal bad, its copy used", (bit, store.recovered)
+        assert store.running().info == {"v": 7}
+
+
 def test_each_bit_of_the_journal_may_rot():
     """A confirmed version 7 stays 7, and it shows; all bits of one copy, on the chip itself."""
     for path in (JOURNAL, COPY):
