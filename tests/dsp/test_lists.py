@@ -24,7 +24,7 @@ from desk import (
 )
 
 from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl
-from hanlab.dsp.smi import Status, read_inventory
+from hanlab.dsp.smi import SmiDevice, Status, read_inventory
 from hanlab.duis.messages import ActivateFirmware, DevicePreNotification, ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -299,3 +299,24 @@ def test_a_suspended_device_does_not_come_back_with_a_withdrawn_version(
     office.send(body, ESME)
     assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, NEW)
     assert office.told("N29") == []
+
+
+# -- every column has an effect, or is said to have none
+
+
+def test_the_readme_says_of_every_column_what_it_does() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    for kind in (CplEntry, SmiDevice):
+        missing = [f.name for f in dataclasses.fields(kind) if f"`{f.name}`" not in readme]
+        assert not missing
+
+
+def test_a_version_of_the_makers_decides_nothing() -> None:
+    office = furnished()
+    other = image_for("PPMID", "IHDAE07")
+    listed = dataclasses.replace(
+        entry(device(PPMID, "PPMID"), "IHDAE07", other), manufacturer_version=NEW
+    )
+    office.dsp.load([listed])
+    assert office.receive(update(PPMID, image=other, version=NEW)) == "E110102"
+    assert office.receive(update(PPMID, image=other, version="IHDAE07")) == "I99"

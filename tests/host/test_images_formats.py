@@ -276,6 +276,7 @@ OTHERS = {
     "a UF2 file": (b"UF2\nWQ]\x9e" + BODY, ".bin or .hex"),
     "an ELF file": (b"\x7fELF" + BODY, "objcopy -O binary"),
     "a ZIP archive": (zipped(), "unpack it"),
+    "an office document": (b"PK\3\4".ljust(30, b"\0") + b"[Content_Types].xml", "CSV UTF-8"),
     "a gzip file": (gzip.compress(BODY), "gunzip"),
     "a tar archive": (tarred(), "unpack it"),
     "an XML file": (b"<?xml version='1.0'?><a/>", "firmware's own file"),

@@ -82,33 +82,27 @@ def show_cpl(*, lab: Path | None, as_json: bool) -> None:
         if as_json:
             print(json.dumps({"entries": [_entry(e) for e in entries]}))
             return
-        _table(
-            (
-                "type",
-                "model",
-                "hardware",
-                "generation",
-                "version",
-                "its maker's (not used)",
-                "status",
-                "last day",
-                "hash",
-            ),
-            [
-                (
-                    e.device_type,
-                    f"{e.manufacturer} {e.model}",
-                    e.hardware,
-                    e.generation,
-                    e.version,
-                    e.manufacturer_version,
-                    e.status,
-                    _text(e.expires) or "",
-                    f"{e.hash.hex()[:_HASH_SHOWN]}…" if e.hash else "",
-                )
-                for e in entries
-            ],
-        )
+        rows = [
+            {
+                "type": e.device_type,
+                "model": f"{e.manufacturer} {e.model}",
+                "hardware": e.hardware,
+                "generation": e.generation,
+                "version": e.version,
+                "its maker's": ""
+                if e.manufacturer_version == e.version
+                else e.manufacturer_version,
+                "status": e.status,
+                "last day": _text(e.expires) or "",
+                "hash": f"{e.hash.hex()[:_HASH_SHOWN]}…" if e.hash else "",
+            }
+            for e in entries
+        ]
+        rarely = ("its maker's", "last day")
+        columns = [c for c in next(iter(rows), {}) if c not in rarely or any(r[c] for r in rows)]
+        _table(columns, [[row[c] for c in columns] for row in rows])
+        if "its maker's" in columns:
+            say(console(), "its maker's", "version is not used: nothing decides by it", "dim")
 
 
 def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_json: bool) -> None:

@@ -38,6 +38,7 @@ class Format:
 
 
 _PAGE: Final = "the server sent a page in place of the file: download the file itself (its raw or download link)"
+_SPREADSHEET: Final = Format("an office document", 'save a list as "CSV UTF-8", and give that')
 _UNPACK: Final = "unpack it, and give the .bin or .hex that is in it"
 
 # Offset, octets there, the format.
@@ -50,6 +51,9 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, Format], ...]] = (
             "an ELF file", "objcopy -O binary IN.elf OUT.bin, of its toolchain, makes a .bin of it"
         ),
     ),
+    (30, b"[Content_Types].xml", _SPREADSHEET),
+    (30, b"mimetypeapplication/vnd.oasis.opendocument", _SPREADSHEET),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _SPREADSHEET),
     (0, b"PK\x03\x04", Format("a ZIP archive", _UNPACK)),
     (0, b"\x1f\x8b\x08", Format("a gzip file", f"gunzip: {_UNPACK}")),
     (0, b"BZh", Format("a bzip2 file", f"bunzip2: {_UNPACK}")),
