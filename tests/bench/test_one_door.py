@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -95,3 +96,23 @@ def test_it_is_refused_by_direct_commands(
         main()
     assert end.value.code == 1
     assert "a third-party PPMID" in capsys.readouterr().err
+
+
+@pytest.mark.rule(149)
+def test_the_command_line_flags_what_was_never_tested_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model, flagged in (("sed-v3", True), ("pipit-500", False)):
+        Path("lab.toml").write_text(LAB.replace("sed-v3", model))
+        for more in ([], ["--json"]):
+            monkeypatch.setattr(sys, "argv", ["hanlab", "devices", "--lab", "lab.toml", *more])
+            with pytest.raises(SystemExit) as end:
+                main()
+            assert end.value.code == 0
+            out = capsys.readouterr().out
+            if more:
+                row = json.loads(out)["devices"][1]
+                assert row["tested_with_ch"] is not flagged
+            else:
+                assert ("were never tested together (rule 149)" in out) is flagged

@@ -286,3 +286,17 @@ def test_requests_are_listed_resumed_and_cancelled(shell_of_two: Shell) -> None:
     (pending,) = shell.json("requests")["requests"]
     (ended,) = shell.json("requests", "resume", pending["request_id"])["pending"]
     assert ended["end"] == "I0"
+
+
+@pytest.mark.rule(150)
+def test_another_supplier_is_made_the_responsible_one(shell: Shell) -> None:
+    before = shell.json("inventory")["devices"]
+    after = shell.json("inventory", "--hand-over", "PPMID", "other-supplier")["devices"]
+    other = "90-B3-D5-1F-30-02-00-00"
+    assert after == [
+        {**d, "supplier": other if d["eui"] == str(PPMID) else d["supplier"]} for d in before
+    ]
+    with pytest.raises(HanlabError, match="network is no supplier"):
+        shell("inventory", "--hand-over", "PPMID", "network")
+    with pytest.raises(HanlabError, match="is not in the inventory"):
+        shell("inventory", "--hand-over", "00-DB-12-34-56-78-99-99", "supplier")
