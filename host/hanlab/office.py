@@ -26,6 +26,7 @@ from hanlab.duis.messages import (
     ReadInventory,
     Request,
     RequestId,
+    Response,
     TopUpDevice,
     UpdateFirmware,
     UpdateHanDeviceLog,
@@ -83,12 +84,16 @@ def open_office(
     `clock_us` is the lab's clock (µs since it was opened): civil time goes on with it from where the
     last command of this lab left it, and with real boards as the computer's does.
     """
-    from hanlab.duis.pki import S1SP_NAME
-    from hanlab.duis.writing import write_response
 
     @cache
     def pki() -> Pki:  # as soon as something has to be signed
         return open_pki(folder / PKI, config)
+
+    def write(response: Response) -> bytes:  # lists write none, and start without lxml
+        from hanlab.duis.pki import S1SP_NAME
+        from hanlab.duis.writing import write_response
+
+        return write_response(response, lambda: pki().signers[S1SP_NAME])
 
     folder.mkdir(parents=True, exist_ok=True)
     database = Database(folder / DATABASE)
@@ -99,7 +104,7 @@ def open_office(
         config.dsp,
         installations or Installations([]),
         clock=lambda: began + timedelta(microseconds=clock_us()),
-        write=lambda response: write_response(response, lambda: pki().signers[S1SP_NAME]),
+        write=write,
         chance=random.Random(f"{config.seed} lost responses"),
     )
     began = max(began, dsp.smi.last_time() or began)

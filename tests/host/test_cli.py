@@ -706,6 +706,28 @@ def test_help_imports_nothing_heavy() -> None:
     assert not heavy & set(loaded.split())
 
 
+LISTS = (
+    "inventory", "cpl", "alerts", "audit", "boards", "rules", "rules --coverage", "demo --list",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_list_starts_quickly(command: str, tmp_path: Path) -> None:
+    """What it imports is what it takes: no SMP, XML, keys or serial ports (pydantic is Typer's own)."""
+    code = "import sys\nfrom hanlab.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"smp", "smpclient", "serial", "lxml", "cryptography", "signxml", "httpx", "uvicorn"}
+    loaded = set(done.stderr.split())
+    assert not heavy & loaded
+    assert len(loaded) < 500
+
+
 def test_without_a_command_there_is_the_help(cli: Cli) -> None:
     done = cli()
     assert done.code == 2

@@ -105,11 +105,13 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Show an update that works, and the ways in which updates fail."""
-    from hanlab.cli import demos
-
     if list_:
-        demos.list_demos(as_json=as_json)
+        from hanlab.cli.demo_list import list_demos
+
+        list_demos(as_json=as_json)
     else:
+        from hanlab.cli import demos
+
         demos.run(name, pcap=pcap, impair=impair, as_json=as_json)
 
 

@@ -45,23 +45,6 @@ _TRIED: Final = 27
 _HAPPENED: Final = max(len(outcome) for outcome in Outcome) + 1
 
 
-def list_demos(*, as_json: bool) -> None:
-    """Name every demo in a line each."""
-    if as_json:
-        print(
-            json.dumps(
-                [
-                    {"name": d.name, "title": d.title, "why": d.why, "tour": d.tour}
-                    for d in CATALOGUE
-                ]
-            )
-        )
-        return
-    for demo in CATALOGUE:
-        print(f"{demo.name:<15} {'*' if demo.tour else ' '} {demo.title}")
-    print("\nhanlab demo NAME runs one, hanlab demo the tour (*)")
-
-
 def run(name: str | None, *, pcap: Path | None, impair: str, as_json: bool) -> None:
     """Run one demo, or the tour; exit 1 if anything ended otherwise than it should."""
     if name is None:

@@ -24,7 +24,6 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.fitting import how_to_mend, listing_problem, misfits
 from hanlab.images import OtaImage, read_image, warnings_about
-from hanlab.lab import Lab
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
 from hanlab.office import named_user, open_office
 from hanlab.state import state_folder
@@ -286,6 +285,7 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
     """Send a file's Service Request, and print what comes back."""
     from hanlab.duis.reading import read_request
     from hanlab.duis.writing import write_response
+    from hanlab.lab import Lab
 
     try:
         octets = file.read_bytes()

@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from hanlab.s1sp.service import Progress as Step
-from hanlab.wan.messages import StoreReadResponse
+if TYPE_CHECKING:  # lists draw no progress, and need no SMP
+    from hanlab.s1sp.service import Progress as Step
+    from hanlab.wan.messages import StoreReadResponse
 
 REQUESTS: Final = {
     "11.1": "11.1 Update Firmware",
@@ -116,7 +117,7 @@ class Watch:
         self._stage = ""
         self._task: TaskID | None = None
         self._began = (0, 0.0, 0)
-        self._last = Step("", 0, 0)
+        self._last: Step | None = None
         self._drawn = 0.0
         self._live = False
 
@@ -165,11 +166,12 @@ class Watch:
         return (self._clock_us() - self._began[0]) / 1e6
 
     def _rate(self) -> str:
-        octets, seconds = self._last.done - self._began[2], self._virtual()
+        done = self._last.done if self._last else 0
+        octets, seconds = done - self._began[2], self._virtual()
         return f"{octets / seconds:,.0f} B/s" if octets and seconds else ""
 
     def _leave_line(self) -> None:
-        if not self._stage:
+        if self._last is None or not self._stage:
             return
         if self._task is not None:
             self._bars.remove_task(self._task)

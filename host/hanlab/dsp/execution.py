@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hanlab.dsp import alerts, updates
 from hanlab.dsp.accepted import Accepted
@@ -32,7 +32,9 @@ from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Report
+
+if TYPE_CHECKING:
+    from hanlab.s1sp.service import Report
 
 _LOG: Final = logging.getLogger(__name__)
 _NO_RESPONSE: Final = "E21"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hanlab.dsp.accepted import AcceptedRequests
 from hanlab.dsp.alerts import Alert
@@ -30,7 +30,9 @@ from hanlab.duis.messages import (
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import Outcome
-from hanlab.s1sp.service import Report
+
+if TYPE_CHECKING:
+    from hanlab.s1sp.service import Report
 
 
 class S1spDoor(Protocol):

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hanlab.dsp import alerts, joining, updates
 from hanlab.dsp.accepted import Accepted, AcceptedRequests, is_cancellation
@@ -49,7 +49,9 @@ from hanlab.duis.messages import (
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.s1sp.service import Report
+
+if TYPE_CHECKING:
+    from hanlab.s1sp.service import Report
 
 MANUFACTURER: Final = "manufacturer"
 """The party that lists its products on the CPL (rule 18)."""

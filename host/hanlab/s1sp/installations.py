@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hanlab.boards.clauses import Behaviour
 from hanlab.duis.messages import FirmwareActivated, FirmwareVersionRead
@@ -18,9 +18,10 @@ from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.s1sp.rules import holds
-from hanlab.s1sp.service import Report, S1sp
-from hanlab.s1sp.target import Target
-from hanlab.wan.errors import WanError
+
+if TYPE_CHECKING:  # lists of the DSP's need no SMP
+    from hanlab.s1sp.service import Report, S1sp
+    from hanlab.s1sp.target import Target
 
 _CODES: Final = {outcome: code for code, outcome in ACTIVATE_OUTCOME.items()}
 DEBUG_LIMIT: Final = 250
@@ -155,6 +156,8 @@ class Installations:
 @contextmanager
 def _reaching(hub: Target) -> Iterator[None]:
     """What goes wrong between the S1SP and the CH is, to the DSP, a request that failed."""
+    from hanlab.wan.errors import WanError
+
     try:
         yield
     except WanError as e:
