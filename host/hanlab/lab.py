@@ -634,7 +634,8 @@ def wan_client(boards: Boards, name: str) -> WanClient:
     port = boards.ports.get(node.name)
     if port is None:
         raise UsageError(
-            f"{node.name} has no port of its own", next_step='port = "/dev/ttyACM0" in lab.toml'
+            f"{node.name} has no port of its own",
+            next_step=f'port = "/dev/ttyUSB2" below {node.name} in lab.toml',
         )
     credentials = None
     if not boards.config.wan_open:

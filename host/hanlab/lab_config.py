@@ -89,6 +89,16 @@ class LabConfig:
     def gsme(self) -> NodeConfig | None:
         return next((d for d in self.devices if d.model.device_type == "GSME"), None)
 
+    @property
+    def emulated(self) -> LabConfig:
+        """The same lab on emulated boards, whose keys nobody has to make."""
+        return dataclasses.replace(
+            self,
+            hub=dataclasses.replace(self.hub, port=None),
+            devices=tuple(dataclasses.replace(d, port=None) for d in self.devices),
+            provisioned=False,
+        )
+
     def impaired(self, text: str) -> LabConfig:
         """The same lab with what `--impair` says of its wires on top.
 
@@ -238,7 +248,7 @@ def _check_ports(config: LabConfig) -> None:
     if ports and not config.is_real:
         raise UsageError(
             f"{min(ports)} has a port, but the CH has none: a lab's boards are real or emulated, all of them",
-            next_step=f'[comms_hub] with port = "/dev/ttyUSB0", or no port for {min(ports)}',
+            next_step=f'[comms_hub] with port = "/dev/ttyUSB1", or no port for {min(ports)}',
         )
     twice = {p for p in ports.values() if list(ports.values()).count(p) > 1}
     if twice:
@@ -289,7 +299,7 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
     port = data.get("port")
     if port is not None and (not isinstance(port, str) or not port.strip()):
         raise UsageError(
-            f"{where}: port has to be a text, not {port!r}", next_step='port = "/dev/ttyUSB0"'
+            f"{where}: port has to be a text, not {port!r}", next_step='port = "/dev/ttyUSB1"'
         )
     eui = _at(where, Eui.parse, data["eui"])
     model = _at(where, load_model, data["model"])

@@ -15,16 +15,23 @@ class PcapWriter:
     """Writes frames as they come, so that a capture is whole up to the moment of a crash."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: FileIO = path.open("wb", buffering=0)
         self.frames = 0
-        self._file.write(
+        self._write(
             struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, LINKTYPE_IEEE802_15_4_WITHFCS)
         )
 
     def __call__(self, when_us: int, psdu: bytes) -> None:
         seconds, micros = divmod(when_us, 1_000_000)
-        self._file.write(struct.pack("<IIII", seconds, micros, len(psdu), len(psdu)) + psdu)
+        self._write(struct.pack("<IIII", seconds, micros, len(psdu), len(psdu)) + psdu)
         self.frames += 1
+
+    def _write(self, octets: bytes) -> None:
+        try:
+            self._file.write(octets)
+        except OSError as e:  # which says no name
+            raise OSError(e.errno, e.strerror, str(self._path)) from None
 
     def close(self) -> None:
         self._file.close()

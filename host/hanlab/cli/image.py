@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperCommand
@@ -360,6 +360,14 @@ def size_in_octets(text: str) -> int:
     return int(number) * _UNITS[unit]
 
 
+_EXAMPLES: Final = {
+    "--hw": "0x0000:0x0001",
+    "--ch-code": "0x0000",
+    "--manufacturer": f"0x{GFI_MANUFACTURER:04X}",
+    "--file-version": "0x00000006",
+}
+
+
 def _number(text: str, option: str, limit: int) -> int:
     try:
         value = int(text, 0)
@@ -368,7 +376,7 @@ def _number(text: str, option: str, limit: int) -> int:
     if not 0 <= value <= limit:
         raise UsageError(
             f"{option} {text!r} is no number from 0x0 to 0x{limit:X}",
-            next_step=f"give for example {option} 0x{GFI_MANUFACTURER:04X}",
+            next_step=f"give for example {option} {_EXAMPLES[option]}",
         )
     return value
 

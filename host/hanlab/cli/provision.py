@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any, Final
 
+from rich.console import Console
+
 from hanlab.board_json import board_json
 from hanlab.boards.files import write_files
 from hanlab.cli.show import console, say
@@ -19,6 +21,8 @@ from hanlab.lab_config import LabConfig, read_lab
 from hanlab.office import PKI, open_pki, parties
 from hanlab.state import BOARD_KEYS, state_folder
 
+REPLS: Final = ("ttyACM", "usbmodem")
+"""What a board's own USB is called, on Linux and macOS."""
 BOARDS: Final = "boards"
 """The folder in a lab's state folder that has each board's files, in a folder of its name."""
 
@@ -37,6 +41,7 @@ def run(
     """
     config = read_lab(lab)
     state = state_folder(lab, config)
+    _can_work(config)
     place = folder or state / PKI
     imported = _imported(take, config) if take else []
     with_boards = (config.provisioned or config.is_real) and not take
@@ -56,6 +61,7 @@ def run(
     for place in boards:
         command = f"mpremote connect REPL fs cp -r {shlex.quote(str(place))}/. : + reset"
         out.print(f"  next: {command}", soft_wrap=True)
+    _say_ports(out, config)
     if boards:
         out.print("  REPL is the port of that board's USB", soft_wrap=True)
     say(out, "✓ test keys", str(made.folder), "green")
@@ -63,6 +69,29 @@ def run(
         whose = f" (from {sources[name]})" if name in sources else " (new)" if take else ""
         say(out, name, f"{signer.certificate.eui}: {name}.pem, {name}.key{whose}", "dim")
     say(out, "for labs only", "whoever can read these can sign as any of them", "yellow")
+
+
+def _can_work(config: LabConfig) -> None:
+    """Refuse what no wiring of real boards can do: the HAN is one wire from the CH to one device."""
+    if config.is_real and len(config.devices) != 1:
+        raise UsageError(
+            f"a CH with {len(config.devices)} devices cannot work on real boards: their HAN is one wire, "
+            "from the CH's UART to one device's",
+            next_step="one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like",
+        )
+
+
+def _say_ports(out: Console, config: LabConfig) -> None:
+    """A board's own USB has its REPL, and nothing of the WAN."""
+    for node in config.nodes:
+        if node.port and any(name in node.port for name in REPLS):
+            say(
+                out,
+                f"{node.port} of {node.name}",
+                "such a port is a board's own USB, which is its REPL; the WAN is at the serial adapter "
+                "on its uart.wan pins: boards/README.md",
+                "yellow",
+            )
 
 
 def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Path]:

@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Sweep, show, and exit 1 on any breach."""
     octets = size_in_octets(size)
-    config = read_lab(lab)
+    config = read_lab(lab).emulated  # its boards are its own
     device = _device(config, to)
     alone, everything = _scope(config, device, which)
     out = console()

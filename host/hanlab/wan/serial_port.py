@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import queue
 import threading
@@ -139,10 +140,22 @@ class SerialPort:
 
 
 def _cannot_open(url: str, error: Exception) -> UsageError:
+    return UsageError(f"the port {url} cannot be opened: {error}", next_step=_next_step(url, error))
+
+
+def _next_step(url: str, error: Exception) -> str:
+    """By what is wrong: the port, who may use it, who has it, or how it is written."""
     found = ", ".join(port.device for port in comports())
-    return UsageError(
-        f"the port {url} cannot be opened: {error}",
-        next_step=f"is another program using it? there are {found}"
-        if found
-        else "connect the board; no serial port is there",
+    there = (
+        f"there are {found}" if found else "no serial port is there; connect the board's adapter"
     )
+    code = error.errno if isinstance(error, OSError) else None
+    if "://" in url:
+        return "check host and port: whoever serves them has to be up (socket://HOST:PORT)"
+    if code in (errno.EAGAIN, errno.EBUSY, errno.EWOULDBLOCK):
+        return f"another program has {url} (a terminal, mpremote): end it"
+    if code in (errno.EACCES, errno.EPERM):
+        return "sudo usermod -aG dialout $USER, then log in again"
+    if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return f"the cable is out, or the port has another name: {there}"
+    return f"{url} is no serial port: {there}"
