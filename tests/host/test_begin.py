@@ -157,6 +157,23 @@ def test_reset_of_real_boards_forgets_the_dsp_alone(hanlab: Hanlab) -> None:
     }
 
 
+def test_provision_of_a_lab_that_cannot_work(hanlab: Hanlab) -> None:
+    """Two devices on a HAN that is one wire; and ports that are boards' own USB."""
+    hanlab("init")
+    text = Path("lab.toml").read_text().replace("# port =", "port =")
+    more = text.split("[[device]]")[1].split("# [wan]")[0].replace("PPMID", "SECOND")
+    Path("lab.toml").write_text(f"{text}\n[[device]]{more.replace('-A4', '-A6')}")
+    said = hanlab("provision", "--lab", "lab.toml", code=2)
+    assert "a CH with 2 devices cannot work on real boards" in said
+    assert not Path(".hanlab").exists()
+    Path("lab.toml").write_text(text)  # one [[device]], as it says
+    assert "is its REPL" not in hanlab("provision", "--lab", "lab.toml")
+    Path("lab.toml").write_text(text.replace("/dev/ttyUSB1", "/dev/ttyACM0"))
+    assert "/dev/ttyACM0 of hub: such a port is a board's own USB" in hanlab(
+        "provision", "--lab", "lab.toml"
+    )
+
+
 # -- the reference page
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
+import re
 import socket
 import tty
 from collections.abc import Iterator
@@ -110,10 +113,45 @@ def test_a_port_that_is_not_there(tmp_path: Path) -> None:
             assert wrong.value.next_step
 
 
+@pytest.mark.parametrize(
+    ("port", "advice"),
+    [
+        ("none", "the cable is out, or the port has another name: "),
+        ("a_file", "a_file is no serial port: "),
+        ("denied", r"sudo usermod -aG dialout \$USER, then log in again"),
+        ("socket://127.0.0.1:1", "check host and port: whoever serves them has to be up"),
+        ("nosuch://x", "check host and port"),
+        ("taken", r"another program has .*taken \(a terminal, mpremote\): end it"),
+    ],
+)
+def test_a_port_that_cannot_be_opened(
+    port: str, advice: str, adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong, and what helps: then it opens."""
+    url = port if "://" in port else str(tmp_path / port)
+    (tmp_path / "a_file").touch()
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        taken = SerialPort(str(adapter.path), 115_200, loop)
+        (tmp_path / "taken").symlink_to(adapter.path.resolve())
+        if port == "denied":
+            (tmp_path / "denied").symlink_to(adapter.path.resolve())
+
+            def denied(*_: object) -> int:
+                raise PermissionError(errno.EACCES, "Permission denied")
+
+            monkeypatch.setattr(os, "open", denied)
+        with pytest.raises(UsageError, match="cannot be opened") as wrong:
+            SerialPort(url, 115_200, loop)
+        assert re.search(advice, wrong.value.next_step), wrong.value.next_step
+        monkeypatch.undo()
+        taken.close()
+        SerialPort(str(tmp_path / "taken"), 115_200, loop).close()
+
+
 def test_a_port_has_one_user(adapter: Adapter) -> None:
     with asyncio.Runner() as runner:
         port = SerialPort(str(adapter.path), 115_200, runner.get_loop())
-        with pytest.raises(UsageError, match="is another program using it") as wrong:
+        with pytest.raises(UsageError, match="another program has") as wrong:
             SerialPort(str(adapter.path), 115_200, runner.get_loop())
         assert str(adapter.path) in wrong.value.what
         port.close()

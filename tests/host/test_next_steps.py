@@ -1,0 +1,252 @@
+"""Every next step in the code is walked: doing what it says helps."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import shlex
+import shutil
+import socket
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from next_step_rows import ROWS, Lab, Proved, Walk
+from next_steps import next_steps
+
+from hanlab.cli import main
+from hanlab.errors import UsageError
+from hanlab.gateway.listening import listen
+from hanlab.images import build, made_body
+from hanlab.lab_config import DEFAULT, make_lab
+
+ROOT = Path(__file__).parents[2]
+FOUND = next_steps()
+Run = Callable[..., str]
+
+LAB = """{top}
+[comms_hub]
+board = "{board}"
+model = "{hub}"
+eui = "00-DB-12-34-56-78-90-A2"
+{more}
+"""
+DEVICE = """[[device]]
+name = "PPMID"
+board = "pico"
+model = "{model}"
+eui = "00-DB-12-34-56-78-90-A4"
+{more}
+"""
+
+
+def lab(
+    *,
+    top: str = "",
+    board: str = "esp32-devkitc",
+    hub: str = "skyline-i510",
+    more: str = "",
+    model: str = "pipit-500",
+    of_device: str = "",
+) -> str:
+    device = DEVICE.format(model=model, more=of_device)
+    return LAB.format(top=top, board=board, hub=hub, more=more) + device
+
+
+LABS = {
+    "lab": lab(),
+    "tp": lab(model="sed-v3"),
+    "stranger": lab(of_device="stranger = true"),
+    "small": lab(more="store = 3000"),
+    "middle": lab(more="store = 6000"),
+    "prov": lab(top='keys = "provisioned"'),
+    "nomp105": lab(of_device="[dsp]\nmp105 = false"),
+    "swapped": lab(hub="pipit-500"),
+    "noboard": lab(board="zzz"),
+    "alone": LAB.format(top="", board="pico", hub="skyline-i510", more=""),
+    "bad": "seed = yes",
+}
+
+
+def image(version: str = "IHDAE06", body: int = 4096, seed: int = 0, **more: Any) -> bytes:
+    fields = {"device_type": "PPMID", "for_ch": "Secure", **more}
+    return build(made_body(body, seed=seed), version=version, **fields).to_bytes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images and labs for the walks."""
+    made = tmp_path_factory.mktemp("walks")
+    for name, text in LABS.items():
+        (made / f"{name}.toml").write_text(text)
+    for name, octets in {
+        "v6.ota": image(),
+        "v7.ota": image("IHDAE07", seed=1),
+        "other6.ota": image(seed=2),
+        "tiny.ota": image(body=512),
+        "plain.ota": image(for_ch=None),
+        "e.ota": image("P4X9G02", device_type="ESME"),
+        "otherhw.ota": image(hardware=(0x7000, 0x7FFF)),
+        "app.bin": made_body(4096, seed=3),
+        "empty.bin": b"",
+        "cp1252.toml": "# café".encode("cp1252") + lab().encode(),
+    }.items():
+        (made / name).write_bytes(octets)
+    return made
+
+
+@pytest.fixture
+def run(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Runs a command (without `hanlab`) in a folder with images and labs; what it complains of."""
+    shutil.copytree(folder, tmp_path / "walk")
+    monkeypatch.chdir(tmp_path / "walk")
+
+    def run_(line: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["hanlab", *shlex.split(line)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert end.value.code == code, f"hanlab {line}\n{out}{err}"
+        return err
+
+    return run_
+
+
+def pattern(expression: str) -> str:
+    """A regular expression for what the expression says: its texts, and anything between."""
+    texts = [
+        re.sub(r"\\{\w+\\}", r"\\S+", re.escape(node.value))
+        for node in ast.walk(ast.parse(expression, mode="eval"))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) > 2
+    ]
+    return "|".join(sorted(texts, key=len, reverse=True)[:3]) if texts else "."
+
+
+def rows(kind: type) -> list[Any]:
+    chosen = [(k, r) for k, r in ROWS.items() if isinstance(r, kind)]
+    return [pytest.param(k, r, id=k[:50]) for k, r in chosen]
+
+
+def test_every_next_step_has_a_row() -> None:
+    """A new one is to be walked, or to say why that cannot be."""
+    missing = {text: file for text, file in FOUND.items() if text not in ROWS}
+    assert not missing
+    gone = [text for text in ROWS if text not in FOUND]
+    assert not gone
+
+
+@pytest.mark.parametrize(("text", "walk"), rows(Walk))
+def test_what_it_says_helps(run: Run, text: str, walk: Walk) -> None:
+    for line in filter(None, walk.setup.split("; ")):
+        run(line)
+    said = run(walk.bad, walk.code)
+    said = re.sub(r" --lab \S+\.toml", "", said.partition("  next: ")[2])  # which the CLI adds
+    assert re.search(pattern(text), said), said
+    for line in walk.good:
+        run(line)
+
+
+def merged(change: Mapping[str, Any]) -> dict[str, Any]:
+    """The default lab with a change: tables are merged, a [[table]]'s too."""
+    data = copy.deepcopy(dict(DEFAULT))
+    user = {"name": "supplier", "eui": "90-B3-D5-1F-30-01-00-00", "roles": ["IS"]}
+    for key, value in change.items():
+        if isinstance(value, list):
+            base = DEFAULT["device"][0] if key == "device" else user
+            data[key] = [{**base, **one} for one in value]
+        elif isinstance(value, dict) and value:
+            data[key] = {**data.get(key, {}), **value}
+        elif value != {} or key not in data or key == "device":
+            data[key] = value
+    return data
+
+
+def as_told(bad: Mapping[str, Any], next_step: str) -> dict[str, Any]:
+    """The bad setting replaced by the line that the next step begins with."""
+    ends = [i for i, c in enumerate(next_step) if c in ",("] + [len(next_step)]
+    for end in ends:
+        try:
+            line = tomllib.loads(next_step[:end])
+        except tomllib.TOMLDecodeError:
+            continue
+        ((table, inner),) = bad.items()
+        if isinstance(inner, list):
+            return {table: [line]}
+        return {table: line} if isinstance(inner, dict) else line
+    raise AssertionError(f"no line to write: {next_step}")
+
+
+@pytest.mark.parametrize(("text", "row"), rows(Lab))
+def test_a_lab_is_put_right(text: str, row: Lab) -> None:
+    with pytest.raises(UsageError) as wrong:
+        make_lab("walk", merged(row.bad))
+    assert re.search(pattern(text), wrong.value.next_step), wrong.value.next_step
+    make_lab("walk", merged(row.good or as_told(row.bad, wrong.value.next_step)))
+
+
+@pytest.mark.parametrize(("text", "row"), rows(Proved))
+def test_what_proves_it_is_there(text: str, row: Proved) -> None:
+    file, _, name = row.test.partition("::")
+    names = {
+        node.name
+        for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert name in names or (name == "*" and names), text
+
+
+# -- and those that need more than a row
+
+
+def test_an_address_that_cannot_be_served() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        for host, wanted, next_step in (
+            ("127.0.0.1", port, "another program has the port: --port"),
+            ("nosuch.invalid", 8079, "--host 127.0.0.1 serves this computer"),
+            ("203.0.113.9", 8079, "--host 127.0.0.1 serves this computer"),
+            ("", 8079, "--host 127.0.0.1 serves this computer"),
+            ("127.0.0.1", 99999, "--port is 0 to 65535"),
+            ("127.0.0.1", -1, "--port is 0 to 65535"),
+        ):
+            with pytest.raises(UsageError) as wrong:
+                listen(host, wanted)
+            assert next_step in wrong.value.next_step
+    listen("127.0.0.1", 0).close()
+    with pytest.MonkeyPatch.context() as patch:
+
+        def denied(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        patch.setattr(socket.socket, "bind", denied)
+        with pytest.raises(UsageError, match="Permission denied") as wrong:
+            listen("127.0.0.1", 80)
+    assert wrong.value.next_step == "ports below 1024 are root's: --port 8079"
+
+
+def test_what_is_moved_aside_is_begun_anew(run: Run) -> None:
+    run("inventory")
+    state = Path(".hanlab/default")
+    (state / "dsp.sqlite").write_bytes(b"no database, but somebody's work" * 100)
+    assert "aside" in run("inventory", 2)
+    for file in state.glob("dsp.sqlite*"):
+        file.rename(file.with_name(f"old-{file.name}"))
+    run("inventory")
+
+
+def test_damaged_test_keys_are_made_anew(run: Run) -> None:
+    run("provision")
+    next(Path(".hanlab/default/pki").glob("supplier.pem")).write_text("rubbish")
+    assert "hanlab provision --force" in run("version PPMID --print-duis", 2)
+    run("provision --force")
+    run("version PPMID --print-duis")
