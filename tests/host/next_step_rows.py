@@ -57,12 +57,16 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'the last output of each board is above'": NotRun(
         "says where to look: a board's Python ended"
     ),
+    "(f'did you mean {meant!r}? ' if meant else '') + f'It knows {known}'": Lab(
+        {"comms_hub": {"s1sr_clauses": ["18.99"]}}, {"comms_hub": {"s1sr_clauses": ["18.63(d)"]}}
+    ),
     "f'did you mean {names[close[0]]}?' if close else ''": Lab(
         {"device": [{"board": "picoo"}]}, {"device": [{"board": "pico"}]}
     ),
     "f\"one of {', '.join(map(str, choices))}\"": NotRun(
         "the board files are the product's own; tests/host/test_boards.py"
     ),
+    "'boards/README.md says what is in it'": NotRun("a Device Model of the user: a file to edit"),
     "f\"there are {', '.join(types_of)}\"": NotRun(
         "the board files are the product's own; tests/host/test_boards.py"
     ),
@@ -125,6 +129,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like'": Proved(
         "tests/host/test_begin.py::test_provision_of_a_lab_that_cannot_work"
     ),
+    "'[[user]] eui = \"…\" in lab.toml makes one of them a Service User; nothing was changed'": Proved(
+        "tests/host/test_begin.py::test_what_init_comments_out_can_be_had"
+    ),
     "'hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2'": Walk(
         "version PPMID --lab nomp105.toml",
         "inventory --lab nomp105.toml",
@@ -164,6 +171,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'hanlab image inspect FILE shows it as 11.3 hash'": Walk(
         "activate PPMID --hash 12", "image inspect v6.ota"
     ),
+    "'--host 127.0.0.1, or sign the requests: hanlab provision makes test keys'": Walk(
+        "serve --port 0 --host 0.0.0.0 --unsigned", "provision"
+    ),
     "'add a [[device]]'": Walk("sweep --lab alone.toml", "devices --lab lab.toml"),
     "f'--to {config.devices[0].name}'": Walk(
         "sweep --to hub", "sweep --to PPMID --size 1K --only hub:before:1"
@@ -171,6 +181,13 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "f\"one of {', '.join(known)}\"": Walk(
         "sweep --board x", "sweep --board hub --size 1K --only hub:before:1"
     ),
+    "f'hanlab dsp reset-counter {originator}'": NotRun(
+        "tests/dsp and tests/gateway show the command"
+    ),
+    "f'each Service Request has a counter of its own, above the one before; hanlab dsp reset-counter {request.originator} begins again'": NotRun(
+        "tests/dsp and tests/gateway show the command"
+    ),
+    "f'count on from {last}, or use the milliseconds since 1970'": NotRun("the sender counts"),
     "f'hanlab cpl add {entry.version} lists it again'": NotRun("hanlab cpl add takes files only"),
     "'changed firmware needs another version; hanlab cpl shows what is there'": Walk(
         "cpl add other6.ota", "cpl", "cpl add v7.ota", setup="cpl add v6.ota"
@@ -248,10 +265,10 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'manufacturers list their own products (rule 18)'": NotRun(
         "says what the document's rule lets happen; another request or record is the user's"
     ),
+    "'hanlab inventory shows what is'": NotRun("shows what there is"),
+    "f\"it takes one of {', '.join(sorted(SUPPLIERS))}\"": NotRun("a record is the user"),
+    "f'from 0 to {MAX_COUNTER - 1}'": NotRun("the sender counts"),
     "'a bilingual model needs an entry for each generation (rule 15): hanlab cpl'": NotRun(
-        "says what the document's rule lets happen; another request or record is the user's"
-    ),
-    "'each Service Request has a counter of its own, above the one before'": NotRun(
         "says what the document's rule lets happen; another request or record is the user's"
     ),
     "'give a later day, or leave it out'": NotRun(
@@ -260,9 +277,13 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'write [dsp]'": Lab({"dsp": 3}, {"dsp": {}}),
     "'write [[user]]'": Lab({"user": 3}, {"user": []}),
     "f'{key} = 2026-01-01T00:00:00Z'": Lab({"dsp": {"start": datetime.max}}),
+    'f"take it out of [dsp], and put it into that user\'s table: [[user]] with name, eui, roles and retries = {(value if _is_count(value) else 1)}"': Lab(
+        {"dsp": {"retries": 1}}, {"user": [{"retries": 1}]}
+    ),
     "'1 to 32 letters, digits, - and _; ca, dsp and s1sp have keys of their own'": Lab(
         {"user": [{"name": "dsp"}]}, {"user": [{"name": "dsp-2"}]}
     ),
+    "f'retries = 1, from 0 to {MOST_RETRIES}'": Lab({"user": [{"retries": 99}]}),
     "f'listener = \"{_LISTENER}\"'": Lab({"user": [{"listener": "x"}]}),
     'f"""roles = ["IS"], of {\', \'.join(sorted(ALL_ROLES))}"""': Lab({"user": [{"roles": ["X"]}]}),
     "'give each its own'": Lab(
@@ -277,6 +298,10 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'a Device ID is recorded once, as SMETS1 or as SMETS2+ (rule 13)'": NotRun(
         "says what the document's rule lets happen; another request or record is the user's"
     ),
+    "'give the folder that has both, as PEM or DER; nothing was changed'": Proved(
+        "tests/host/test_cli_dsp.py::test_test_keys"
+    ),
+    "'give the folder that the keys are in'": NotRun("a folder of the user"),
     "'DUIS 5.4 says what a message looks like'": NotRun(
         "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
     ),
@@ -289,31 +314,40 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'DUIS has none: remove it'": NotRun(
         "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
     ),
+    "'send XML in UTF-8 or UTF-16'": NotRun(
+        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    ),
     "'send one Service Request in a message'": NotRun(
         "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
     ),
     "'send XML in UTF-8'": NotRun(
         "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
     ),
-    "'--force makes new keys in its place'": Walk(
+    "'give a folder that is new or empty'": Walk("provision .", "provision fresh"),
+    "f'give another folder: {_MAKES}'": NotRun("a folder of the user"),
+    "'give a folder that is new or empty; --import-pki FOLDER takes keys from one'": NotRun(
+        "a folder of the user"
+    ),
+    "'they can be used as they are; --force makes new ones in their place, and whoever has the old ones cannot sign any more'": Walk(
         "provision", "provision --force", setup="provision"
     ),
-    "'hanlab provision'": Proved("tests/host/test_cli_dsp.py::test_test_keys"),
-    "'hanlab provision --force'": Proved(
+    "f'put back what was in it, or move it away: {_MAKES}'": Proved(
         "tests/host/test_next_steps.py::test_damaged_test_keys_are_made_anew"
     ),
-    "'sign it with a key of this lab'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    "f\"one of {', '.join(PUBLISHED)}; hanlab itself writes {PUBLISHED[-1]}\"": NotRun(
+        "an edit of the sender's XML"
     ),
-    "'hanlab provision makes test keys; sign with one of them'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    '"hanlab provision makes test keys, hanlab provision --import-pki takes others\'; sign with one of them"': NotRun(
+        "an edit of the sender's XML"
     ),
-    "'sign the whole of it'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
+    "'sign it once, with a key of this lab: hanlab provision makes test keys'": NotRun(
+        "an edit of the sender's XML"
     ),
+    "'sign the whole of it: one Reference, with URI=\"\"'": NotRun("an edit of the sender's XML"),
     "'sign the message as it is sent; nothing may change afterwards'": NotRun(
         "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
     ),
+    "f\"DUIS has {', '.join(allowed[0])}\"": NotRun("an edit of the sender's XML"),
     "'hanlab provision makes test keys'": Proved("tests/host/test_cli_dsp.py::test_test_keys"),
     "'write it by hand: hanlab request FILE.xml sends it'": NotRun(
         "says that hanlab writes no such request"
@@ -508,6 +542,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'a smaller store, or a board with more flash'": Lab(
         {"comms_hub": {"store": 100000000}}, {"comms_hub": {"store": 65536}}
     ),
+    "'1: everything happens on 11.3 (rule 96); 2: 11.1 distributes, 11.3 activates (rule 97)'": Lab(
+        {"device": [{"activation_steps": 3}]}, {"device": [{"activation_steps": 2}]}
+    ),
     "f'[{key}] with board, model and eui'": Lab({"comms_hub": 3}, {"comms_hub": {}}),
     "f'{key} = true'": Lab({"wan_open": 3}),
     "'--lab takes a lab.toml'": Walk("store --lab .", "store --lab lab.toml"),
@@ -518,6 +555,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "f\"one of {', '.join(SIZE_BEHAVIOURS)}\"": Lab(
         {"comms_hub": {"size_behaviour": "x"}}, {"comms_hub": {"size_behaviour": "silent"}}
     ),
+    "'put it into the [[device]]'": Lab(
+        {"comms_hub": {"activation_steps": 1}}, {"device": [{"activation_steps": 1}]}
+    ),
     "e.next_step or 'hanlab boards shows what there is'": Walk(
         "store --lab noboard.toml", "boards"
     ),
@@ -527,13 +567,20 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     ),
     "'install hanlab again, or run it from a checkout'": NotRun("a broken installation"),
     "'run it in a checkout'": NotRun("a wheel has no tests"),
-    '"only a PPMID of the CH\'s own population can be updated here (rule 27): hanlab demo third-party"': Walk(
-        "version PPMID --lab tp.toml", "demo third-party", code=1
-    ),
     "'it is in the inventory only; put a board for it into lab.toml'": NotRun(
         "a record without a board: the lab.toml is the user's"
     ),
     "e.next_step or 'send the Service Request again'": NotRun("the link gave no step of its own"),
+    '"only a PPMID of the CH\'s own population can be updated here (rule 27): hanlab demo third-party"': Walk(
+        "version PPMID --lab tp.toml", "demo third-party", code=1
+    ),
+    "f'hanlab image build … --for-ch {wanted}; its hash is another one then'": Walk(
+        "push plain.ota --to PPMID --direct",
+        "image build app.bin --type PPMID --version IHDAE06 --for-ch Secure -o locked.ota",
+        "push locked.ota --to PPMID --direct",
+        code=1,
+    ),
+    "'wait for it'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
     "'hanlab push FILE --to the device; hanlab store shows what the CH holds'": Proved(
         "tests/host/test_cli.py::test_the_three_refusals_of_activate"
     ),
@@ -581,12 +628,6 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'hanlab image inspect FILE shows what is in it'": NotRun(
         "the CH has a refusal that hanlab does not know"
     ),
-    "f'hanlab image build … --for-ch {wanted}; its hash is another one then'": Walk(
-        "push plain.ota --to PPMID --direct",
-        "image build app.bin --type PPMID --version IHDAE06 --for-ch Secure -o locked.ota",
-        "push locked.ota --to PPMID --direct",
-        code=1,
-    ),
     "'send the Service Request again'": Proved(
         "tests/bench/test_demos.py::test_demo_ends_as_it_says"
     ),
@@ -604,11 +645,13 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "f'it holds {held}'": Walk(
         "store --evict 9", "store --evict 1", setup="push v6.ota --to PPMID --direct"
     ),
+    "'build the new version with firmware of its own, so that it has a hash of its own'": NotRun(
+        "the firmware is the user"
+    ),
     "'push again: it goes on where it stopped'": Proved(
         "tests/host/test_cli.py::test_ctrl_c_stops_a_push_and_the_next_one_goes_on"
     ),
     "'hanlab image inspect FILE'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
-    "'wait for it'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
     '"push again; if it stays so, the board\'s flash is worn out"': Proved(
         "tests/bench/test_flash_faults.py::*"
     ),
@@ -617,6 +660,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "push v7.ota --to PPMID --direct",
         setup="push v6.ota --to PPMID --direct; activate PPMID --image v6.ota --direct",
         code=1,
+    ),
+    "'hanlab version reads what the device runs now'": Proved(
+        "tests/host/test_causes.py::test_an_answer_that_the_dsp_loses"
     ),
     "'send the Service Request again: it goes on where it stopped'": Proved(
         "tests/bench/test_demos.py::test_demo_ends_as_it_says"

@@ -246,7 +246,9 @@ def test_what_is_moved_aside_is_begun_anew(run: Run) -> None:
 
 def test_damaged_test_keys_are_made_anew(run: Run) -> None:
     run("provision")
-    next(Path(".hanlab/default/pki").glob("supplier.pem")).write_text("rubbish")
-    assert "hanlab provision --force" in run("version PPMID --print-duis", 2)
-    run("provision --force")
+    keys = Path(".hanlab/default/pki")
+    (keys / "supplier.pem").write_text("rubbish")
+    assert "move it away: hanlab provision makes test keys" in run("version PPMID --print-duis", 2)
+    keys.rename("old")
+    run("provision")
     run("version PPMID --print-duis")
