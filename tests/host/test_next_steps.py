@@ -19,6 +19,7 @@ from next_step_rows import ROWS, Lab, Proved, Walk
 from next_steps import next_steps
 
 from hanlab.cli import main
+from hanlab.cli.hints import with_lab
 from hanlab.errors import UsageError
 from hanlab.gateway.listening import listen
 from hanlab.images import build, made_body
@@ -252,3 +253,37 @@ def test_damaged_test_keys_are_made_anew(run: Run) -> None:
     keys.rename("old")
     run("provision")
     run("version PPMID --print-duis")
+
+
+@pytest.mark.parametrize("bad", ["plain.ota", "otherhw.ota", "e.ota"])
+@pytest.mark.parametrize("lab", ["", " --lab lab.toml"])
+def test_the_commands_that_mend_an_image(run: Run, bad: str, lab: str) -> None:
+    """What `push` says of an image that the lab does not take: each command as it stands there, then a push."""
+    said = run(f"push {bad} --to PPMID --direct{lab}", 1)
+    commands = re.findall(r"hanlab ([^,;]+)", said.partition("  next: ")[2])
+    assert len(commands) == 2, said
+    for command in commands:
+        run(command)
+    run(f"push {commands[1].split()[-1]} --to PPMID{lab}")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("hanlab inventory and hanlab cpl show it", "hanlab inventory L and hanlab cpl L show it"),
+        ("hanlab cpl add F, then push", "hanlab cpl add L F, then push"),
+        ("`hanlab store --evict ID` makes room", "`hanlab store L --evict ID` makes room"),
+        ("hanlab image build f --lab --to P", "hanlab image build f L --to P"),
+        ("hanlab version P L", "hanlab version P L"),
+        ("hanlab dsp reset-counter X", "hanlab dsp reset-counter L X"),
+        ("hanlab requests shows; hanlab request F", "hanlab requests L shows; hanlab request L F"),
+        (
+            "hanlab image inspect F, hanlab demo --list",
+            "hanlab image inspect F, hanlab demo --list",
+        ),
+    ],
+)
+def test_hints_name_the_lab_once_in_each_command(text: str, named: str) -> None:
+    option = "--lab 'my lab.toml'"
+    assert with_lab(text.replace("L", option), "my lab.toml") == named.replace("L", option)
+    assert with_lab(text, "") == text

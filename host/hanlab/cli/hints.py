@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 _LAB: Final = "--lab"
 _ON_A_LAB: Final = (
     "push|version|activate|store|devices|request|provision|sign|serve|inventory|alerts|audit|up|sweep|reset"
-    "|requests|dsp [a-z-]+|cpl add|cpl withdraw|cpl(?! (?:add|withdraw))"
+    "|requests(?: (?:cancel|resume))?|dsp [a-z-]+|cpl(?: (?:add|withdraw))?"
 )
-_COMMAND: Final = re.compile(rf"\bhanlab (?:{_ON_A_LAB})\b")
+_COMMAND: Final = re.compile(rf"\bhanlab (?:{_ON_A_LAB})(?![\w-])")
+_BARE: Final = re.compile(rf"{_LAB}(?= -|$)")
+"""Without a FILE: the lab that this is about."""
+_END: Final = re.compile(r"hanlab |[,;`]")
+"""Where a command in a sentence is over."""
 _SILENT: Final = ("no-contact", "no-answer", "silent")
 
 
@@ -35,10 +39,16 @@ def given_lab(arguments: Sequence[str]) -> str:
 
 def with_lab(text: str, lab: str) -> str:
     """`text` with `--lab` in each command that it names, so that it can be pasted."""
-    if not lab or f"{_LAB} {shlex.quote(lab)}" in text:
+    if not lab:
         return text
-    text = re.sub(rf"{_LAB}(?= --| -o|$)", f"{_LAB} {shlex.quote(lab)}", text)
-    return _COMMAND.sub(lambda found: f"{found[0]} {_LAB} {shlex.quote(lab)}", text)
+    option = f"{_LAB} {shlex.quote(lab)}"
+    text = _BARE.sub(option, text)
+
+    def named(found: re.Match[str]) -> str:
+        rest = _END.split(text[found.end() :], maxsplit=1)[0]
+        return found[0] if _LAB in rest else f"{found[0]} {option}"
+
+    return _COMMAND.sub(named, text)
 
 
 def say_next(out: Console, text: str, lab: object) -> None:

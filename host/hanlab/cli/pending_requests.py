@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
@@ -15,10 +15,12 @@ from hanlab.dsp.accepted import Accepted, parse_id
 from hanlab.dsp.parts import Notice
 from hanlab.duis.messages import RequestId
 from hanlab.errors import UsageError
-from hanlab.lab import Lab
 from hanlab.lab_config import read_lab
 from hanlab.office import Office, open_office
 from hanlab.state import state_folder
+
+if TYPE_CHECKING:  # a list needs no boards
+    from hanlab.lab import Lab
 
 _WORDS: Final = {
     "begins": "is pending since before, and comes first",
@@ -99,6 +101,8 @@ def cancel(id_: str, *, lab: Path | None, as_json: bool) -> None:
 def resume(id_: str | None, *, lab: Path | None, as_json: bool) -> None:
     """Carry out what is overdue; or one, and what falls due before it."""
     request = _read(id_) if id_ else None
+    from hanlab.lab import Lab
+
     with Lab.open(lab) as bench:
         bench.on_notice = teller(quiet=as_json)
         if request is None:
