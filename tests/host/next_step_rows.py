@@ -322,6 +322,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'give each its own'": Lab(
         {"user": [{}, {}]}, {"user": [{}, {"name": "b", "eui": "90-B3-D5-1F-30-01-00-09"}]}
     ),
+    "f\"one of {', '.join(GENERATIONS)}; a record has one of them (rule 13)\"": NotRun(
+        "a record is the user"
+    ),
     "'true or false'": NotRun(
         "says what the document's rule lets happen; another request or record is the user's"
     ),
@@ -599,17 +602,6 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     ),
     "'install hanlab again, or run it from a checkout'": NotRun("a broken installation"),
     "'run it in a checkout'": NotRun("a wheel has no tests"),
-    "'it is in the inventory only; put a board for it into lab.toml'": NotRun(
-        "a record without a board: the lab.toml is the user's"
-    ),
-    "e.next_step or 'send the Service Request again'": NotRun("the link gave no step of its own"),
-    '"only a PPMID of the CH\'s own population can be updated here (rule 27): hanlab demo third-party"': Walk(
-        "version PPMID --lab tp.toml", "demo third-party", code=1
-    ),
-    "f'hanlab image build … --for-ch {wanted}; its hash is another one then'": NotRun(
-        "for Python; push says the commands, and they are walked"
-    ),
-    "'wait for it'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
     "'hanlab push FILE --to the device; hanlab store shows what the CH holds'": Proved(
         "tests/host/test_cli.py::test_the_three_refusals_of_activate"
     ),
@@ -642,6 +634,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         setup="push v6.ota --to PPMID --direct --lab middle.toml",
         code=1,
     ),
+    "'hanlab image inspect FILE shows what is in it'": NotRun(
+        "the CH has a refusal that hanlab does not know"
+    ),
     "_AFTER_REFUSAL.get(code, 'hanlab devices shows who is on the HAN')": Proved(
         "tests/host/test_causes.py::test_a_device_of_another_han"
     ),
@@ -651,14 +646,13 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'hanlab image inspect FILE shows what it is for'": NotRun(
         "for Python; push says the commands, and they are walked"
     ),
-    "'hanlab devices shows who is on it'": Proved(
-        "tests/bench/test_update.py::test_unknown_eui_changes_nothing"
+    "'push again: it goes on where it stopped'": Proved(
+        "tests/host/test_cli.py::test_ctrl_c_stops_a_push_and_the_next_one_goes_on"
     ),
-    "\"the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's\"": NotRun(
-        "a real CH with another lab's keys; hanlab provision makes the folder for it"
-    ),
-    "'hanlab image inspect FILE shows what is in it'": NotRun(
-        "the CH has a refusal that hanlab does not know"
+    "'push again'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    "'hanlab image inspect FILE'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    '"push again; if it stays so, the board\'s flash is worn out"': Proved(
+        "tests/bench/test_flash_faults.py::*"
     ),
     "'send the Service Request again'": Proved(
         "tests/bench/test_demos.py::test_demo_ends_as_it_says"
@@ -669,19 +663,33 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'push again: the device goes on where it stopped'": Proved(
         "tests/bench/test_demos.py::test_demo_ends_as_it_says"
     ),
-    "'push again'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    "'use a smaller image, or a device with a larger store'": Walk(
+        "push v6.ota --to PPMID --direct --lab smalldev.toml",
+        "push tiny.ota --to PPMID --direct --lab smalldev.toml",
+        code=1,
+    ),
+    "'it is in the inventory only; put a board for it into lab.toml'": NotRun(
+        "a record without a board: the lab.toml is the user's"
+    ),
+    "e.next_step or 'send the Service Request again'": NotRun("the link gave no step of its own"),
+    '"only a PPMID of the CH\'s own population can be updated here (rule 27): hanlab demo third-party"': Walk(
+        "version PPMID --lab tp.toml", "demo third-party", code=1
+    ),
+    "f'hanlab image build … --for-ch {wanted}; its hash is another one then'": NotRun(
+        "for Python; push says the commands, and they are walked"
+    ),
+    "'wait for it'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
+    "'hanlab devices shows who is on it'": Proved(
+        "tests/bench/test_update.py::test_unknown_eui_changes_nothing"
+    ),
+    "\"the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's\"": NotRun(
+        "a real CH with another lab's keys; hanlab provision makes the folder for it"
+    ),
     "f'it holds {held}'": Walk(
         "store --evict 9", "store --evict 1", setup="push v6.ota --to PPMID --direct"
     ),
     "'build the new version with firmware of its own, so that it has a hash of its own'": NotRun(
         "the firmware is the user"
-    ),
-    "'push again: it goes on where it stopped'": Proved(
-        "tests/host/test_cli.py::test_ctrl_c_stops_a_push_and_the_next_one_goes_on"
-    ),
-    "'hanlab image inspect FILE'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
-    '"push again; if it stays so, the board\'s flash is worn out"': Proved(
-        "tests/bench/test_flash_faults.py::*"
     ),
     "'give the image another version; `hanlab store --evict ID` takes this one out of the CH'": NotRun(
         "for Python; push says the commands, and they are walked"

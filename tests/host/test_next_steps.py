@@ -64,6 +64,7 @@ LABS = {
     "stranger": lab(of_device="stranger = true"),
     "small": lab(more="store = 3000"),
     "middle": lab(more="store = 6000"),
+    "smalldev": lab(of_device="store = 3000"),
     "prov": lab(top='keys = "provisioned"'),
     "nomp105": lab(of_device="[dsp]\nmp105 = false"),
     "swapped": lab(hub="pipit-500"),
