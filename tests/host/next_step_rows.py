@@ -163,12 +163,15 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'[[user]] eui = \"…\" in lab.toml makes one of them a Service User; nothing was changed'": Proved(
         "tests/host/test_begin.py::test_what_init_comments_out_can_be_had"
     ),
-    "'hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2'": Walk(
+    "'hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a Pending one joins by hanlab dsp join'": Walk(
         "version PPMID --lab nomp105.toml",
         "inventory --lab nomp105.toml",
         "push v6.ota --to PPMID --lab nomp105.toml",
         setup="cpl add v6.ota --lab nomp105.toml; cpl withdraw IHDAE05 --lab nomp105.toml",
         code=1,
+    ),
+    "'hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab dsp join'": Proved(
+        "tests/host/test_causes.py::test_a_third_party_ppmid"
     ),
     "'hanlab cpl add FILE lists it, as its manufacturer would'": NotRun(
         "where no file is known; push names it, and that is walked"
@@ -184,9 +187,6 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     ),
     "f'its entry on the CPL is {status}: {again}'": NotRun(
         "the CPL command that it names is walked above"
-    ),
-    "f'hanlab version {device.name} reads what it runs now'": Proved(
-        "tests/host/test_causes.py::test_an_answer_that_the_dsp_loses"
     ),
     "_AFTER_REFUSAL.get(code, 'hanlab inventory shows what the DSP knows')": Walk(
         "activate PPMID --image v6.ota --as other-supplier", "inventory", code=1
@@ -206,6 +206,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'--host 127.0.0.1, or sign the requests: hanlab provision makes test keys'": Walk(
         "serve --port 0 --host 0.0.0.0 --unsigned", "provision"
     ),
+    "f'there are keys of {known}'": NotRun("a request of another originator: the sender's XML"),
     "'add a [[device]]'": Walk("sweep --lab alone.toml", "devices --lab lab.toml"),
     "f'--to {config.devices[0].name}'": Walk(
         "sweep --to hub", "sweep --to PPMID --size 1K --only hub:before:1"
@@ -301,9 +302,6 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'hanlab inventory shows what is'": NotRun("shows what there is"),
     "f\"it takes one of {', '.join(sorted(SUPPLIERS))}\"": NotRun("a record is the user"),
     "f'from 0 to {MAX_COUNTER - 1}'": NotRun("the sender counts"),
-    "'a bilingual model needs an entry for each generation (rule 15): hanlab cpl'": NotRun(
-        "says what the document's rule lets happen; another request or record is the user's"
-    ),
     "'give a later day, or leave it out'": NotRun(
         "says what the document's rule lets happen; another request or record is the user's"
     ),
@@ -691,8 +689,11 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'build the new version with firmware of its own, so that it has a hash of its own'": NotRun(
         "the firmware is the user"
     ),
-    "'give the image another version; `hanlab store --evict ID` takes this one out of the CH'": NotRun(
-        "for Python; push says the commands, and they are walked"
+    "'give the image another version; `hanlab store --evict ID` takes this one out of the CH'": Walk(
+        "push v6.ota --to PPMID --direct",
+        "push v7.ota --to PPMID --direct",
+        setup="push v6.ota --to PPMID --direct; activate PPMID --image v6.ota --direct",
+        code=1,
     ),
     "'hanlab version reads what the device runs now'": Proved(
         "tests/host/test_causes.py::test_an_answer_that_the_dsp_loses"

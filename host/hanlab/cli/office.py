@@ -307,6 +307,8 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
 
 def join(name: str, *, lab: Path | None, as_json: bool) -> None:
     """Send 12.2, if the device is not in the inventory, and 8.11 as its supplier."""
+    from hanlab.lab import Lab
+
     with Lab.open(lab) as bench:
         node = bench.config.node(str(_eui(name, bench.config)))
         codes = {}

@@ -181,6 +181,8 @@ def _say_all_that_is_missing(
             failure.what += f"; what keeps this image from {device.name}: {'; '.join(more)}"
         failure.next_step = how_to_mend(image, node, cpl, path)
         return
+    if not isinstance(failure, RequestRefused):  # what the boards refuse is no matter of the CPL
+        return
     status = listed(image, node, cpl)
     if status is None:
         failure.next_step = f"hanlab cpl add {shlex.quote(str(path))}, as its manufacturer would"
