@@ -16,8 +16,10 @@ from hanlab.boards import data as board_data
 from hanlab.boards.data import Board, DeviceModel, load_board, load_model
 from hanlab.dsp.cpl import read_cpl
 from hanlab.dsp.smi import read_inventory
+from hanlab.duis.foreign_pki import import_pki
 from hanlab.duis.parsing import DuisError
 from hanlab.duis.reading import read_request, read_response
+from hanlab.duis.signing import Certificate, SignatureError, verify
 from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError, UsageError
 from hanlab.images import ImageError, OtaImage, inspect
@@ -31,6 +33,8 @@ board_data.parse_toml = lru_cache(maxsize=64)(board_data.parse_toml)  # type: ig
 
 _FOLDER: Final = Path(tempfile.mkdtemp(prefix="hanlab-fuzz-"))
 _LAB: Final = make_lab("fuzz", DEFAULT)
+_KEYS: Final = Path(__file__).parents[1] / "host" / "dcc_style" / "keys"
+_CERTIFICATES: Final = [Certificate(i.file.stem, i.eui, i.x509) for i in import_pki(_KEYS)]
 
 
 def images(octets: bytes) -> None:
@@ -57,6 +61,8 @@ def duis(octets: bytes) -> None:
     """A message is refused, or read; and what was read and can be written is read again."""
     with suppress(DuisError):
         read_response(octets)
+    with suppress(DuisError, SignatureError):
+        verify(octets, _CERTIFICATES)
     with suppress(DuisError):
         request = read_request(octets)
         with suppress(UsageError):  # bodies that hanlab does not write
