@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -196,6 +198,17 @@ def test_board_and_host_read_a_file_alike(firmware: Firmware, data: bytes) -> No
     assert board["device_type"] == (image.device_type or f"{header.image_type:04X}")
     if board["raw"]:
         assert not image.elements, "judged by the head alone, the CH takes it for a raw image"
+
+
+@given(HEADER, BODY)
+def test_board_and_host_take_no_file_version_that_means_any(
+    firmware: Firmware, header: OtaHeader, body: bytes
+) -> None:
+    wildcard = dataclasses.replace(header, file_version=0xFFFFFFFF)
+    data = with_size(wildcard, header.length + len(body)) + body
+    assert read_by(firmware, data) is None
+    with pytest.raises(ImageError, match="means 'any version'"):
+        OtaImage.from_bytes(data)
 
 
 @given(st.binary(max_size=100) | st.binary(max_size=120).map(lambda b: MAGIC + b))
