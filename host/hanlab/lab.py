@@ -309,18 +309,22 @@ class Lab:
             raise
         return boards.run(request)
 
-    def serve(self, ready: Callable[[dict[str, str]], None]) -> None:
+    def serve(
+        self, ready: Callable[[dict[str, str]], None], tcp: tuple[str, int] | None = None
+    ) -> None:
         """Keep the boards up on the wall clock until Ctrl-C, each one's WAN UART on a PTY for any tool.
 
-        `ready` is called as soon as every board answers, with the PTYs' paths by the boards' names.
+        `ready` is called as soon as every board answers, with the PTYs' paths by the boards' names. With
+        `tcp` they are TCP ports, as `Desk.serve` says.
 
         Raises:
+            UsageError: a TCP port is not to be had.
             BenchError: a board died, or does not answer.
         """
         with suppress(KeyboardInterrupt):
             desk = self.desk
             self.run(self._everyone_answers())
-            desk.serve(ready)
+            desk.serve(ready, tcp)
 
     @property
     def is_impaired(self) -> bool:

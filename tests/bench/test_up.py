@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,11 +22,14 @@ from smpclient.requests.image_management import ImageErase, ImageStatesRead
 from smpclient.requests.os_management import EchoWrite, MCUMgrParametersRead, ResetWrite
 from smpclient.transport import SMPTransport
 from smpclient.transport.serial import SMPSerialRawTransport, SMPSerialTransport
+from smpclient.transport.serial.encoded import BufferParams
 from smpclient.transport.serial.framing.cobs import Cobs
 
 from hanlab.bench.board import BoardError
 from hanlab.bench.realtime import PtyPort
 from hanlab.boards.data import load_board
+from hanlab.cli.up import is_loopback, read_address
+from hanlab.errors import UsageError
 from hanlab.lab import Lab
 
 LAB = """
@@ -144,6 +148,7 @@ def test_table_says_where_the_boards_are(up: Up, tmp_path: Path) -> None:
         line = process.stdout.readline()
         assert line, shown
         shown += line
+    assert "image upload --format any FILE.ota" in shown
     for row in ("hub: ESP32-DevKitC", "CHF, Secure Skyline i-510", "PPMID, Secure Pipit 500"):
         assert row in shown
     assert shown.count("/dev/") >= 3, "two PTYs, and one in the example"
@@ -151,6 +156,72 @@ def test_table_says_where_the_boards_are(up: Up, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait() == 0
     assert (tmp_path / "han.pcap").stat().st_size > 24, "more than a header"
+
+
+def test_upload_command_is_whole_and_works(up: Up, tmp_path: Path) -> None:
+    """What smpmgr does when it is told so: no look for an MCUboot header, so many lines of 128 characters."""
+    process = up("--json")
+    assert process.stdout
+    up_as = json.loads(process.stdout.readline())
+    pty = up_as["boards"][0]["pty"]
+    words = up_as["upload"].split()
+    assert words[:3] == ["smpmgr", "--port", pty]
+    assert words[-5:] == ["image", "upload", "--format", "any", "FILE.ota"]
+    options = dict(zip(words[3:7:2], words[4:8:2], strict=True))
+    lines = int(options["--line-buffers"])
+    transport = SMPSerialTransport(BufferParams(line_length=128, line_buffers=lines))
+    asyncio.run(update(transport, pty))
+
+
+def test_boards_on_tcp_ports(up: Up, tmp_path: Path) -> None:
+    process = up("--json", "--tcp", "0")
+    assert process.stdout
+    urls = [b["tcp"] for b in json.loads(process.stdout.readline())["boards"]]
+    assert all(url.startswith("socket://127.0.0.1:") for url in urls), "this computer alone"
+    host, port = urls[0].removeprefix("socket://").split(":")
+    for _ in range(2):  # one tool after the other
+        with socket.create_connection((host, int(port)), timeout=30) as tool:
+            tool.settimeout(30)
+            tool.sendall(EchoWrite(d="Hello", sequence=1).BYTES)  # raw framing
+            answer = b""
+            while not answer.endswith(b"Hello"):
+                octets = tool.recv(100)
+                assert octets, answer
+                answer += octets
+    text = (tmp_path / "lab.toml").read_text()
+    ports = iter(urls)
+    ours = "".join(
+        f'{line}\nport = "{next(ports)}"\n' if line.startswith("eui") else f"{line}\n"
+        for line in text.splitlines()
+    )
+    (tmp_path / "ours.toml").write_text(f'keys = "seed"\n{ours}')
+    with Lab.open(tmp_path / "ours.toml") as lab:
+        assert lab.run(lab.store()).images == []
+        assert [d.eui for d in lab.run(lab.han_devices())] == [lab.devices[0].eui.octets]
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate()
+    assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_tcp_address_that_is_not_to_be_had(up: Up) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = up("--tcp", str(port))
+        _, errors = process.communicate()
+        assert process.returncode == 2
+        assert f"127.0.0.1:{port} cannot be listened on" in errors
+        assert "Traceback" not in errors
+
+
+def test_tcp_addresses() -> None:
+    assert read_address("5331") == ("127.0.0.1", 5331)
+    assert read_address("0.0.0.0:0") == ("0.0.0.0", 0)
+    assert read_address("[::1]:80") == ("::1", 80)
+    assert [is_loopback(h) for h in ("127.0.0.1", "::1", "localhost")] == [True] * 3
+    assert [is_loopback(h) for h in ("0.0.0.0", "10.0.0.1", "example.org")] == [False] * 3
+    for wrong in ("", "x", "-1", "65536", "host:", ":5331", "5331:host", "\u0665"):
+        with pytest.raises(UsageError, match="is no"):
+            read_address(wrong)
 
 
 def test_a_board_that_dies_ends_it(open_desk: OpenDesk) -> None:

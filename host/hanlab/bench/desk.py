@@ -13,8 +13,8 @@ from hanlab.bench.kernel import Kernel
 from hanlab.bench.loop import BenchLoop
 from hanlab.bench.pcap import PcapWriter, write_key
 from hanlab.bench.radio import Air
-from hanlab.bench.realtime import PtyPort, serve
-from hanlab.bench.uart import HostPort, UartWire
+from hanlab.bench.realtime import PtyPort, TcpPort, ToolPort, serve
+from hanlab.bench.uart import HostEnd, HostPort, UartWire
 from hanlab.board_json import HUB_ADDRESS, board_json
 from hanlab.boards.vm import Vm, find_vm
 from hanlab.keys import LabKeys
@@ -79,21 +79,28 @@ class Desk:
         """Run `main` on the bench's clock until it is done."""
         return self.loop.run_until_complete(main)
 
-    def serve(self, ready: Callable[[dict[str, str]], None]) -> None:
+    def serve(
+        self, ready: Callable[[dict[str, str]], None], tcp: tuple[str, int] | None = None
+    ) -> None:
         """Plug each board's UART into a PTY, and pace the bench by the wall clock from now on.
 
-        `ready` is called before, with the PTYs' paths by the boards' names. Ends and raises as
-        `realtime.serve`.
-        """
-        with ExitStack() as open_ptys:
-            ptys = {}
-            for node in self.config.nodes:
-                ptys[node.name] = pty = open_ptys.enter_context(PtyPort())
-                self._wire(pty, node)
-            ready({name: pty.path for name, pty in ptys.items()})
-            serve(self.kernel, self.boards.values(), ptys.values())
+        With `tcp`, a host and a port, into TCP ports there, one for each board from that one on (0: any that
+        are free). `ready` is called before, with the PTYs' paths (`socket://` URLs) by the boards' names.
+        Ends and raises as `realtime.serve`.
 
-    def _wire(self, port: HostPort | PtyPort, node: NodeConfig) -> None:
+        Raises:
+            UsageError: a TCP port is not to be had.
+        """
+        with ExitStack() as opened:
+            ports: dict[str, ToolPort] = {}
+            for number, node in enumerate(self.config.nodes):
+                port: ToolPort = PtyPort() if tcp is None else _tcp_port(*tcp, number)
+                ports[node.name] = opened.enter_context(port)
+                self._wire(port, node)
+            ready({name: port.path for name, port in ports.items()})
+            serve(self.kernel, self.boards.values(), ports.values())
+
+    def _wire(self, port: HostEnd, node: NodeConfig) -> None:
         """Plug a host's end into a board's WAN link, in place of the one before."""
         board = self.boards[node.name]
         self.wires.append(UartWire(self.kernel, port, board, WAN, node.baud, self.config.wan))
@@ -106,6 +113,10 @@ class Desk:
             self._capture.close()
         self.run(_end_tasks())
         self.loop.close()
+
+
+def _tcp_port(host: str, first: int, number: int) -> TcpPort:
+    return TcpPort(host, first + number if first else 0)
 
 
 async def _end_tasks() -> None:

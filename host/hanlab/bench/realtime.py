@@ -1,11 +1,12 @@
-"""The bench paced by the wall clock, each board's UART on a PTY that any serial tool can open.
+"""The bench paced by the wall clock, each board's UART on a PTY or a TCP port that any tool can open.
 
 Nothing is emulated differently: events run when their time has come instead of at once, and what a
-tool writes to a PTY is on the board's wire from then on.
+tool writes is on the board's wire from then on.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -13,16 +14,44 @@ import time
 import tty
 from collections.abc import Collection
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from hanlab.bench.board import EmulatedBoard
 from hanlab.bench.kernel import FOREVER, Kernel
-from hanlab.bench.uart import UartWire
+from hanlab.bench.uart import HostEnd, UartWire
+from hanlab.errors import UsageError
 
 _PORTION: Final = 4096
-"""Octets taken from a PTY at once."""
+"""Octets taken from a tool at once."""
 _BACKLOG_US: Final = 20_000
-"""A line that is busy for longer takes no more: the PTY fills, and the tool's writing waits."""
+"""A line that is busy for longer takes no more: the tool's writing waits."""
+
+
+class ToolPort(HostEnd, Protocol):
+    """The host's end of a UART wire that a tool attaches to."""
+
+    @property
+    def path(self) -> str:
+        """Where: as pyserial takes it."""
+
+    def fileno(self) -> int:
+        """Readable when a tool has something."""
+
+    @property
+    def has_room(self) -> bool:
+        """The wire can take more."""
+
+    def forward(self) -> None:
+        """Put what a tool has written on the wire."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None: ...
 
 
 class PtyPort:
@@ -74,7 +103,86 @@ class PtyPort:
         os.close(self._tools)
 
 
-def serve(kernel: Kernel, boards: Collection[EmulatedBoard], ptys: Collection[PtyPort]) -> None:
+class TcpPort:
+    """The host's end of a UART wire as a TCP server: octets as they are, for one tool after the other."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Raises UsageError where the address is not to be had; port 0 is any that is free."""
+        try:
+            if port not in range(1 << 16):
+                raise OSError(errno.EINVAL, "ports are 0 to 65535")
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._listener = socket.create_server((host, port), family=family, backlog=1)
+        except (OSError, UnicodeError) as e:
+            raise UsageError(
+                f"{host}:{port} cannot be listened on: {getattr(e, 'strerror', None) or e}",
+                next_step="--tcp [HOST:]PORT: each board has a port, from that one on; 0: any that are free",
+            ) from None
+        bound = self._listener.getsockname()
+        self.path = f"socket://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+        self.unread = 0
+        """Octets lost because no tool read them."""
+        self._tool: socket.socket | None = None
+        self._wire: UartWire | None = None
+
+    def plug(self, wire: UartWire) -> None:
+        self._wire = wire
+
+    def feed(self, octets: bytes) -> None:
+        taken = 0
+        if self._tool:
+            try:
+                taken = self._tool.send(octets)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._hang_up()
+        self.unread += len(octets) - taken
+
+    def fileno(self) -> int:
+        """Readable when a tool attaches, has written, or hangs up."""
+        return (self._tool or self._listener).fileno()
+
+    @property
+    def has_room(self) -> bool:
+        return self._wire is not None and self._wire.busy_us < _BACKLOG_US
+
+    def forward(self) -> None:
+        """Take what a tool wants: to attach, to send, to leave."""
+        assert self._wire is not None
+        if self._tool is None:
+            self._tool, _ = self._listener.accept()
+            self._tool.setblocking(False)
+            self._tool.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return
+        try:
+            octets = self._tool.recv(_PORTION)
+        except OSError:
+            octets = b""
+        if octets:
+            self._wire.from_host(octets)
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._tool:
+            self._tool.close()
+        self._tool = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._hang_up()
+        self._listener.close()
+
+
+def serve(kernel: Kernel, boards: Collection[EmulatedBoard], ports: Collection[ToolPort]) -> None:
     """Run events as the wall clock reaches them, and sleep between. Ends by an exception only.
 
     Raises:
@@ -87,11 +195,11 @@ def serve(kernel: Kernel, boards: Collection[EmulatedBoard], ptys: Collection[Pt
         due = kernel.next_time()
         sleep = None if due == FOREVER else max(0, due + zero - time.monotonic_ns() // 1000) / 1e6
         lifelines = {board.lifeline: board for board in boards if board.lifeline}
-        sources: list[socket.socket | PtyPort] = [*lifelines, *(p for p in ptys if p.has_room)]
+        sources: list[socket.socket | ToolPort] = [*lifelines, *(p for p in ports if p.has_room)]
         awake, _, _ = select.select(sources, [], [], sleep)
         kernel.run_until_host_ready(time.monotonic_ns() // 1000 - zero)
         for source in awake:
-            if isinstance(source, PtyPort):
+            if not isinstance(source, socket.socket):
                 source.forward()
             elif (board := lifelines[source]).lifeline is source:  # not one that has restarted
                 raise board.died()

@@ -424,6 +424,14 @@ def up(
             "--open-wan", help="Let any SMP client upload and reset, not only read and echo."
         ),
     ] = False,
+    tcp: Annotated[
+        str | None,
+        typer.Option(
+            "--tcp",
+            metavar="[HOST:]PORT",
+            help="TCP ports instead of PTYs, from this one on; without a host for this computer alone.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON as soon as the boards answer.")
     ] = False,
@@ -434,7 +442,7 @@ def up(
     """
     from hanlab.cli.up import run
 
-    run(lab=lab, pcap=pcap, impair=impair, open_wan=open_wan, as_json=as_json)
+    run(lab=lab, pcap=pcap, impair=impair, open_wan=open_wan, tcp=tcp, as_json=as_json)
 
 
 @app.command()

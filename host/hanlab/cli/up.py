@@ -2,49 +2,124 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from pathlib import Path
+from typing import Final
 
 from rich.table import Table
 
+from hanlab.boards.data import Board
 from hanlab.cli.capture import how_to_open
 from hanlab.cli.show import WAN_OPEN, console
+from hanlab.errors import UsageError
 from hanlab.lab import Lab
 
+_LOOPBACK: Final = "127.0.0.1"
+_LINE_OCTETS: Final = 128
+"""Of the console framing's lines, as SMP tools count them."""
 
-def run(*, lab: Path | None, pcap: Path | None, impair: str, open_wan: bool, as_json: bool) -> None:
+
+def run(
+    *,
+    lab: Path | None,
+    pcap: Path | None,
+    impair: str,
+    open_wan: bool,
+    tcp: str | None,
+    as_json: bool,
+) -> None:
     """Serve the lab's boards until Ctrl-C."""
+    address = None if tcp is None else read_address(tcp)
     with Lab.open(lab, pcap=pcap, open_wan=open_wan, impair=impair) as bench:
+        devices = (bench.hub, *bench.devices)
 
-        def ready(ptys: dict[str, str]) -> None:
-            devices = (bench.hub, *bench.devices)
+        def ready(ports: dict[str, str]) -> None:
+            upload = upload_command(ports[bench.hub.name], bench.hub.board)
             if as_json:
+                key = "tcp" if address else "pty"
                 boards = [
                     {
                         "name": d.name,
                         "role": d.model.device_type,
                         "eui": str(d.eui),
                         "board": d.board.name,
-                        "pty": ptys[d.name],
+                        key: ports[d.name],
                     }
                     for d in devices
                 ]
-                print(json.dumps({"boards": boards, "wan_open": bench.config.wan_open}), flush=True)
+                more = {} if address else {"upload": upload}
+                print(
+                    json.dumps({"boards": boards, "wan_open": bench.config.wan_open, **more}),
+                    flush=True,
+                )
                 return
-            table = Table("board", "role", "PTY path", box=None)
+            out = console()
+            table = Table("board", "role", "TCP port" if address else "PTY path", box=None)
             for d in devices:
                 role = f"{d.model.device_type}, {d.model.manufacturer} {d.model.model}"
-                table.add_row(f"{d.name}: {d.board.name}", role, ptys[d.name])
-            out = console()
+                table.add_row(f"{d.name}: {d.board.name}", role, ports[d.name])
             out.print(table)
             if pcap:
                 out.print(how_to_open(pcap), markup=False, soft_wrap=True)
-            hub = ptys[bench.hub.name]
-            out.print(f"any SMP tool can attach, e.g. smpmgr --port {hub} image state-read")
+            smp = bench.hub.board.smp
+            out.print(
+                "any SMP tool can attach, in the console, COBS or raw framing, with messages of at most "
+                f"{smp.buf_size} octets",
+                soft_wrap=True,
+            )
+            if address:
+                out.print(
+                    "one at a time, e.g. another hanlab, with in its lab.toml "
+                    f'port = "{ports[bench.hub.name]}" and keys = "seed"',
+                    soft_wrap=True,
+                )
+                if not is_loopback(address[0]):
+                    out.print(
+                        f"whoever reaches {address[0]} may attach, not this computer alone",
+                        style="yellow",
+                        soft_wrap=True,
+                    )
             if bench.config.wan_open:
+                if not address:
+                    out.print(f"e.g. {upload}", soft_wrap=True)
                 out.print(WAN_OPEN, style="yellow")
             else:
+                if not address:
+                    out.print(
+                        f"e.g. smpmgr --port {ports[bench.hub.name]} image state-read",
+                        soft_wrap=True,
+                    )
                 out.print("it may read and echo; --open-wan lets it do the rest")
             out.print("Ctrl-C switches the boards off; their flash stays")
 
-        bench.serve(ready)
+        bench.serve(ready, address)
+
+
+def upload_command(pty: str, board: Board) -> str:
+    """smpmgr's whole command: it expects an MCUboot image unless told otherwise, and lines that are few and short."""
+    lines = board.smp.buf_size // _LINE_OCTETS
+    return f"smpmgr --port {pty} --line-buffers {lines} --timeout 30 image upload --format any FILE.ota"
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """The host and port of `[HOST:]PORT`; this computer alone if no host is named.
+
+    Raises:
+        UsageError: it is none.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if colon else _LOOPBACK
+    if not (host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise UsageError(
+            f"{text} is no [HOST:]PORT",
+            next_step="e.g. --tcp 5331, or --tcp 0.0.0.0:5331 for the network",
+        )
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
