@@ -35,6 +35,10 @@ _LONGEST: Final = 600
 """Octets of a run of noise on a wire."""
 _AMID: Final = 0.02
 """How often, against the other kinds, noise strikes a WAN frame that is under way: that one is lost."""
+_BUSY_US: Final = 30_000
+"""A WAN line that still sends for so long (µs) takes no more: who only keeps it busy shows nothing."""
+_BY_LOT: Final = 0x8000_0000
+"""Frame counters from here on are drawn, not counted (FREE of firmware/smets1/han/counters.py)."""
 _READ, _WRITE = 0, 2
 _GARBAGE: Final[tuple[object, ...]] = (
     None,
@@ -82,6 +86,8 @@ class Hostile:
 
     def __init__(self, lab: Lab, total: int, alien_frames: list[bytes], seed: int = 1) -> None:
         self.sent: Counter[str] = Counter()
+        self.challenges = 0
+        """Frames that were played again whose counter is by lot: challenges, which a board has to read."""
         self._desk = lab.desk
         self._devices = (lab.hub, *lab.devices)
         self._total = total
@@ -180,7 +186,10 @@ class Hostile:
         return self._transmit(body + struct.pack("<H", fcs16(body)))
 
     def _air_replayed(self) -> bool:
-        return self._transmit(self._one(self._heard))
+        frame = self._one(self._heard)
+        if frame and struct.unpack_from("<I", frame, 18)[0] >= _BY_LOT:
+            self.challenges += 1
+        return self._transmit(frame)
 
     def _air_alien(self) -> bool:
         """With a frame counter that is new, so that nothing but the key is wrong."""
@@ -227,6 +236,10 @@ class Hostile:
 
     def _on_wan(self, octets: bytes) -> bool:
         device = self._random.choice(self._devices)
+        wire = self._desk.ports[device.name]._wire
+        assert wire
+        if wire.busy_us > _BUSY_US:
+            return False
         self._write[device.name](octets)
         return True
 
