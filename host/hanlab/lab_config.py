@@ -312,7 +312,7 @@ def _node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeC
     store = model.store
     if "store" in data:
         octets = _number(data, where, "store", 0)
-        store = dataclasses.replace(store, capacity=octets, illustrative=True)
+        store = dataclasses.replace(store, capacity=octets, illustrative=False)
     if "size_behaviour" in data:
         if data["size_behaviour"] not in SIZE_BEHAVIOURS:
             raise UsageError(

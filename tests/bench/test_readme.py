@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +45,35 @@ def test_quoted_output_is_what_the_command_prints(command: str, shown: str, tmp_
 
 def test_something_is_quoted() -> None:
     assert blocks()
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
+def test_the_curl_line_works_as_pasted(tmp_path: Path) -> None:
+    """But for the port, which is any that is free here."""
+    (line,) = [text for text in README.read_text().splitlines() if "| curl " in text]
+    command = [sys.executable, "-c", "from hanlab.cli import main; main()"]
+    serving = subprocess.Popen(
+        [*command, "serve", "--port", "0", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stdout
+        url = json.loads(serving.stdout.readline())["url"]
+        here = line.replace("http://127.0.0.1:8079/api/v1", url)
+        assert here != line
+        (tmp_path / "hanlab").write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        (tmp_path / "hanlab").chmod(0o755)
+        pasted = subprocess.run(
+            ["sh", "-c", here],
+            cwd=tmp_path,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "<sr:ResponseCode>I99</sr:ResponseCode>" in pasted.stdout, pasted
+    finally:
+        serving.terminate()
+        serving.communicate()

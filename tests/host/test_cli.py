@@ -746,7 +746,7 @@ def test_the_list_has_a_line_for_each_demo(cli: Cli) -> None:
 def test_a_demo_ends_with_a_table(cli: Cli) -> None:
     done = cli("demo", "size-refuse")
     assert done.code == 0
-    assert "store 98,304 B (illustrative)" in done.out
+    assert "store 98,304 B\n" in done.out
     table = " ".join(done.out.split("What was tried, what happened, why")[1].split())
     assert "11.1 Update Firmware ✗ too-large refused at once, 32,860 B short" in table
     assert "2 of 2 requests ended as they should" in table
@@ -760,7 +760,35 @@ def test_a_demo_that_ends_otherwise_than_it_should(
     done = cli("demo", "no-image")
     assert done.code == 1
     assert "NOT AS EXPECTED" in done.out
+    assert "✓" not in done.out  # which is for what ended as expected
+    assert "! no-image-held" in done.out
     assert "0 of 2 requests ended as they should" in done.out
+
+
+def test_accepted_and_refused_are_told_apart(cli: Cli) -> None:
+    """A tick for what went through as it should, ✗ for what was refused as it should; nothing twice."""
+    done = cli("demo", "suspended")
+    assert done.code == 0
+    assert "    ✗ E21: no answer of ESME came to the DSP" in done.out
+    assert "11.2 Read Firmware Version: ✗ E5: 00-DB-12-34-56-78-90-A0 is Suspended" in done.out
+    assert "    ✓ Suspended, P4X9G01\n" in done.out
+    assert "    ✓ 1 Suspended\n" in done.out
+    table = " ".join(done.out.split("What was tried, what happened, why")[1].split())
+    assert "11.3 Activate Firmware ✗ E21" in table
+    assert not re.search(r"✓ E\d", done.out)
+
+
+def test_a_store_that_overflows_is_seen_full(cli: Cli) -> None:
+    Path("small.toml").write_text(lab_toml(store=8192, size_behaviour="overflow"))
+    done = cli("push", "ppmid.ota", "--to", "PPMID", "--direct", "--lab", "small.toml")
+    (bar,) = [line for line in done.out.splitlines() if "CH store" in line]
+    assert "░" not in bar
+    assert "▒" in bar
+    assert bar.endswith("full: 8,192 B; 8,192 B free again")
+    (image,) = [line for line in done.out.splitlines() if line.strip().startswith("image")]
+    assert "■" in image
+    assert "✕" in image
+    assert "illustrative" not in done.out  # the user's own lab.toml says how large it is
 
 
 # -- what is drawn

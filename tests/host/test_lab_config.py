@@ -271,9 +271,11 @@ def test_a_device_keeps_room_for_the_image_that_it_runs() -> None:
         make_lab("test", changed(device(store=room + 1)))
 
 
-def test_another_store_is_illustrative_and_of_that_size() -> None:
+def test_a_store_of_ones_own_is_of_that_size_and_nobodys_guess() -> None:
+    """What the user says is not illustrative; what the Device Model says for want of a document is."""
     store = make_lab("test", changed(hub(store=4096, size_behaviour="silent"))).hub.model.store
-    assert (store.capacity, store.size_behaviour, store.illustrative) == (4096, "silent", True)
+    assert (store.capacity, store.size_behaviour, store.illustrative) == (4096, "silent", False)
+    assert make_lab("test", DEFAULT).hub.model.store.illustrative
 
 
 # -- finding a device

@@ -576,8 +576,8 @@ def fail(error: HanlabError, *, as_json: bool, lab: str = "") -> int:
             report["cause"] = {"what": cause.what, "outcome": getattr(cause, "outcome", None)}
         streams.complain(json.dumps(report), on_stdout=True)
     else:
-        lines = [f"hanlab: {error.what}"]
-        lines += [f"  cause: {cause.what}"] if cause else []
+        lines = [streams.between_words(f"hanlab: {error.what}")]
+        lines += [streams.between_words(f"  cause: {cause.what}")] if cause else []
         lines += [f"  next: {next_step}"] if next_step else []
         streams.complain("\n".join(lines))
     return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,7 @@ _BRIEF: Final = {
 _REFUSALS: Final = {str(o) for o in Outcome} - {
     str(o) for o in (Outcome.STORED, Outcome.DISTRIBUTED, Outcome.ACTIVATED)
 }
+_ERROR_CODE: Final = re.compile(r"E\d+")
 _READ: Final = "11.2"
 _HEAD: Final = "bold cyan"
 _TRIED: Final = 27
@@ -139,12 +141,18 @@ class _Stage:
         if self._quiet:
             return
         if result.request == "11.1":
-            for line in store_bar(result.store, _pending(result), width=self._out.width):
+            overflowed = result.happened == Outcome.OVERFLOW
+            for line in store_bar(
+                result.store, _pending(result), width=self._out.width, overflowed=overflowed
+            ):
                 self._out.print(line, soft_wrap=True)
         sign, style = _look(result)
-        why = result.why if result.as_expected else f"{result.why}; {_unexpected(result)}"
+        surprise = "" if result.as_expected else _unexpected(result)
+        why = "; ".join(filter(None, (result.why, surprise)))
         if result.request == _READ:
-            say(self._out, REQUESTS[_READ], f"{sign} {why}", _HEAD if result.as_expected else style)
+            code = f"{result.happened}: " if _is_refused(result.happened) else ""
+            seen = f"{sign} {code}{why}"
+            say(self._out, REQUESTS[_READ], seen, _HEAD if result.as_expected else style)
         else:
             say(self._out, f"{sign} {result.happened}", why, style, indent=4)
 
@@ -156,12 +164,16 @@ def _capacity(hub: DeviceModel) -> str:
     return f"{hub.store.capacity:,} B{note}"
 
 
+def _is_refused(happened: str) -> bool:
+    """A refusal, of a board (an outcome) or of the DSP (a response code), or no response at all."""
+    return happened in _REFUSALS or happened == "refused" or bool(_ERROR_CODE.fullmatch(happened))
+
+
 def _look(result: Result) -> tuple[str, str]:
-    """Sign and colour: the request went through, was refused as the demo shows, or is a surprise."""
-    refused = result.happened in _REFUSALS
+    """Sign and colour: it went through as it should, was refused as it should, or is a surprise."""
     if not result.as_expected:
-        return "✗" if refused else "✓", "bold red"
-    return ("✗", "yellow") if refused else ("✓", "green")
+        return "!", "bold red"
+    return ("✗", "yellow") if _is_refused(result.happened) else ("✓", "green")
 
 
 def _unexpected(result: Result) -> str:

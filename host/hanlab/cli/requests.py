@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,7 +136,8 @@ def push(
                 outcome = _outcome(bench, device, answer, path)
         except ServiceRequestFailed as failure:
             if failure.outcome in _SIZE_FAILURES and not as_json:
-                _draw_store(out, bench, bench.run(bench.store()), octets)
+                overflowed = failure.outcome is Outcome.OVERFLOW
+                _draw_store(out, bench, bench.run(bench.store()), octets, overflowed=overflowed)
             _say_all_that_is_missing(failure, bench, device, path, image)
             raise
         except RequestRefused as refused:
@@ -405,12 +407,13 @@ def _draw_answer(out: Console, bench: Lab, answer: Answer, *, quiet: bool) -> No
         return
     codes = [answer.acknowledgement.code, *([answer.result.code] if answer.result else [])]
     say(out, "DSP", f"{', then '.join(codes)}   {answer.request.id}", "bold", indent=4)
-    for d in answer.deliveries:
-        if d.request is None:
-            alert = ALERTS[d.code]
-            user = bench.dsp.settings.user(d.recipient)
-            about = f"{alert.meaning}{'' if alert.stated else ' (code recalled)'}"
-            say(out, f"{d.code} to {user.name if user else d.recipient}", about, "yellow", indent=4)
+    told = Counter((d.code, d.recipient) for d in answer.deliveries if d.request is None)
+    for (code, recipient), times in told.items():
+        alert = ALERTS[code]
+        user = bench.dsp.settings.user(recipient)
+        about = f"{alert.meaning}{'' if alert.stated else ' (code recalled)'}"
+        again = f", {times} times" if times > 1 else ""
+        say(out, f"{code} to {user.name if user else recipient}{again}", about, "yellow", indent=4)
 
 
 def store(
@@ -557,8 +560,15 @@ def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Watch:
     )
 
 
-def _draw_store(out: Console, bench: Lab, report: StoreReadResponse, image_octets: int = 0) -> None:
-    for line in store_bar(report, image_octets, width=out.width):
+def _draw_store(
+    out: Console,
+    bench: Lab,
+    report: StoreReadResponse,
+    image_octets: int = 0,
+    *,
+    overflowed: bool = False,
+) -> None:
+    for line in store_bar(report, image_octets, width=out.width, overflowed=overflowed):
         out.print(line, soft_wrap=True)
     if bench.hub.model.store.illustrative and report.capacity is not None:
         out.print(f"    its capacity is {ILLUSTRATIVE}", style="dim", soft_wrap=True)

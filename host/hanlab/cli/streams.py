@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import shutil
 import sys
+import textwrap
 from typing import Final, TextIO
 
 _PLAIN: Final = {
@@ -62,6 +64,27 @@ def complain(text: str, *, on_stdout: bool = False) -> None:
                 return
         except OSError:
             _nowhere(stream)
+
+
+def between_words(line: str) -> str:
+    """A sentence for a terminal, which itself breaks lines within words; elsewhere it stays one line.
+
+    A command that is to be pasted is not for this.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        return line
+    width = max(40, shutil.get_terminal_size().columns)
+    return "\n".join(
+        textwrap.wrap(
+            line,
+            width,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+            replace_whitespace=False,
+        )
+    )
 
 
 def settle() -> None:

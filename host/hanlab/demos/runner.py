@@ -255,7 +255,7 @@ class _Run:
             tried=tried,
             expected=str(expect),
             happened=happened,
-            why=why or EXPLAINED.get(happened) or f"{tried}: {happened}",
+            why=why or EXPLAINED.get(happened, ""),
             virtual_s=(lab.clock_us - clock) / 1e6,
             wall_s=time.perf_counter() - wall,
             store=lab.run(lab.store()),
