@@ -57,6 +57,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'the last output of each board is above'": NotRun(
         "says where to look: a board's Python ended"
     ),
+    "'--tcp [HOST:]PORT: each board has a port, from that one on; 0: any that are free'": NotRun(
+        "ports that another program has; tests/bench/test_up.py serves free ones"
+    ),
     "(f'did you mean {meant!r}? ' if meant else '') + f'It knows {known}'": Lab(
         {"comms_hub": {"s1sr_clauses": ["18.99"]}}, {"comms_hub": {"s1sr_clauses": ["18.63(d)"]}}
     ),
@@ -213,6 +216,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     ),
     "f\"one of {', '.join(known)}\"": Walk(
         "sweep --board x", "sweep --board hub --size 1K --only hub:before:1"
+    ),
+    "'e.g. --tcp 5331, or --tcp 0.0.0.0:5331 for the network'": NotRun(
+        "up does not end by itself; tests/bench/test_up.py has --tcp"
     ),
     "f'hanlab dsp reset-counter {originator}'": NotRun(
         "tests/dsp and tests/gateway show the command"
