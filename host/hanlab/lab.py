@@ -58,6 +58,7 @@ from hanlab.wan.client import NoAnswer, WanClient
 from hanlab.wan.framing import Link
 from hanlab.wan.messages import (
     CountersRead,
+    EventsRead,
     HanDevice,
     StoreRead,
     StoreReadResponse,
@@ -538,6 +539,18 @@ class Lab:
         """
         async with self._client(device) as client:
             return await client.read_all(StoreRead, "images", verify=verify or None)
+
+    @_on_its_clock
+    async def events(self, device: Device) -> list[dict[str, int | str | bytes]]:
+        """A board's event log since its start, asked over its own UART: `n`, `t` (ms), `name`, `text` each."""
+        events: list[dict[str, int | str | bytes]] = []
+        more = True
+        async with self._client(device) as client:
+            while more:
+                answer = await client.read(EventsRead, since=events[-1]["n"] if events else 0)
+                events += answer.events
+                more = answer.more and bool(answer.events)
+        return events
 
     @_on_its_clock
     async def heap(self, device: Device) -> Heap:

@@ -18,7 +18,6 @@ from hanlab.bench.radio import cobs_encode
 from hanlab.cli import app
 from hanlab.lab import Device, Lab, Outcome
 from hanlab.s1sp.outcome import ServiceRequestFailed
-from hanlab.wan.messages import EventsRead
 
 COUNTER: Final = 18
 SOURCE: Final = slice(22, 30)
@@ -53,13 +52,7 @@ def update(lab: Lab, body: int, version: str) -> None:
 
 def events(lab: Lab, device: Device, name: str) -> list[str]:
     """The texts of a board's events of that name."""
-
-    async def read() -> list[str]:
-        async with lab._client(device) as client:
-            found = (await client.read(EventsRead, since=0)).events
-        return [str(event["text"]) for event in found if event["name"] == name]
-
-    return lab.run(read())
+    return [str(e["text"]) for e in lab.run(lab.events(device)) if e["name"] == name]
 
 
 FATES: Final = [
@@ -141,6 +134,10 @@ def test_commands_after_a_board_was_re_flashed(
     hanlab("version", "PPMID")
     for name in ("hub", "PPMID"):
         (flash,) = tmp_path.rglob(f"{name}.flash")
+        flash.unlink()
+        said = " ".join(CliRunner().invoke(app, ["events", name]).output.split())
+        assert "frame counters: flash held nothing, a neighbour has seen" in said
+        assert "it was lost or put back" in said
         flash.unlink()
         hanlab("version", "PPMID")
     (flash,) = tmp_path.rglob("hub.flash")

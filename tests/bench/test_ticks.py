@@ -9,14 +9,13 @@ import pytest
 from labs import OpenLab, make_image
 
 from hanlab.lab import Lab, Outcome
-from hanlab.wan.messages import EventsRead
 
 WRAP_S: Final = 2**30 / 1000
 
 
 def when(lab: Lab, name: str) -> int:
     """The time (ms) that the CH gave an event."""
-    events = lab.run(lab._wan.read(EventsRead, since=0)).events
+    events = lab.run(lab.events(lab.hub))
     return next(int(event["t"]) for event in events if event["name"] == name)
 
 

@@ -202,6 +202,7 @@ class Counters:
     """As counters.Counters, of a node whose neighbours have all proved themselves."""
 
     settled = True
+    due = False
 
     def __init__(self, counter, seen, neighbours):
         self.counter = counter

@@ -464,6 +464,8 @@ async def test_neighbours_counters_are_kept_in_steps():
     counters = made_counters(root + "/x.cnt", KEY, 100)
     for counter in range(250):
         counters.accept(CH_EUI, counter)
+        if counters.due:
+            counters.keep()
     assert made_counters(root + "/x.cnt").last(CH_EUI) == 199
     assert counters.last(CH_EUI) == 249 and counters.last(PPMID_EUI) == NONE
 
@@ -522,6 +524,26 @@ async def test_flash_that_was_put_back_never_leads_back():
     with open(path, "wb") as f:
         f.write(yesterday)
     assert abs(first - Counters(path, KEY, lots(2)).next()) > 1000
+
+
+async def test_flash_is_written_when_nothing_can_arrive():
+    """Before an answer, for which its neighbour waits; also soon after a neighbour has proved itself."""
+    root = flash()
+    han = Han(root, proved=False, random=lots(1)).start()
+    han.ppmid.handle(PROFILE_SE, TEST_CLUSTER, ENDPOINT, lambda peer, payload, reply: 1)
+    collect(han.ch)
+    await send(han.ch, PPMID, b"?")
+    await settle()
+    newest = han.ppmid.counters.seen[CH_EUI]
+    assert not han.ppmid.counters.due
+    assert made_counters(root + "/ppmid.cnt").last(CH_EUI) == newest - 1  # that of the proof
+    for _ in range(1024):
+        assert not han.ppmid.counters.due
+        await send(han.ch, PPMID, b"?")
+        await settle()
+    kept = made_counters(root + "/ppmid.cnt").last(CH_EUI)
+    assert newest < kept <= han.ppmid.counters.seen[CH_EUI]
+    han.stop()
 
 
 # -- who has not proved since the start where its counters are

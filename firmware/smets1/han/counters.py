@@ -1,11 +1,11 @@
 # Frame counters, which must outlive a reset: with one of ours used twice the network key is no secret any more, and
 # without the neighbours' last ones old frames could be played again.
 #
-# Flash is written once in STEP frames sent or accepted and once at start: the file holds a limit that our counter has
-# not passed, and the neighbours' newest. After a reset ours goes on from there. But flash is not believed: it may have
-# been lost with the board's firmware, or be a copy of yesterday. Until a neighbour has said, under a challenge of this
-# start (proof.py), up to where it has seen ours, nothing is sent under a counter of ours; and no neighbour's frame is
-# accepted before the same challenge has told where that one's counter is now.
+# Flash is written once in STEP frames sent or accepted, at the start, and after a neighbour has proved itself: the file
+# holds a limit that our counter has not passed, and the neighbours' newest. After a reset ours goes on from there. But
+# flash is not believed: it may have been lost with the board's firmware, or be a copy of yesterday. Until a neighbour
+# has said, under a challenge of this start (proof.py), up to where it has seen ours, nothing is sent under a counter of
+# ours; and no neighbour's frame is accepted before the same challenge has told where that one's counter is now.
 import binascii
 import struct
 
@@ -42,6 +42,7 @@ class Counters:
         self._kept = {}  # EUI-64: the same as flash has it from before the start
         self.settled = False  # a neighbour has told, so ours is above every one that was ever used
         self._accepted = 0  # frames since the last write
+        self.due = False  # the neighbours' counters are to be written: see keep()
         try:
             limit = self._read()
         except ValueError:
@@ -70,11 +71,17 @@ class Counters:
         self.seen[eui] = counter
         self._accepted += 1
         if self._accepted >= self._step:
-            self._accepted = 0
-            try:
-                self.save()
-            except OSError:
-                pass  # a challenge tells it again after the next start
+            self.due = True
+
+    def keep(self):
+        """Write what is due. Call it when a neighbour waits for our answer: flash work may hold the UART up, and then
+        nothing arrives."""
+        self.due = False
+        self._accepted = 0
+        try:
+            self.save()
+        except OSError:
+            pass  # a challenge tells it again after the next start
 
     def last(self, eui):
         """The newest counter that was ever seen of a neighbour, as far as this board knows; NONE."""

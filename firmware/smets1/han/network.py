@@ -195,6 +195,8 @@ class Network:
     async def _answer(self, n):
         """Send what the handler has written."""
         short, endpoint = self._from.short, self._dst_ep
+        if self.counters.due:
+            self.counters.keep()
         await self.transmit(
             short, self._profile, self._cluster, endpoint, self._src_ep, self._reply, n
         )

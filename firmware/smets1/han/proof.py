@@ -117,6 +117,7 @@ class Proof:
             self.log("frame counters", words)
         if self._network.counter < FREE:  # it knows its own
             self._counters.accept(peer.eui, self._network.counter)
+            self._counters.due = True  # flash has it from now on, however short this start is
             del self._asked[peer.eui]
             asked.proved.set()
             if self.on_proved:

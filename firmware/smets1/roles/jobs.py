@@ -23,7 +23,9 @@ from smets1.store import FLASH, STORED, StoreError
 # How long a device may ask for nothing until it is notified again. One whose download came to a stand, because
 # nothing got through any more, takes it up again then. After the last of them it counts as gone.
 _NOTIFY_MS = (2000, 2000, 4000, 8000, 15_000, 15_000, 15_000, 15_000)
-_RESTART_MS = (300,) + (1000,) * 30  # between two looks at a device that restarts
+_RESTART_MS = (600,) + (
+    1000,
+) * 30  # between two looks at a device that restarts, and has flash work to do then
 _MISREADS = const(5)  # blocks that flash did not give, in one transfer
 _WAITING = (
     "waiting"  # in an image's info: the one-step devices (EUI-64 in hex) that have yet to run it

@@ -260,6 +260,18 @@ def devices(
 
 
 @app.command()
+def events(
+    device: Annotated[str | None, typer.Argument(metavar="DEVICE", help=_DEVICE)] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the boards say of themselves since they started."""
+    from hanlab.cli import event_logs
+
+    event_logs.events(device, lab=lab, as_json=as_json)
+
+
+@app.command()
 def request(
     file: Annotated[
         Path, typer.Argument(metavar="FILE.xml", help="A Service Request as DUIS 5.4 writes it.")

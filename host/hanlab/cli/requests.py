@@ -145,7 +145,7 @@ def push(
             raise
         report = bench.run(bench.store())
         if as_json:
-            _print_json(
+            print_json(
                 outcome=str(outcome),
                 device=str(device.eui),
                 version=image.version,
@@ -215,7 +215,7 @@ def version(
             return
         read = bench.run(bench.wait_until_back(target))
         if as_json:
-            _print_json(
+            print_json(
                 device=str(target.eui),
                 version=read.firmware,
                 file_version=read.file_version,
@@ -269,7 +269,7 @@ def activate(
                 return
         read = bench.run(bench.wait_until_back(target))
         if as_json:
-            _print_json(
+            print_json(
                 outcome=str(outcome),
                 device=str(target.eui),
                 version=read.firmware,
@@ -354,7 +354,7 @@ def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> 
         )
     read = answer.result.body.version
     if as_json:
-        _print_json(
+        print_json(
             device=str(target.eui), version=read, model=target.model.model, **_codes(bench, answer)
         )
     else:
@@ -379,7 +379,7 @@ def _without_version(
 ) -> None:
     """The answer to 11.3 lacks the version (rule 95), so nobody but an 11.2 can say it (rule 98)."""
     if as_json:
-        _print_json(
+        print_json(
             outcome=str(outcome), device=str(target.eui), version=None, **_codes(bench, answer)
         )
         return
@@ -425,7 +425,7 @@ def store(
             bench.run(bench.evict(evict))
         report = bench.run(bench.store())
         if as_json:
-            _print_json(**_store_dict(bench, report), wan_open=bench.config.wan_open)
+            print_json(**_store_dict(bench, report), wan_open=bench.config.wan_open)
             return
         out = console()
         model = bench.hub.model
@@ -470,7 +470,7 @@ def devices(
             )
         if as_json:
             more = {"counters": bench.run(bench.counters()).as_dict()} if counters else {}
-            _print_json(devices=rows, wan_open=bench.config.wan_open, **more)
+            print_json(devices=rows, wan_open=bench.config.wan_open, **more)
             return
         table = Table(box=None, pad_edge=False)
         for column in ("name", "type", "EUI-64", "model", "board", "on HAN"):
@@ -641,5 +641,5 @@ def _store_dict(bench: Lab, report: StoreReadResponse) -> dict[str, Any]:
     }
 
 
-def _print_json(**fields: Any) -> None:
+def print_json(**fields: Any) -> None:
     print(json.dumps(fields))
