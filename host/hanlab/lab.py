@@ -217,6 +217,8 @@ class Lab:
             raise _not_writable(e, folder) from None
         self._wan = wan_client(self._boards, config.hub.name)
         self.s1sp = s1sp_on(self._boards, self._wan, folder)
+        self.paced = False
+        """Set before the DSP is first asked: an emulated lab keeps the wall clock's time."""
         self.notices: list[Notice] = []
         """What became of requests that earlier commands had left pending."""
         self.on_notice: Callable[[Notice], None] | None = None
@@ -364,7 +366,11 @@ class Lab:
         boards = self._boards
         if self._office is None:
             self._office = open_office(
-                self.config, self.folder, self.installations, lambda: boards.clock_us
+                self.config,
+                self.folder,
+                self.installations,
+                lambda: boards.clock_us,
+                paced=self.paced,
             )
             self._office.dsp.parts.notice = self._notice
         return self._office

@@ -78,11 +78,14 @@ def open_office(
     folder: Path,
     installations: Installations | None = None,
     clock_us: Callable[[], int] = lambda: 0,
+    *,
+    paced: bool = False,
 ) -> Office:
     """The DSP of the lab whose state is in `folder`, its devices enrolled.
 
     `clock_us` is the lab's clock (µs since it was opened): civil time goes on with it from where the
-    last command of this lab left it, and with real boards as the computer's does.
+    last command of this lab left it. With real boards, and where an emulated lab is `paced` by the wall
+    clock, it is the computer's, unless lab.toml has another `start` or the lab is ahead of it already.
     """
 
     @cache
@@ -98,7 +101,7 @@ def open_office(
     folder.mkdir(parents=True, exist_ok=True)
     database = Database(folder / DATABASE)
     opened = datetime.now(UTC) - timedelta(microseconds=clock_us())
-    began = config.dsp.start or (opened if config.is_real else NEW_YEAR)
+    began = config.dsp.start or (opened if config.is_real or paced else NEW_YEAR)
     dsp = Dsp(
         database,
         config.dsp,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from hanlab.bench.radio import ACK_OCTETS
 from hanlab.boards.data import load_board
 from hanlab.boards.vm import Vm
 from hanlab.errors import UsageError
-from hanlab.lab import Lab, s1sp_on, wan_client
+from hanlab.lab import Device, Lab, s1sp_on, wan_client
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import WanClient, Window
@@ -197,7 +198,7 @@ def test_flash_of_another_size(open_desk: OpenDesk, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as failed:
         open_desk()
     assert "hub.flash holds 1,000 octets, but this board's flash has 2,097,152" in failed.value.what
-    assert failed.value.next_step == f"move {file} aside to begin with an empty board"
+    assert failed.value.next_step.startswith("nothing is in it")
     assert file.read_bytes() == b"\xff" * 1000
 
 
@@ -277,3 +278,41 @@ def test_board_that_is_off_acknowledges_nothing(open_desk: OpenDesk, tmp_path: P
     assert failed.value.outcome is Outcome.NO_ANSWER
     assert frames, "the CH asks"
     assert not [f for f in frames if len(f) == ACK_OCTETS]
+
+
+# -- a VM that dies
+
+
+def test_a_vm_that_is_killed_starts_again_where_the_lab_wants_that(open_lab: OpenLab) -> None:
+    lab = open_lab()
+    ppmid = lab.device("PPMID")
+    told: list[str] = []
+    lab.desk.revive(told.append)
+    lab.run(lab.wait_until_back(ppmid))
+    kill(lab, ppmid)
+    assert lab.run(lab.wait_until_back(ppmid)).firmware == "IHDAE05"
+    assert len(told) == 1
+    assert "board PPMID" in told[0]
+    assert "starts again" in told[0]
+
+
+def test_a_vm_that_dies_again_and_again_ends_the_run(open_lab: OpenLab) -> None:
+    lab = open_lab()
+    ppmid = lab.device("PPMID")
+    told: list[str] = []
+    lab.desk.revive(told.append)
+    for _ in range(2):
+        lab.run(lab.wait_until_back(ppmid))
+        kill(lab, ppmid)
+    lab.run(lab.wait_until_back(ppmid))
+    assert len(told) == 2
+    kill(lab, ppmid)
+    with pytest.raises(BoardError, match="board PPMID"):
+        lab.run(asyncio.sleep(5))
+
+
+def kill(lab: Lab, device: Device) -> None:
+    process = lab.board(device)._process
+    assert process
+    process.kill()
+    process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from hanlab.dsp.alerts import SUSPENDED
 from hanlab.dsp.counters import MAX_STEP
+from hanlab.dsp.database import trouble
+from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.settings import DEFAULT_SETTINGS
 from hanlab.dsp.smi import Status
 from hanlab.duis.messages import (
@@ -43,7 +47,7 @@ from hanlab.enrolment import product
 from hanlab.eui import Eui
 from hanlab.gateway.app import make_app
 from hanlab.gateway.bodies import LIMIT, Limits
-from hanlab.gateway.delivery import Deliverer
+from hanlab.gateway.delivery import POLL_S, Deliverer
 from hanlab.gateway.listening import (
     CONNECTIONS,
     SILENCE_S,
@@ -561,6 +565,97 @@ def test_a_listener_that_fails_is_tried_again_with_longer_pauses(gateway: Gatewa
     assert pauses[:3] == [1.0, 2.0, 5.0]
     assert len(listener.took) == 1
     assert gateway.office.dsp.deliveries.waiting_for(SUPPLIER) == []
+
+
+def suspend(gateway: Gateway, times: int) -> None:
+    """As many N28 for the supplier, one after the other."""
+    device = gateway.office.dsp.smi.find(PPMID)
+    assert device
+    (entry,) = gateway.office.dsp.cpl.of_version(str(device.version))
+    for _ in range(times):
+        gateway.office.dsp.smi.set_status(PPMID, Status.COMMISSIONED)
+        gateway.office.dsp.deliveries.put_for_covered(
+            SUSPENDED, entry, gateway.office.dsp.parts.clock()
+        )
+
+
+def suppliers(gateway: Gateway) -> list[Delivery]:
+    return [d for d in gateway.office.dsp.deliveries.last() if d.recipient == SUPPLIER]
+
+
+def test_a_message_that_a_listener_refuses_is_set_aside_and_the_rest_delivered(
+    gateway: Gateway,
+) -> None:
+    suspend(gateway, 3)
+    listener = Listener([422])
+    assert deliver(gateway, listener) == [POLL_S]
+    assert len(listener.took) == 2
+    refused, *taken = suppliers(gateway)
+    assert (refused.delivered, refused.refused) == (
+        False,
+        "http://user/smartdcc/duis answers 422",
+    )
+    assert all(d.delivered and d.refused is None for d in taken)
+    assert gateway.office.dsp.deliveries.send_again() == 1
+    deliver(gateway, listener)
+    assert len(listener.took) == 3
+    assert gateway.office.dsp.deliveries.send_again() == 0
+
+
+@pytest.mark.parametrize("later", [408, 425, 429, 500, 503, 302])
+def test_an_answer_that_is_about_the_moment_is_no_refusal(later: int, gateway: Gateway) -> None:
+    suspend(gateway, 1)
+    listener = Listener([later])
+    assert deliver(gateway, listener)[0] == 1.0
+    assert len(listener.took) == 1
+
+
+def test_a_message_that_cannot_be_signed_does_not_stop_the_others(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    suspend(gateway, 2)
+    true_sign = gateway.seals.sign
+    failures = [ValueError("a defect")]
+
+    def sign(octets: bytes) -> bytes:
+        if failures:
+            raise failures.pop()
+        return true_sign(octets)
+
+    gateway.seals = replace(gateway.seals, sign=sign)
+    listener = Listener([])
+    deliver(gateway, listener)
+    assert len(listener.took) == 1
+    assert [d.refused for d in suppliers(gateway)] == [
+        "it cannot be signed",
+        None,
+    ]
+    assert "a defect" in caplog.text
+
+
+def test_without_a_lab_behind_it_nothing_is_acknowledged(gateway: Gateway) -> None:
+    gateway.office.dsp.no_contact = "the lab has stopped"
+    assert gateway.answer("S", gateway.request(ReadFirmwareVersion())).code == "E20"
+    assert gateway.answer("S", gateway.request(ActivateFirmware(bytes(32)))).code == "E20"
+    assert gateway.carried_out == []
+    assert gateway.office.dsp.unfinished() == []
+    assert gateway.office.dsp.audit.read(1)[0].why == "the lab has stopped"
+    inventory = Request(RequestId(SUPPLIER, DSP, 9), 8, "8.2", "8.2", ReadInventory(PPMID))
+    assert gateway.answer("D", write_request(inventory)).code == "I0"
+
+
+def test_a_full_disk_is_no_fault_of_the_request(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorname = "SQLITE_FULL"
+        raise trouble(Path("dsp.sqlite"), error)
+
+    monkeypatch.setattr(gateway.office.dsp, "receive", full)
+    came = gateway.post("S", gateway.signed())
+    assert came.status_code == 503
+    assert "SQLITE_FULL" in came.text
 
 
 # -- all of it

@@ -22,7 +22,7 @@ from hanlab.eui import Eui
 from hanlab.images import build, made_body
 from hanlab.keys import make_secret
 from hanlab.lab_config import DEFAULT, make_lab
-from hanlab.office import open_pki
+from hanlab.office import open_office, open_pki
 
 DEFAULT_LAB = make_lab("test", DEFAULT)
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
@@ -300,3 +300,17 @@ def test_another_supplier_is_made_the_responsible_one(shell: Shell) -> None:
         shell("inventory", "--hand-over", "PPMID", "network")
     with pytest.raises(HanlabError, match="is not in the inventory"):
         shell("inventory", "--hand-over", "00-DB-12-34-56-78-99-99", "supplier")
+
+
+def test_what_a_listener_refused_is_shown_as_undelivered(shell: Shell) -> None:
+    shell("cpl", "withdraw", "IHDAE05")
+    office = open_office(DEFAULT_LAB, Path(".hanlab/default"))
+    first = office.dsp.deliveries.last()[0]
+    office.dsp.deliveries.set_aside(first.number, "http://user answers 400")
+    office.close()
+    shown = " ".join(shell("alerts").split())
+    assert "undelivered: http://user answers 400" in shown
+    assert "hanlab alerts --again" in shown
+    (refused,) = [d for d in shell.json("alerts")["deliveries"] if d["undelivered"]]
+    assert refused["undelivered"] == "http://user answers 400"
+    assert "undelivered" not in shell("alerts", "--again")

@@ -79,6 +79,8 @@ class EmulatedBoard:
         self.lost = 0
         """UART octets lost because flash work held the interrupts (the hardware FIFO was full)."""
         self.steps = 0
+        self.on_death: Callable[[BoardError], bool] | None = None
+        """Asked when the VM has died or hangs: whether it starts again, as after a power failure."""
         self._vm = vm
         self._firmware = firmware or firmware_dir()
         self._provision = provision
@@ -260,6 +262,15 @@ class EmulatedBoard:
     # -- lockstep
 
     def _run(self, body: bytes) -> None:
+        """Let the VM run from now until it waits again; if it dies, `on_death` decides."""
+        try:
+            self._converse(body)
+        except BoardError as e:
+            if self.on_death is None or not self.on_death(e):
+                raise
+            self.cut_power()
+
+    def _converse(self, body: bytes) -> None:
         """Let the VM run from now until it waits again."""
         self.steps += 1
         self._step_at = None

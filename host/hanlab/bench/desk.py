@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from hanlab.bench.board import WAN, EmulatedBoard, Provision
+from hanlab.bench.board import WAN, BoardError, EmulatedBoard, Provision
 from hanlab.bench.kernel import Kernel
 from hanlab.bench.loop import BenchLoop
 from hanlab.bench.pcap import PcapWriter, write_key
@@ -21,6 +21,9 @@ from hanlab.keys import LabKeys
 from hanlab.lab_config import LabConfig, NodeConfig
 
 T = TypeVar("T")
+
+_LIVES: Final = 3
+_LIVES_US: Final = 60_000_000
 
 
 class Desk:
@@ -78,6 +81,27 @@ class Desk:
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run `main` on the bench's clock until it is done."""
         return self.loop.run_until_complete(main)
+
+    def revive(self, tell: Callable[[str], None]) -> None:
+        """From now on a board whose VM dies starts again, as after a power failure, and `tell` is told.
+
+        Not one that dies `_LIVES` times within `_LIVES_US`: that is its firmware, and ends the run.
+        """
+        for board in self.boards.values():
+            board.on_death = self._reviver(board.name, tell)
+
+    def _reviver(self, name: str, tell: Callable[[str], None]) -> Callable[[BoardError], bool]:
+        deaths: list[int] = []
+
+        def on_death(error: BoardError) -> bool:
+            deaths.append(self.kernel.now)
+            recent = [at for at in deaths if at > self.kernel.now - _LIVES_US]
+            if len(recent) >= _LIVES:
+                return False
+            tell(f"{error.what.splitlines()[0]}: {name} starts again, as after a power failure")
+            return True
+
+        return on_death
 
     def serve(
         self, ready: Callable[[dict[str, str]], None], tcp: tuple[str, int] | None = None

@@ -404,13 +404,16 @@ def inventory(
 @app.command()
 def alerts(
     last: LastOption = 20,
+    again: Annotated[
+        bool, typer.Option("--again", help="Send again what listeners refused and was set aside.")
+    ] = False,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The responses and DCC Alerts that the DSP has sent."""
     from hanlab.cli import office
 
-    office.alerts(last, lab=lab, as_json=as_json)
+    office.alerts(last, again=again, lab=lab, as_json=as_json)
 
 
 @app.command()

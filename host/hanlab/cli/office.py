@@ -15,6 +15,7 @@ from hanlab.cli.hints import say_next
 from hanlab.cli.show import console, say, warn
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl, read_cpl_rows
+from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.files import LISTS
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
@@ -223,9 +224,11 @@ def withdraw(version: str, model: str, *, lab: Path | None, as_json: bool) -> No
         say_next(console(), f"hanlab cpl add {shlex.quote(version)} lists it again", lab)
 
 
-def alerts(last: int, *, lab: Path | None, as_json: bool) -> None:
-    """What was sent to Service Users, oldest first."""
+def alerts(last: int, *, again: bool, lab: Path | None, as_json: bool) -> None:
+    """What was sent to Service Users, oldest first; `again`: what was set aside is sent once more."""
     with _office(lab) as (dsp, _):
+        if again:
+            dsp.deliveries.send_again()
         sent = dsp.deliveries.last(last)
         if as_json:
             rows = [
@@ -236,6 +239,7 @@ def alerts(last: int, *, lab: Path | None, as_json: bool) -> None:
                     "device": _text(d.device),
                     "request": d.request,
                     "delivered": d.delivered,
+                    "undelivered": d.refused,
                     "xml": d.xml.decode(),
                 }
                 for d in sent
@@ -249,12 +253,20 @@ def alerts(last: int, *, lab: Path | None, as_json: bool) -> None:
                     f"{d.at:%Y-%m-%d %H:%M:%S}",
                     _name(dsp, d.recipient),
                     d.code,
-                    ALERTS[d.code].meaning if d.code in ALERTS else f"response to {d.request}",
+                    _about(d),
                     _text(d.device) or "",
                 )
                 for d in sent
             ],
         )
+        if any(d.refused for d in sent):
+            console().print("  next: hanlab alerts --again, when their listener takes them")
+
+
+def _about(delivery: Delivery) -> str:
+    known = ALERTS.get(delivery.code)
+    about = known.meaning if known else f"response to {delivery.request}"
+    return f"{about}; undelivered: {delivery.refused}" if delivery.refused else about
 
 
 def audit(last: int, *, lab: Path | None, as_json: bool) -> None:

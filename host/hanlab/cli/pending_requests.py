@@ -34,11 +34,14 @@ def teller(*, quiet: bool) -> Callable[[Notice], None]:
 
     def tell(notice: Notice) -> None:
         if not quiet:
-            words = _WORDS.get(notice.end, f"has ended with {notice.end}")
-            text = f"{notice.service} {notice.request} for {notice.device} {words}"
-            say(out, "pending", text, "yellow")
+            say(out, "pending", sentence(notice), "yellow")
 
     return tell
+
+
+def sentence(notice: Notice) -> str:
+    words = _WORDS.get(notice.end, f"has ended with {notice.end}")
+    return f"{notice.service} {notice.request} for {notice.device} {words}"
 
 
 def told(lab: Lab) -> dict[str, Any]:

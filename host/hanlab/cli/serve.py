@@ -7,11 +7,13 @@ import contextlib
 import json
 import logging
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import uvicorn
 
+from hanlab.cli.pending_requests import sentence
 from hanlab.cli.show import console, say
 from hanlab.duis.pki import Pki
 from hanlab.errors import UsageError
@@ -47,7 +49,13 @@ def run(
     config = read_lab(lab)
     keys = open_pki(pki or state_folder(lab, config) / PKI, config)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    requests = logging.getLogger("hanlab.requests")
+    requests.setLevel(logging.INFO)
     with Lab.open(lab, impair=impair) as bench:
+        bench.paced = True
+        bench.on_notice = lambda notice: requests.info(sentence(notice))
+        if not bench.config.is_real:
+            bench.desk.revive(requests.warning)
         thread = BenchThread(bench)
         seals = seals_of(keys, unsigned=unsigned)
         known = LOCAL | {name.lower() for name in [host, *names]}
@@ -77,6 +85,14 @@ async def _serve(
                 await deliverer
 
 
+def _date(now: datetime) -> str:
+    """The date that requests are dated by, and whether it is today's."""
+    shown = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    if abs(now - datetime.now(UTC)) < timedelta(minutes=1):
+        return f"{shown}, the computer's"
+    return f"{shown}, not the computer's: `start` in lab.toml, or an earlier command, has brought it there"
+
+
 def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_json: bool) -> None:
     base = f"http://{host}:{port}/api/v1"
     listeners = {u.name: u.listener for u in bench.config.dsp.users if u.listener}
@@ -88,6 +104,7 @@ def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_js
                     "signed": not unsigned,
                     "listeners": listeners,
                     "pki": str(keys.folder),
+                    "date": bench.dsp.parts.clock().isoformat(timespec="seconds"),
                 }
             ),
             flush=True,
@@ -95,6 +112,7 @@ def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_js
         return
     out = console()
     say(out, "DUIS gateway", f"{base}/serviceD, /serviceS, /serviceT", "bold", indent=0)
+    say(out, "the lab's date", _date(bench.dsp.parts.clock()), "bold")
     if unsigned:
         say(out, "unsigned", "whoever is on this computer can send requests as any user", "yellow")
     else:

@@ -28,10 +28,13 @@ class Delivery:
     request: str | None
     xml: bytes
     delivered: bool
+    refused: str | None = None
+    """What the listener answered to it: it is set aside, and not sent again."""
 
 
 class Deliveries:
     def __init__(self, database: Database, write: Write) -> None:
+        self._database = database
         self._sql = database.sql
         self._write = write
 
@@ -63,7 +66,9 @@ class Deliveries:
     def waiting_for(self, recipient: Eui, limit: int = 100) -> list[Delivery]:
         """The oldest messages that this user's listener has not taken yet."""
         return self._read(
-            "WHERE delivered IS NULL AND recipient = ? ORDER BY id LIMIT ?", recipient.octets, limit
+            "WHERE delivered IS NULL AND refused IS NULL AND recipient = ? ORDER BY id LIMIT ?",
+            recipient.octets,
+            limit,
         )
 
     def last(self, limit: int = 100) -> list[Delivery]:
@@ -90,13 +95,27 @@ class Deliveries:
         return row is not None
 
     def delivered(self, number: int, now: datetime) -> None:
-        self._sql.execute(
-            "UPDATE deliveries SET delivered = ? WHERE id = ?", (now.isoformat(), number)
-        )
+        self._mark(number, "delivered", now.isoformat())
+
+    def set_aside(self, number: int, why: str) -> None:
+        """The listener does not want it; those after it go on."""
+        self._mark(number, "refused", why)
+
+    def _mark(self, number: int, column: str, value: str) -> None:
+        with self._database.transaction():  # its own, not one that another thread is in
+            self._sql.execute(f"UPDATE deliveries SET {column} = ? WHERE id = ?", (value, number))
+
+    def send_again(self) -> int:
+        """What was set aside waits for its listener again; how many."""
+        with self._database.transaction():
+            return self._sql.execute(
+                "UPDATE deliveries SET refused = NULL WHERE refused IS NOT NULL AND delivered IS NULL"
+            ).rowcount
 
     def _read(self, where: str, *values: object) -> list[Delivery]:
         rows = self._sql.execute(
-            f"SELECT id, recipient, at, code, device, request, body, delivered FROM deliveries {where}",
+            f"SELECT id, recipient, at, code, device, request, body, delivered, refused"
+            f" FROM deliveries {where}",
             values,
         )
         return [
@@ -109,8 +128,9 @@ class Deliveries:
                 request,
                 body.encode() if body else self._status_change(code, Eui(device), at),
                 delivered is not None,
+                refused,
             )
-            for number, recipient, at, code, device, request, body, delivered in rows
+            for number, recipient, at, code, device, request, body, delivered, refused in rows
         ]
 
     def _status_change(self, code: str, device: Eui, at: str) -> bytes:

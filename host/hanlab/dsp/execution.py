@@ -132,6 +132,8 @@ class Execution:
             self.begun.discard(request)
             raise
         self.begun.discard(request)
+        end = response.code if response else "done"
+        self._parts.log(f"{accepted.service} {request} has ended: {end}")
         return response
 
     async def _carry_out(self, accepted: Accepted, report: Report) -> Response | None:

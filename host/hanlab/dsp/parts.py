@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hanlab.dsp.accepted import AcceptedRequests
 from hanlab.dsp.alerts import Alert
@@ -33,6 +34,8 @@ from hanlab.s1sp.outcome import Outcome
 
 if TYPE_CHECKING:
     from hanlab.s1sp.service import Report
+
+_REQUESTS: Final = logging.getLogger("hanlab.requests")
 
 
 class S1spDoor(Protocol):
@@ -88,6 +91,10 @@ class Parts:
         with self.database.transaction(lasting=lasting):
             yield
             self.smi.remember_time(self.clock())
+
+    def log(self, what: str) -> None:
+        """A line for whoever watches requests come and go (`hanlab serve`)."""
+        _REQUESTS.info("%s  %s", f"{self.clock():%Y-%m-%d %H:%M:%S}", what)
 
     def device(self, eui: Eui) -> SmiDevice:
         device = self.smi.find(eui)

@@ -91,6 +91,8 @@ class Dsp:
         self.deliveries = self.parts.deliveries
         self.counters = Counters(database)
         self._execution = Execution(self.parts)
+        self.no_contact = ""
+        """Why no board can be reached any more: what is for a device is answered E20 then."""
 
     @property
     def settings(self) -> DspSettings:
@@ -217,12 +219,16 @@ class Dsp:
             case = Case(request, user, device, self.settings, self.parts.clock(), service)
             decision = authorise(case)
             body: Inventory | None = None
+            if decision.accepted and self.no_contact and _is_for_devices(request):
+                decision = Decision("E20", None, self.no_contact)
             if decision.accepted and user:
                 decision, body = self._accept(request, user, decision)
             if user:  # of a stranger's request nothing is kept
                 self.parts.record(
                     request.id.originator, request.id.target, request.service, decision
                 )
+        who = user.name if user else request.id.originator
+        self.parts.log(f"{who}: {request.service} to {request.id.target}: {decision.code}")
         return Response(
             decision.code, case.now, request.id, request.service, request.service_variant, body
         )
@@ -384,6 +390,17 @@ def _only_manufacturers(by: str) -> None:
             f"a {by} cannot list products on the CPL",
             next_step="manufacturers list their own products (rule 18)",
         )
+
+
+def _is_for_devices(request: Request) -> bool:
+    """Whether nothing comes of it where no board can be reached."""
+    match request.body:
+        case UpdateFirmware():
+            return True
+        case ReadFirmwareVersion(execution) | ActivateFirmware(execution=execution):
+            return not is_cancellation(execution)
+        case _:
+            return False
 
 
 def _accepted(request: Request, execution: datetime | None, at: datetime) -> Accepted:

@@ -7,9 +7,9 @@ import logging
 import queue
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
-from hanlab.duis.messages import RequestId, Response
+from hanlab.duis.messages import RequestId
 from hanlab.lab import Lab
 
 _LOG: Final = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ SLICE_S: Final = 0.02
 """How far the lab's time goes between two looks at the wall clock and at new requests."""
 
 
-def _say_if_it_failed(task: asyncio.Task[Response | None]) -> None:
+def _say_if_it_failed(task: asyncio.Task[Any]) -> None:
     """A request that hanlab itself could not carry out waits for the next start; nobody is left in the dark."""
     if not task.cancelled() and (error := task.exception()):
         _LOG.error("a request was not carried out, and waits for the next start", exc_info=error)
@@ -26,7 +26,8 @@ def _say_if_it_failed(task: asyncio.Task[Response | None]) -> None:
 class BenchThread:
     """Carries out what the gateway acknowledges. Everything of the lab happens in this thread.
 
-    The DSP's decisions are the gateway's thread's; its database takes one transaction at a time.
+    The DSP's decisions are the gateway's thread's; its database takes one transaction at a time. When
+    the lab has stopped, for `error`, the DSP says so to whoever asks for a device (E20).
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -36,9 +37,7 @@ class BenchThread:
         self.error: BaseException | None = None
 
     def start(self) -> None:
-        """What an earlier process left undone comes first."""
-        for request in self._lab.dsp.unfinished():
-            self._requests.put(request)
+        """What an earlier process left undone comes first, in the order in which it falls due."""
         self._thread.start()
 
     def carry_out(self, request: RequestId) -> None:
@@ -51,17 +50,35 @@ class BenchThread:
     def _run(self) -> None:
         try:
             self._lab.run(self._work())
-        except BaseException as e:  # a board that dies: requests wait in the database from now on
+        except BaseException as e:
+            self._lab.dsp.no_contact = f"the lab has stopped: {e}"
             _LOG.error("the lab has stopped: %s; what was acknowledged waits for the next start", e)
             self.error = e
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         ahead = loop.time() - time.monotonic()
-        tasks: set[asyncio.Task[Response | None]] = set()
+        tasks: set[asyncio.Task[Any]] = set()
+
+        def begin(work: Any) -> None:
+            task = asyncio.ensure_future(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            task.add_done_callback(_say_if_it_failed)
+
+        async def meet_what_is_left() -> None:
+            try:
+                await self._lab.dsp.carry_out_due()
+            finally:
+                for request in self._lab.dsp.unfinished():
+                    begin(self._lab.dsp.resume(request))  # at its date
+
+        begin(meet_what_is_left())
         while True:
             wait = loop.time() - ahead - time.monotonic()
             try:
+                # Never longer than the lab was moved on: real boards' loop stands still meanwhile.
+                wait = min(wait, SLICE_S)
                 request = (
                     self._requests.get(timeout=wait) if wait > 0 else self._requests.get_nowait()
                 )
@@ -70,10 +87,7 @@ class BenchThread:
                 continue
             if request is None:
                 break
-            task = asyncio.ensure_future(self._lab.dsp.carry_out(request, lambda progress: None))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            task.add_done_callback(_say_if_it_failed)
+            begin(self._lab.dsp.carry_out(request, lambda progress: None))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,6 +21,8 @@ RETRY_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 
 Device Alerts are tried again at least once within 300 s (SEC); for responses that is assumed."""
 TIMEOUT_S: Final = 10.0
+_LATER: Final = frozenset({408, 425, 429})
+"""Answers of 400 to 499 that ask for another try: time-out, too early, too many."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -61,10 +63,21 @@ class Deliverer:
             failed += 1
 
     async def _post(self, url: str, delivery: Delivery) -> bool:
-        """Whether the listener took it: any answer of 200 to 299; 204 is what it should say."""
+        """Whether the next one has its turn: this one was taken (200 to 299) or is set aside.
+
+        204 is what a listener should say. With another of 400 to 499 it says that it will never take
+        this message; that is set aside, as is one that hanlab itself cannot sign.
+        """
         headers = {"content-type": "application/xml"}
         try:
             signed = self._sign(delivery.xml)
+        except Exception:
+            _LOG.exception(
+                "%s number %d cannot be signed: set aside", delivery.code, delivery.number
+            )
+            self._dsp.deliveries.set_aside(delivery.number, "it cannot be signed")
+            return True
+        try:
             answer = await self._client.post(
                 url, content=signed, headers=headers, timeout=TIMEOUT_S
             )
@@ -72,6 +85,11 @@ class Deliverer:
             self.failures += 1
             _LOG.warning("%s does not take %s: %s", url, delivery.code, e or type(e).__name__)
             return False
+        if answer.is_client_error and answer.status_code not in _LATER:
+            why = f"{url} answers {answer.status_code}"
+            self._dsp.deliveries.set_aside(delivery.number, why)
+            _LOG.warning("%s to %s: set aside, hanlab alerts shows it", why, delivery.code)
+            return True
         if not answer.is_success:
             self.failures += 1
             _LOG.warning("%s answers %d to %s", url, answer.status_code, delivery.code)
