@@ -124,6 +124,13 @@ def test_a_sample_has_as_much_of_each_kind(plan: Plan, every: int) -> None:
         assert {plan.find(cut)[0].phase for cut in taken} == set(Phase)
 
 
+def test_a_sample_takes_other_operations_for_each_kind(plan: Plan) -> None:
+    """Else a twelfth of the operations would be all that is ever met."""
+    taken = sample(plan.cuts(alone=plan.boards, everything=True), 12, seed=1)
+    met = {(cut.board, cut.operation) for cut in taken}
+    assert len(met) > 0.7 * len(taken)
+
+
 def test_samples_of_many_seeds_come_to_every_cut(plan: Plan) -> None:
     """Also to the last operation of a board, which no full stretch may have."""
     cuts = [cut for cut in plan.cuts(alone=("PPMID",), everything=False) if cut.how is How.TORN]

@@ -1,0 +1,106 @@
+"""The bench's clock, and the time that octets take on a UART: the numbers that everything else rests on."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from hanlab.bench.kernel import FOREVER, BenchError, Kernel
+from hanlab.bench.uart import ADAPTER_LATENCY_US, HostPort, UartWire
+from hanlab.boards.data import load_board
+
+
+def test_events_of_one_moment_come_in_the_order_in_which_they_were_made() -> None:
+    kernel = Kernel()
+    came: list[tuple[int, str]] = []
+    for when, name in ((20, "c"), (10, "a"), (20, "d"), (10, "b"), (30, "late")):
+        kernel.at(when, lambda name=name: came.append((kernel.now, name)))  # type: ignore[misc]
+    assert kernel.next_time() == 10
+    kernel.run_until_host_ready(20)
+    assert came == [(10, "a"), (10, "b"), (20, "c"), (20, "d")], "the one at the limit as well"
+    assert (kernel.now, kernel.next_time()) == (20, 30)
+    kernel.run_until_host_ready(25)
+    assert kernel.now == 25, "time passes though nothing happens"
+    kernel.run_until_host_ready(30)
+    assert came[-1] == (30, "late")
+    assert kernel.next_time() == FOREVER
+
+
+def test_an_event_that_concerns_the_host_gives_it_its_turn() -> None:
+    kernel = Kernel()
+    came: list[int] = []
+
+    def wake() -> None:
+        came.append(kernel.now)
+        kernel.host_ready = True
+
+    kernel.at(5, wake)
+    kernel.at(6, wake)
+    kernel.run_until_host_ready(100)
+    assert (came, kernel.now) == ([5], 5)
+
+
+def test_nothing_happens_in_the_past_or_never() -> None:
+    kernel = Kernel()
+    kernel.run_until_host_ready(10)
+    kernel.at(10, lambda: None)
+    with pytest.raises(ValueError, match="9 µs"):
+        kernel.at(9, lambda: None)
+    with pytest.raises(BenchError, match="nothing will ever happen"):
+        kernel.run_until_host_ready(None)
+
+
+def test_chance_is_each_users_own_and_the_seeds() -> None:
+    def draws(seed: int, name: str) -> list[float]:
+        generator = Kernel(seed).random(name)
+        return [generator.random() for _ in range(3)]
+
+    assert draws(1, "a") == draws(1, "a")
+    assert draws(1, "a") != draws(1, "b")
+    assert draws(1, "a") != draws(2, "a")
+
+
+BAUD = 115_200
+OCTET_US = 10 * 1e6 / BAUD
+
+
+def wire() -> tuple[Kernel, HostPort, UartWire, list[tuple[float, bytes]]]:
+    kernel = Kernel()
+    arrived: list[tuple[float, bytes]] = []
+    board = SimpleNamespace(
+        name="board",
+        facts=load_board("pico"),
+        arrive=lambda link, octets: arrived.append((kernel.now, octets)),
+        connect=lambda link, transmit: None,
+    )
+    host = HostPort(kernel)
+    return kernel, host, UartWire(kernel, host, cast("Any", board), 0, BAUD), arrived
+
+
+def test_octets_take_their_time_to_the_board_one_write_after_the_other() -> None:
+    kernel, host, _, arrived = wire()
+    host.write(bytes(100))
+    host.write(bytes(50))
+    kernel.run_until_host_ready(1_000_000)
+    assert b"".join(octets for _, octets in arrived) == bytes(150)
+    idle = load_board("pico").uart.irq_idle_bits * 1e6 / BAUD
+    last = ADAPTER_LATENCY_US + 150 * OCTET_US
+    assert arrived[-1][0] == pytest.approx(last, abs=idle + 1)
+    half = [when for when, _ in arrived if when <= ADAPTER_LATENCY_US + 100 * OCTET_US + idle + 1]
+    assert sum(len(o) for when, o in arrived if when in half) >= 100
+    assert arrived[0][0] >= ADAPTER_LATENCY_US + OCTET_US, "nothing comes at once"
+
+
+def test_octets_take_their_time_to_the_host() -> None:
+    kernel, host, uart, _ = wire()
+    uart._from_board(0, bytes(100))
+    uart._from_board(0, b"x" * 100)
+    kernel.run_until_host_ready(ADAPTER_LATENCY_US + int(100 * OCTET_US) - 2)
+    assert not host._received
+    kernel.run_until_host_ready(ADAPTER_LATENCY_US + int(100 * OCTET_US) + 2)
+    assert bytes(host._received) == bytes(100)
+    kernel.run_until_host_ready(ADAPTER_LATENCY_US + int(200 * OCTET_US) + 2)
+    assert bytes(host._received) == bytes(100) + b"x" * 100
+    assert uart.octets_s == pytest.approx(11_520)
