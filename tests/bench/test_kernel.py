@@ -1,15 +1,20 @@
-"""The bench's clock, and the time that octets take on a UART: the numbers that everything else rests on."""
+"""The bench's clock, chance, wires and flash, each by itself: what everything else rests on."""
 
 from __future__ import annotations
 
+import struct
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from hanlab.bench.flash import Effect, Kind, Operation
+from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import FOREVER, BenchError, Kernel
+from hanlab.bench.radio import MAX_RETRIES, _wants_ack
 from hanlab.bench.uart import ADAPTER_LATENCY_US, HostPort, UartWire
 from hanlab.boards.data import load_board
+from hanlab.impairments import Impairments
 
 
 def test_events_of_one_moment_come_in_the_order_in_which_they_were_made() -> None:
@@ -104,3 +109,41 @@ def test_octets_take_their_time_to_the_host() -> None:
     kernel.run_until_host_ready(ADAPTER_LATENCY_US + int(200 * OCTET_US) + 2)
     assert bytes(host._received) == bytes(100) + b"x" * 100
     assert uart.octets_s == pytest.approx(11_520)
+
+
+def test_the_two_ways_of_a_wire_have_luck_of_their_own() -> None:
+    kernel = Kernel(1)
+    arrived: dict[str, list[bytes]] = {"a": [], "b": []}
+    for source, sink in (("a", "b"), ("b", "a")):
+        lane = Lane(
+            kernel,
+            "wan",
+            source,
+            sink,
+            Impairments(loss=0.5),
+            lambda when, unit, sink=sink: arrived[sink].append(unit),  # type: ignore[misc]
+        )
+        for number in range(100):
+            lane.take(0, bytes([number]))
+    assert 20 < len(arrived["a"]) < 80
+    assert arrived["a"] != arrived["b"]
+
+
+def test_half_done_is_mostly_neither_done_nor_undone() -> None:
+    blank, page = b"\xff" * 256, bytes(range(256))
+    torn = [
+        Operation(number, Kind.PROGRAM, 0, page).leaves(Effect.CUT_TORN, blank)
+        for number in range(1, 101)
+    ]
+    assert sum(t not in (blank, page) for t in torn) > 90
+    assert len(set(torn)) > 50, "cut at many places"
+
+
+def test_a_radio_acknowledges_unicasts_that_ask_for_it() -> None:
+    def asks(control: int, destination: int) -> bool:
+        return _wants_ack(struct.pack("<HBHHH", control, 1, 0x1A62, destination, 0))
+
+    assert asks(0x8861, 0x3D01)
+    assert not asks(0x8841, 0x3D01), "nobody asked"
+    assert not asks(0x8861, 0xFFFF), "a broadcast, whoever asks"
+    assert MAX_RETRIES == 3, "macMaxFrameRetries of IEEE 802.15.4"

@@ -14,6 +14,7 @@ from desk import (
     GPF,
     GSME,
     HUB,
+    NETWORK,
     NEW,
     OLD,
     OTHER_HUB,
@@ -29,7 +30,7 @@ from desk import (
 )
 
 from hanlab.dsp.service_requests import SERVICE_REQUESTS
-from hanlab.dsp.settings import DspSettings
+from hanlab.dsp.settings import DEFAULT_USERS, DspSettings, User
 from hanlab.dsp.smi import SMETS1, SMETS2, SmiDevice, Status, read_inventory
 from hanlab.duis.messages import Body, Inventory, OtherBody, ReadInventory, Response
 from hanlab.errors import UsageError
@@ -230,3 +231,43 @@ def test_a_switch_holds_from_its_day_on() -> None:
     assert office.receive(READ, ESME) == "E5"
     office.passed = timedelta(days=1)
     assert office.receive(READ, ESME) == "I99"
+
+
+@pytest.mark.rule(115)
+def test_a_role_answers_for_the_requests_that_it_may_send_only() -> None:
+    """Who is network operator of a device, and a supplier of others, sends it no supplier's request."""
+    both = User("both", NETWORK, frozenset({"IS", "ED"}))
+    office = furnished(DspSettings(users=(*DEFAULT_USERS[:2], both)))
+    assert office.receive(ACTIVATE, ESME, user=NETWORK) == "E4"
+    assert office.receive(READ, ESME, user=NETWORK) == "I99", "11.2 is a network operator's as well"
+
+
+@pytest.mark.rule(87)
+def test_before_mp105_an_11_2_corrects_no_version() -> None:
+    office = furnished(DspSettings(mp105=None))
+    office.door.runs[ESME] = NEW
+    code, result = office.send(READ, ESME)
+    assert result
+    assert (code, result.code, office.version(ESME), office.rule()) == ("I99", "I0", OLD, 87)
+
+
+@pytest.mark.rule(100)
+def test_mp105_alone_is_for_meters() -> None:
+    office = furnished(DspSettings(secmp0007=None))
+    office.door.runs[HUB] = office.door.runs[ESME] = NEW
+    office.send(READ, HUB)
+    assert (office.version(HUB), office.rule()) == ("HUB3F0X", 100)
+    office.send(READ, ESME)
+    assert office.version(ESME) == NEW
+
+
+@pytest.mark.rule(88)
+def test_what_is_listed_again_does_not_restore_by_itself() -> None:
+    """Only new firmware ends a suspension, though the old one is good again."""
+    office = furnished()
+    suspend(office)
+    found = office.dsp.smi.find(ESME)
+    assert found
+    office.dsp.relist(entry(found, OLD))
+    office.send(READ, ESME)
+    assert (office.status(ESME), office.told("N29")) == (Status.SUSPENDED, [])

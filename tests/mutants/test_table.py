@@ -24,9 +24,12 @@ def test_each_mutant_can_be_tried(source: str) -> None:
 
 def test_no_mutant_is_there_twice() -> None:
     seen: dict[tuple[str, str, str], str] = {}
+    twice = []
     for m in TABLE:
         other = seen.setdefault((m.file, m.old, m.new), m.source)
-        assert other == m.source, f"{other} and {m.source} are the same change"
+        if other != m.source:
+            twice.append(f"{other} and {m.source} are the same change")
+    assert not twice, "\n".join(twice)
 
 
 def _mutant(**fields: object) -> Mutant:
