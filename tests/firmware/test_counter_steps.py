@@ -31,11 +31,15 @@ def test_a_step_is_as_long_as_it_says():
     assert after_a_power_cut(path) == first + STEP, "no more is skipped than was set aside"
 
 
-def test_a_neighbours_counter_is_kept_with_the_last_frame_of_a_step():
+def test_neighbours_counters_are_due_with_the_last_frame_of_a_step():
     path = flash() + "/n.cnt"
     counters = made_counters(path, step=STEP)
     for n in range(STEP):
+        assert not counters.due
         counters.accept(PPMID_EUI, 100 + n)
+    assert counters.due
+    counters.keep()
+    assert not counters.due
     assert made_counters(path, step=STEP).last(PPMID_EUI) == 100 + STEP - 1
 
 
