@@ -97,7 +97,17 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'check that it is there, may be written to and has room'": Proved(
         "tests/host/test_streams.py::test_a_full_output_is_one_sentence"
     ),
+    "'hanlab demo --image FILE --store 96K --ch skyline-i510 --ch am110r'": Walk(
+        "demo --store 96K", "demo --image v6.ota --store 96K --ch skyline-i510 --ch am110r"
+    ),
     "'hanlab init OTHER_FOLDER'": Walk("init first", "init other", setup="init first"),
+    "'--cut PPMID@43% (of the transfer to it), --cut hub@43% (of the upload to the CH)'": Walk(
+        "push v6.ota --to PPMID --direct --cut x", "push v6.ota --to PPMID --direct --cut PPMID@43%"
+    ),
+    "'pull the cable, or leave port out of lab.toml: then the same lab is emulated'": Walk(
+        "push v6.ota --to PPMID --direct --cut hub@43% --lab real.toml",
+        "push v6.ota --to PPMID --direct --cut hub@43% --lab lab.toml",
+    ),
     "'hanlab demo NAME --pcap FILE'": Walk("demo --pcap x.pcap", "demo no-image --pcap x.pcap"),
     "'hanlab demo --list names them all'": Walk("demo nosuch", "demo --list"),
     'f"take stranger = true of {device.name} out of lab.toml: it has another HAN\'s key"': Walk(
@@ -220,6 +230,10 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'e.g. --tcp 5331, or --tcp 0.0.0.0:5331 for the network'": NotRun(
         "up does not end by itself; tests/bench/test_up.py has --tcp"
     ),
+    "'hanlab boards shows the types; hanlab image inspect FILE what the image is for'": Walk(
+        "demo --image ch.ota", "boards", "image inspect ch.ota"
+    ),
+    "'hanlab boards names them all'": Walk("demo --image v6.ota --ch nosuch", "boards"),
     "f'hanlab dsp reset-counter {originator}'": NotRun(
         "tests/dsp and tests/gateway show the command"
     ),

@@ -174,6 +174,15 @@ def test_provision_of_a_lab_that_cannot_work(hanlab: Hanlab) -> None:
     )
 
 
+def test_a_sweep_of_a_lab_of_real_boards_has_boards_of_its_own(hanlab: Hanlab) -> None:
+    hanlab("init")
+    text = Path("lab.toml").read_text().replace("# port =", "port =")
+    Path("lab.toml").write_text(text)
+    assert "✓ done" in hanlab(
+        "sweep", "--lab", "lab.toml", "--size", "1K", "--only", "hub:before:1"
+    )
+
+
 # -- the reference page
 
 

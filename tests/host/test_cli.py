@@ -852,3 +852,47 @@ def test_progress_leaves_one_line_for_each_stage() -> None:
     assert "100,000 of 100,000 B" in drawn
     for line in drawn.replace("\r", "\n").splitlines():
         assert len(re.sub(r"\x1b\[[\d?]*[a-zA-Z]", "", line)) <= 80, line
+
+
+# -- the power of a board, and one's own image
+
+
+@pytest.mark.parametrize(
+    ("cut", "octets"), [("PPMID@43%", r"(8|9),\d\d\d"), ("hub@50", r"1\d,\d\d\d")]
+)
+@pytest.mark.parametrize("way", [["--direct"], []])
+def test_a_push_whose_board_loses_power(cli: Cli, way: list[str], cut: str, octets: str) -> None:
+    cli("cpl", "add", "ppmid.ota")
+    done = cli("push", "ppmid.ota", "--to", "PPMID", "--cut", cut, *way)
+    assert done.code == 0
+    board = cut.partition("@")[0]
+    ups = {name: int((STATE / f"{name}.power_ups").read_text()) for name in ("hub", "PPMID")}
+    assert ups == {"hub": 1, "PPMID": 1} | {board: 2}
+    assert re.search(rf"{board} loses power for a second, at {octets} of 20,092 B", done.out)
+    assert "✓ distributed" in done.out
+
+
+def test_a_cut_that_does_not_come(cli: Cli) -> None:
+    """On a one-step model 11.1 leaves the device alone."""
+    image = build(made_body(4096), device_type="PPMID", version="2.08.02", for_ch="Elster")
+    Path("e.ota").write_bytes(image.to_bytes())
+    text = lab_toml().replace("skyline-i510", "am110r").replace("pipit-500", "sed-v3")
+    Path("elster.toml").write_text(text)
+    push = ["push", "e.ota", "--to", "PPMID", "--direct", "--lab", "elster.toml"]
+    done = cli(*push, "--cut", "PPMID@43%")
+    assert "no cut: PPMID@43% did not come" in done.out
+    assert cli(*push, "--cut", "PPMID@43%", "--json").json["cut"] is False
+
+
+def test_ones_own_image_in_two_homes(cli: Cli) -> None:
+    done = cli("demo", "--image", "ppmid.ota", "--store", "20000", "--ch", "skyline-i510")
+    assert done.code == 0
+    assert "✗ too-large" in done.out
+    assert "short by 92 B" in done.out
+    assert "1 request, in" in done.out
+    results = cli("demo", "--image", "ppmid.ota", "--json").json
+    assert [(r["scene"], r["happened"]) for r in results] == [
+        ("Secure Skyline i-510", "distributed"),
+        ("Elster AM110R", "metadata"),
+    ]
+    assert {r["tried"] for r in results} == {"IHDAE06, 20,092 B, to PPMID"}

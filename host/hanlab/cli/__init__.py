@@ -100,6 +100,24 @@ def demo(
         str | None, typer.Argument(metavar="NAME", help="One demo; without it: a tour.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name every demo, a line each.")] = False,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", metavar="FILE", help="Your own OTA file, through each --ch to its device."
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="N|96K", help="With --image: octets of each CH's image store."),
+    ] = None,
+    hubs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ch",
+            metavar="MODEL",
+            help="With --image: a CH of `hanlab boards`, as often as you like. (default: both)",
+        ),
+    ] = None,
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
@@ -109,6 +127,15 @@ def demo(
         from hanlab.cli.demo_list import list_demos
 
         list_demos(as_json=as_json)
+    elif image or store or hubs:
+        from hanlab.cli import demos
+
+        if image is None or name is not None:
+            raise UsageError(
+                "--store and --ch are for --image, which is a demo of its own",
+                next_step="hanlab demo --image FILE --store 96K --ch skyline-i510 --ch am110r",
+            )
+        demos.run_own(image, hubs or [], store, pcap=pcap, impair=impair, as_json=as_json)
     else:
         from hanlab.cli import demos
 
@@ -126,6 +153,13 @@ def push(
     direct: DirectOption = False,
     user: AsOption = "",
     print_duis: PrintDuisOption = False,
+    cut: Annotated[
+        str,
+        typer.Option(
+            metavar="BOARD@N%",
+            help="The power of a board fails for a second, e.g. PPMID@43% or hub@43%.",
+        ),
+    ] = "",
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
@@ -147,6 +181,7 @@ def push(
             direct=direct,
             user=user,
             print_duis=print_duis,
+            cut=cut,
             as_json=as_json,
         )
 

@@ -15,10 +15,13 @@ from rich.text import Text
 from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import DeviceModel
 from hanlab.cli.capture import how_to_open
+from hanlab.cli.image import size_in_octets
 from hanlab.cli.show import REQUESTS, Watch, console, say, store_bar, wrapped
 from hanlab.demos.catalogue import CATALOGUE, Demo, Scene, find_demo
+from hanlab.demos.own import own_demo
 from hanlab.demos.runner import Result, run_demo
 from hanlab.errors import UsageError
+from hanlab.images import read_image
 from hanlab.lab import Lab
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress
@@ -47,6 +50,21 @@ _TRIED: Final = 27
 _HAPPENED: Final = max(len(outcome) for outcome in Outcome) + 1
 
 
+def run_own(
+    file: Path,
+    hubs: list[str],
+    store: str | None,
+    *,
+    pcap: Path | None,
+    impair: str,
+    as_json: bool,
+) -> None:
+    """11.1 of somebody's own image through each of the CHs."""
+    octets = None if store is None else size_in_octets(store)
+    demo = own_demo(read_image(file), file, hubs, octets)
+    _run([demo], pcap=pcap, impair=impair, as_json=as_json)
+
+
 def run(name: str | None, *, pcap: Path | None, impair: str, as_json: bool) -> None:
     """Run one demo, or the tour; exit 1 if anything ended otherwise than it should."""
     if name is None:
@@ -60,6 +78,10 @@ def run(name: str | None, *, pcap: Path | None, impair: str, as_json: bool) -> N
         demos = [demo]
     if pcap and len(demos) > 1:
         raise UsageError("--pcap captures one demo", next_step="hanlab demo NAME --pcap FILE")
+    _run(demos, pcap=pcap, impair=impair, as_json=as_json)
+
+
+def _run(demos: list[Demo], *, pcap: Path | None, impair: str, as_json: bool) -> None:
     results: list[Result] = []
     captures: list[Path] = []
     for demo in demos:
@@ -191,9 +213,10 @@ def _table(out: Console, results: list[Result]) -> None:
     out.rule(Text("What was tried, what happened, why ", style="bold"), align="left")
     for name, of_demo in groupby(results, lambda r: r.demo):
         demo = find_demo(name)
-        out.print(f"{demo.title if demo else name} ({name})", style="bold", soft_wrap=True)
+        title = f"{demo.title} ({name})" if demo else "Your image"
+        out.print(title, style="bold", soft_wrap=True)
         for about, of_scene in groupby(of_demo, lambda r: r.scene):
-            if about and demo and len(demo.scenes) > 1:
+            if about and (demo is None or len(demo.scenes) > 1):
                 out.print(f"  {about}", style="dim", soft_wrap=True)
             for result in of_scene:
                 _row(out, result)
@@ -201,11 +224,17 @@ def _table(out: Console, results: list[Result]) -> None:
     virtual, wall = sum(r.virtual_s for r in results), sum(r.wall_s for r in results)
     out.print()
     out.print(
-        f"{good} of {len(results)} requests ended as they should, "
-        f"in {virtual:.0f} s virtual, {wall:.1f} s wall",
+        f"{_count(results)}, in {virtual:.0f} s virtual, {wall:.1f} s wall",
         style="bold green" if good == len(results) else "bold red",
         soft_wrap=True,
     )
+
+
+def _count(results: list[Result]) -> str:
+    """How many ended as they should, if anybody knew how they would."""
+    if not any(r.expected for r in results):
+        return f"{len(results)} request{'s' * (len(results) > 1)}"
+    return f"{sum(r.as_expected for r in results)} of {len(results)} requests ended as they should"
 
 
 def _row(out: Console, result: Result) -> None:

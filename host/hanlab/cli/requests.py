@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from hanlab.cli.counters import draw as draw_counters
+from hanlab.cli.cut import Cut, read_cut
 from hanlab.cli.duis import print_request
 from hanlab.cli.hints import help_here, say_next
 from hanlab.cli.pending_requests import teller, told
@@ -101,10 +102,13 @@ def push(
     direct: bool,
     user: str,
     print_duis: bool,
+    cut: str,
     as_json: bool,
 ) -> None:
     """11.1 Update Firmware."""
     image = read_image(path)
+    if cut:
+        read_cut(cut, read_lab(lab))
     warn(warnings_about(image))
     if print_duis:
         eui = read_lab(lab).node(to).eui
@@ -126,11 +130,12 @@ def push(
         try:
             with _watch(out, bench, device, quiet=as_json) as watch:
                 answer = None
+                report = Cut(cut, bench, watch) if cut else watch
                 if direct:
-                    outcome = bench.run(bench.update_firmware(image, device, watch))
+                    outcome = bench.run(bench.update_firmware(image, device, report))
                 else:
                     body = UpdateFirmware(image.to_bytes(), image.version, (device.eui,))
-                    answer = _send(bench, body, None, user, watch)
+                    answer = _send(bench, body, None, user, report)
             if answer:
                 _draw_answer(out, bench, answer, quiet=as_json)
                 outcome = _outcome(bench, device, answer, path)
@@ -143,7 +148,7 @@ def push(
         except RequestRefused as refused:
             _say_all_that_is_missing(refused, bench, device, path, image)
             raise
-        report = bench.run(bench.store())
+        held = bench.run(bench.store())
         if as_json:
             print_json(
                 outcome=str(outcome),
@@ -152,12 +157,15 @@ def push(
                 octets=octets,
                 hash=image.manufacturer_image_hash.hex(),
                 **{"wall_s" if bench.config.is_real else "virtual_s": bench.clock_us / 1e6},
-                store=_store_dict(bench, report),
+                store=_store_dict(bench, held),
+                **({"cut": report.came} if isinstance(report, Cut) else {}),
                 **_codes(bench, answer),
                 **_counters(bench),
             )
             return
-        _draw_store(out, bench, report)
+        _draw_store(out, bench, held)
+        if isinstance(report, Cut) and not report.came:
+            say(out, "no cut", f"{cut} did not come: that board had nothing to do", "yellow")
         holder = device.name if outcome is Outcome.DISTRIBUTED else "the CH"
         say(out, f"✓ {outcome}", f"{holder} holds {image.version}; 11.3 makes it run", "green")
         command = ["hanlab", "activate", device.name, "--image", str(path)]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from hanlab.images import OtaImage
 from hanlab.lab_config import DEFAULT
 from hanlab.s1sp.outcome import Outcome
 
@@ -29,6 +30,8 @@ class ImageSpec:
     """False: it never confirms that it works."""
     claims: int | None = None
     """Another total size (octets) than the true one, in its OTA header."""
+    own: OtaImage | None = None
+    """Somebody's own image in place of all that."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Result:
 
     @property
     def as_expected(self) -> bool:
-        return self.expected == self.happened
+        return self.expected in (self.happened, "")  # "": nobody knew
 
 
 class Watcher(Protocol):
@@ -110,6 +110,8 @@ class Watcher(Protocol):
 
 def make_image(spec: ImageSpec) -> OtaImage:
     """The image that a demo's step uses; the same for the same spec."""
+    if spec.own:
+        return spec.own
     image = build(
         made_body(spec.body, seed=zlib.crc32(spec.version.encode()), boots=spec.boots),
         device_type=spec.device_type,
