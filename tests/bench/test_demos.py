@@ -25,7 +25,8 @@ def test_demo_ends_as_it_says(demo: Demo) -> None:
     assert len(results) == len(steps) + len(others)
     for result in results:
         assert result.happened == result.expected, f"{result.tried}: {result.why}"
-        assert result.why
+        # what the DSP's own lists answer ("Suspended, P4X9G01") says it all; how a request ends does not
+        assert result.why or result.request in ("CPL", "SMI", "DCC Alerts", "12.2")
 
 
 def test_names_are_one_word_each_and_unique() -> None:

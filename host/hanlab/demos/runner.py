@@ -180,6 +180,8 @@ class _Run:
         self._fault: Fault | None = None
         self._other: asyncio.Task[str] | None = None
         self._why = ""
+        self._why_other = ""
+        """Of the request of somebody else, meanwhile."""
 
     def step(self, step: Step) -> Iterator[Result]:
         request = SERVICE_REQUEST[type(step)]
@@ -233,6 +235,7 @@ class _Run:
             image = make_image(self._fault.image)
             tried = f"{image.version}, to {self._device.name}, meanwhile"
             self._watcher.step(request, tried)
+            self._why = self._why_other
             yield self._result(request, tried, self._fault.expect, 0, self._outcome(self._other))
 
     def _result(
@@ -352,7 +355,7 @@ class _Run:
         answer = await lab.send(UpdateFirmware(image.to_bytes(), image.version, devices))
         warning = answer.result and answer.result.body
         busy = isinstance(warning, UpdateFirmwareWarning) and warning.other_in_progress
-        self._why = f"OtherRequestInProgressList: {', '.join(map(str, busy or ()))}"
+        self._why_other = f"OtherRequestInProgressList: {', '.join(map(str, busy or ()))}"
         return answer.code
 
     async def _withdraw(self, version: str) -> str:
