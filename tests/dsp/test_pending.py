@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import ACTIVATE, ESME, PPMID, READ, SUPPLIER, Office, furnished, run, update
+from desk import ACTIVATE, ESME, NETWORK, PPMID, READ, SUPPLIER, Office, furnished, run, update
 
 from hanlab.dsp.parts import Notice
-from hanlab.dsp.settings import DSP
+from hanlab.dsp.settings import DEFAULT_SETTINGS, DSP
 from hanlab.duis.messages import ActivateFirmware, Body, ReadFirmwareVersion, Request, RequestId
 from hanlab.eui import Eui
 
 OLDER, NEWER = bytes(31) + b"\6", bytes(31) + b"\7"
+OTHER = next(u for u in DEFAULT_SETTINGS.users if u.name == "other-supplier")
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 FEBRUARY, MARCH = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -227,3 +228,63 @@ def test_pending_says_what_it_is(killed: Killed) -> None:
     (pending,) = killed.again().dsp.pending()
     assert (pending.service, pending.devices, pending.due) == ("11.3", (PPMID,), FEBRUARY)
     assert pending.at == NEW_YEAR + timedelta(minutes=1)
+
+
+# -- a change of supplier meanwhile
+
+
+@pytest.mark.rule(150)
+@pytest.mark.parametrize("killed_before", [False, True])
+def test_a_pending_11_3_of_the_old_supplier_gets_e4(killed_before: bool, killed: Killed) -> None:
+    pending = killed.accept(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    if killed_before:
+        killed.again()
+    office = killed.office
+    office.dsp.parts.notice = killed.notices.append
+    office.dsp.hand_over(PPMID, OTHER)
+    assert killed.ends() == [(pending.id, "E4")]
+    assert office.told("E4") == [SUPPLIER]
+    assert office.rule() == 150
+    assert office.dsp.unfinished() == []
+    office.passed = timedelta(days=90)
+    run(office.dsp.carry_out(pending.id, lambda progress: None))
+    assert office.door.asked == []
+
+
+@pytest.mark.rule(150)
+def test_a_pending_11_1_of_the_old_supplier_goes_on_for_what_is_still_his(killed: Killed) -> None:
+    pending = killed.accept(update(ESME, PPMID))
+    office = killed.again()
+    office.dsp.hand_over(PPMID, OTHER)
+    assert killed.ends() == [(pending.id, "E4")]
+    assert office.told("N55") == [SUPPLIER]
+    run(office.dsp.carry_out_due())
+    assert office.door.asked == [("11.1", ESME)]
+
+
+@pytest.mark.rule(150)
+def test_a_change_of_supplier_leaves_what_others_have_pending(killed: Killed) -> None:
+    other_device = killed.accept(ActivateFirmware(OLDER, FEBRUARY), ESME)
+    operators = killed.office.request(ReadFirmwareVersion(FEBRUARY), PPMID, user=NETWORK)
+    assert killed.office.dsp.receive(operators).code == "I99"
+    left = killed.office.dsp.unfinished()
+    assert set(left) == {other_device.id, operators.id}
+    killed.office.dsp.hand_over(PPMID, OTHER)
+    assert killed.office.dsp.unfinished() == left
+    assert killed.office.told("E4") == []
+
+
+@pytest.mark.rule(150)
+def test_what_is_under_way_at_a_change_of_supplier_ends_as_it_would(killed: Killed) -> None:
+    office = killed.office
+    true_activate = office.door.activate_firmware
+
+    async def handed_over_meanwhile(hash_: bytes, device: Eui, report: Any) -> Any:
+        office.dsp.hand_over(PPMID, OTHER)
+        return await true_activate(hash_, device, report)
+
+    office.door.activate_firmware = handed_over_meanwhile  # type: ignore[method-assign]
+    _, result = office.send(ACTIVATE, PPMID)
+    assert result
+    assert result.code == "I0"
+    assert office.told("E4") == []

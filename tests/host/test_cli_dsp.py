@@ -289,6 +289,17 @@ def test_requests_are_listed_resumed_and_cancelled(shell_of_two: Shell) -> None:
 
 
 @pytest.mark.rule(150)
+def test_what_a_killed_command_left_is_refused_after_a_change_of_supplier(
+    shell_of_two: Shell,
+) -> None:
+    shell = shell_of_two
+    kill("activate", "PPMID", "--image", "v7.ota")
+    assert "has ended with E4" in shell("inventory", "--hand-over", "PPMID", "other-supplier")
+    assert "nothing is pending" in shell("requests")
+    assert shell.json("version", "PPMID")["version"] != "IHDAE07"
+
+
+@pytest.mark.rule(150)
 def test_another_supplier_is_made_the_responsible_one(shell: Shell) -> None:
     before = shell.json("inventory")["devices"]
     after = shell.json("inventory", "--hand-over", "PPMID", "other-supplier")["devices"]

@@ -44,6 +44,7 @@ def inventory(
             dsp.smi.add(*new)
         if hand_over:
             device, user = hand_over
+            dsp.parts.notice = pending.teller(quiet=as_json)
             dsp.hand_over(_eui(device, config), named_user(dsp, user))
         devices = list(dsp.smi.everything())
         if as_json:

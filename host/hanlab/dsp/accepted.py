@@ -129,14 +129,15 @@ class AcceptedRequests:
                 continue
             void = [device for device in older.devices if device in wanted]
             if void:
-                self._take_back(older, void)
+                self.take_back(older, void, "superseded")
                 taken += [(older.id, device) for device in void]
         return taken
 
-    def _take_back(self, older: Accepted, void: Sequence[Eui]) -> None:
+    def take_back(self, older: Accepted, void: Sequence[Eui], state: str) -> None:
+        """Nothing comes of it for these devices; `state` is its own if none is left."""
         stay = tuple(device for device in older.devices if device not in void)
         if not stay:
-            self._end(older.id, "superseded")
+            self._end(older.id, state)
             return
         assert isinstance(older.body, UpdateFirmware)
         body, _ = _dump(replace(older, body=replace(older.body, devices=stay)))

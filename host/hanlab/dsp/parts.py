@@ -56,7 +56,8 @@ class S1spDoor(Protocol):
 class Notice:
     """What becomes of a pending request at one of its devices because another one came.
 
-    `end`: "begins" (it falls due first), then its response code; or "superseded".
+    `end`: "begins" (it falls due first), then its response code; or "superseded", "cancelled", or "E4" after a
+    change of supplier.
     """
 
     request: RequestId

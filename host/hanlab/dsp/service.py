@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Final
 from hanlab.dsp import alerts, joining, updates
 from hanlab.dsp.accepted import Accepted, AcceptedRequests, is_cancellation
 from hanlab.dsp.audit import Audit
-from hanlab.dsp.authorisation import ACCEPTED, Case, Decision, authorise
+from hanlab.dsp.authorisation import ACCEPTED, Case, Decision, answers_for, authorise
 from hanlab.dsp.counters import Counters
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries, Write
 from hanlab.dsp.execution import Execution
 from hanlab.dsp.parts import Notice, Parts, S1spDoor
-from hanlab.dsp.service_requests import SUPPLIERS, WebService
+from hanlab.dsp.service_requests import SERVICE_REQUESTS, SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
 from hanlab.dsp.smi import Smi, SmiDevice
 from hanlab.dsp.unanswered import UnansweredActivations
@@ -154,7 +154,8 @@ class Dsp:
     def hand_over(self, eui: Eui, to: User) -> None:
         """Another supplier is responsible for a device from now on; nothing else changes (rule 150).
 
-        The registration data say so, no Service Request does. The old one's requests get E4.
+        The registration data say so, no Service Request does. The old one's requests get E4, also those
+        that are pending and have not begun.
 
         Raises:
             UsageError: the device is not in the inventory, or `to` is no supplier.
@@ -173,6 +174,33 @@ class Dsp:
             self.smi.set_supplier(eui, to.eui)
             why = f"{to.name} is the responsible supplier now"
             self.parts.record("lab", eui, "change of supplier", Decision("changed", 150, why))
+            for accepted in self.pending():
+                user = self.settings.user(accepted.id.originator)
+                request = SERVICE_REQUESTS[accepted.service]
+                device = self.smi.find(eui)
+                if (
+                    user
+                    and device
+                    and eui in accepted.devices
+                    and accepted.id not in self._execution.begun
+                    and not answers_for(user, device, request)
+                ):
+                    self._answers_no_more(accepted, eui, user)
+
+    def _answers_no_more(self, accepted: Accepted, device: Eui, user: User) -> None:
+        """A pending request of a user who does not answer for the device any more (rule 150): E4."""
+        self.parts.accepted.take_back(accepted, [device], "refused")
+        why = f"{user.name} does not answer for {device} any more"
+        if isinstance(accepted.body, UpdateFirmware):  # its list has no code for each device
+            self.parts.s1sp.end([device])
+            self._ended(accepted.id, accepted.service, device, "E4", why)
+            return
+        answer = Response(
+            "E4", self.parts.clock(), accepted.id, accepted.service, accepted.service_variant
+        )
+        self.deliveries.put(user.eui, answer, device)
+        self.parts.record("DSP", device, accepted.service, Decision("E4", 150, why))
+        self.parts.notice(Notice(accepted.id, accepted.service, device, "E4"))
 
     # -- a Service Request comes
 
