@@ -16,7 +16,7 @@ from hanlab.bench.flash import Effect, Kind, NorFlash, Operation
 from hanlab.boards.data import load_board
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
-from hanlab.lab import Device, Lab
+from hanlab.lab import Device, Lab, Progress
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 FIRST = make_image(8192, "IHDAE06")
@@ -194,6 +194,21 @@ def test_operation_that_fails_once(open_lab: OpenLab, board: str, effect: Effect
             held = lab.run(lab.store_of(lab.devices[0], verify=True)).images
             assert [(i.state, i.ok) for i in held] == [("running", True)]
             assert came or number > 35, "the update has that operation"
+
+
+def test_a_ch_whose_flash_fails_after_an_activation_has_activated(open_lab: OpenLab) -> None:
+    """It cannot note that the image has done its work: that is no failure of the 11.3."""
+    lab = open_lab()
+    assert update(lab, FIRST) is Outcome.DISTRIBUTED
+
+    def broken(progress: Progress) -> None:
+        lab.board(lab.hub).flash.fault = lambda operation: Effect.REFUSED
+
+    hash_ = FIRST.manufacturer_image_hash
+    activated = lab.run(lab.activate_firmware(hash_, lab.devices[0], broken))
+    assert activated is Outcome.ACTIVATED
+    assert version(lab) == FIRST.version
+    assert [i.version for i in lab.run(lab.store()).images] == [FIRST.version]
 
 
 # -- a full filesystem, a corrupt journal: another firmware does it, once

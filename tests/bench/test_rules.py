@@ -25,6 +25,9 @@ from hanlab.office import named_user
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress
+from hanlab.wan.client import WanClient
+from hanlab.wan.errors import AccessDenied, FalseBoard, Refused, WanError
+from hanlab.wan.messages import GROUP, HanError, ProgressRead, VersionRead
 
 
 @pytest.mark.rule(3, 5)
@@ -221,6 +224,43 @@ def test_an_11_3_during_which_the_ch_falls_silent_may_have_happened(tmp_path: Pa
 
         assert lab.run(lab.send(activation(lab), eui, report=pull)).code == "E20"
         lab.run(asyncio.sleep(600))
+        assert lab.run(lab.send(activation(lab), eui)).code == "I0"
+        assert lab.dsp.audit.read(1)[0].rule == 93
+
+
+@pytest.mark.rule(93)
+@pytest.mark.parametrize(
+    ("request_", "nth", "failure", "code"),
+    [
+        (VersionRead, 2, Refused(GROUP, HanError.NO_ANSWER), "E21"),
+        (ProgressRead, 2, FalseBoard("another board"), "E20"),
+        (ProgressRead, 2, AccessDenied("another key"), "E20"),
+    ],
+    ids=["the device is off", "the CH is another", "the CH has another key"],
+)
+def test_an_11_3_of_which_only_the_answer_is_missing_may_have_happened(
+    request_: type,
+    nth: int,
+    failure: WanError,
+    code: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with metered(tmp_path) as lab:
+        eui = lab.devices[0].eui
+        true_read, asked = WanClient.read, 0
+
+        async def read(client: WanClient, what: Any, **fields: Any) -> Any:
+            nonlocal asked
+            asked += what is request_
+            if what is request_ and asked >= nth:
+                raise failure
+            return await true_read(client, what, **fields)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(WanClient, "read", read)
+            assert lab.run(lab.send(activation(lab), eui)).code == code
+        lab.run(asyncio.sleep(120))
         assert lab.run(lab.send(activation(lab), eui)).code == "I0"
         assert lab.dsp.audit.read(1)[0].rule == 93
 

@@ -114,6 +114,119 @@ def test_a_two_step_device_does_not_keep_the_image_in_the_ch(tmp_path: Path) -> 
         assert activate(lab, image, second) is Outcome.ACTIVATED
 
 
+@pytest.mark.rule(96)
+def test_an_image_is_for_whom_an_11_1_was_and_for_no_one_else(tmp_path: Path) -> None:
+    with lab_of(tmp_path, {**PPMID, **ONE_STEP}, {**OTHER_PPMID, **ONE_STEP}) as lab:
+        first, second = lab.devices
+        image, later = image_for(first), image_for(first, version="NEW2")
+        assert outcome(lab, image, second) is Outcome.STORED
+        assert activate(lab, image, first) is Outcome.NO_IMAGE_HELD
+        assert runs(lab, first) == "IHDAE05"
+        assert outcome(lab, later, first) is Outcome.STORED
+        assert activate(lab, image, first) is Outcome.HASH_MISMATCH
+        assert activate(lab, image, second) is Outcome.ACTIVATED
+        assert held(lab) == ["NEW2"]
+
+
+@pytest.mark.rule(96, 97)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_newer_11_1_takes_the_place_of_the_one_before(steps: int, tmp_path: Path) -> None:
+    """Else images that nobody will ever run fill the CH's store."""
+    step = {"activation_steps": steps}
+    with lab_of(tmp_path, {**PPMID, **step}, {**OTHER_PPMID, **step}) as lab:
+        first, second = lab.devices
+        image, later = image_for(first), image_for(first, version="NEW2")
+        for device in lab.devices:
+            outcome(lab, image, device)
+        outcome(lab, later, first)
+        # a two-step device has its own copy: its CH keeps none for it once a newer one has come
+        assert held(lab) == (["NEW1", "NEW2"] if steps == 1 else ["NEW2"])
+        assert activate(lab, later, first) is Outcome.ACTIVATED
+        assert activate(lab, image, second) is Outcome.ACTIVATED
+        assert [runs(lab, d) for d in lab.devices] == ["NEW2", "NEW1"]
+        assert held(lab) == []
+
+
+@pytest.mark.rule(96)
+def test_an_image_stays_for_a_device_that_is_off_until_a_newer_one_comes(tmp_path: Path) -> None:
+    with lab_of(tmp_path, {**PPMID, **ONE_STEP}, {**OTHER_PPMID, **ONE_STEP}) as lab:
+        first, second = lab.devices
+        image, later = image_for(first), image_for(first, version="NEW2")
+        for device in lab.devices:
+            outcome(lab, image, device)
+        lab.power_cycle(second, off_s=3600)
+        assert activate(lab, image, first) is Outcome.ACTIVATED
+        with pytest.raises(ServiceRequestFailed, match="OTHER stopped answering") as e:
+            lab.run(lab.activate_firmware(image.manufacturer_image_hash, second))
+        assert "hanlab activate OTHER again" in e.value.next_step
+        assert held(lab) == ["NEW1"]
+        for device in lab.devices:
+            assert outcome(lab, later, device) is Outcome.STORED, "it is switched off"
+        assert held(lab) == ["NEW2"]
+        lab.run(asyncio.sleep(3600))
+        assert activate(lab, later, second) is Outcome.ACTIVATED
+        assert activate(lab, later, first) is Outcome.ACTIVATED
+        assert held(lab) == []
+
+
+@pytest.mark.rule(96)
+def test_nothing_is_kept_for_a_device_that_has_left_the_han(tmp_path: Path) -> None:
+    both = ({**PPMID, **ONE_STEP}, {**OTHER_PPMID, **ONE_STEP})
+    with lab_of(tmp_path, *both) as lab:
+        image = image_for(lab.devices[0])
+        for device in lab.devices:
+            outcome(lab, image, device)
+    with lab_of(tmp_path, both[0]) as lab:
+        assert held(lab) == ["NEW1"]
+        assert activate(lab, image, lab.devices[0]) is Outcome.ACTIVATED
+        assert held(lab) == []
+
+
+@pytest.mark.rule(35)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_an_11_3_is_an_update_in_progress_as_well(steps: int, tmp_path: Path) -> None:
+    """For a one-step device it is all of it."""
+    step = {"activation_steps": steps}
+    with lab_of(tmp_path, {**PPMID, **step}, {**OTHER_PPMID, **step}) as lab:
+        first, second = lab.devices
+        image = image_for(first)
+        outcome(lab, image, first)
+
+        async def both() -> list[Outcome]:
+            begun = asyncio.Event()
+            hash_ = image.manufacturer_image_hash
+            one = asyncio.ensure_future(
+                lab.activate_firmware(hash_, first, lambda step: begun.set())
+            )
+            await begun.wait()
+            assert lab.installations.in_progress(second.eui)
+            try:
+                other = await lab.update_firmware(image, second)
+            except ServiceRequestFailed as e:
+                other = e.outcome
+            return [other, await one]
+
+        assert lab.run(both()) == [Outcome.BUSY, Outcome.ACTIVATED]
+        assert not lab.installations.in_progress(second.eui)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_other_firmware_of_the_version_that_runs_is_said_to_be_that(
+    steps: int, tmp_path: Path
+) -> None:
+    """The next step must not be to push it once more."""
+    with lab_of(tmp_path, {**PPMID, "activation_steps": steps}) as lab:
+        (device,) = lab.devices
+        outcome(lab, image_for(device), device)
+        activate(lab, image_for(device), device)
+        other = image_for(device, 5000)
+        outcome(lab, other, device)
+        with pytest.raises(ServiceRequestFailed, match="PPMID runs NEW1 already") as e:
+            lab.run(lab.activate_firmware(other.manufacturer_image_hash, device))
+        assert e.value.outcome is Outcome.NO_IMAGE_HELD
+        assert "give the image another version" in e.value.next_step
+
+
 # -- two versions, one hash
 
 
@@ -151,3 +264,29 @@ def test_of_two_images_with_one_hash_the_newest_is_distributed(tmp_path: Path) -
             assert outcome(lab, image, device) is Outcome.DISTRIBUTED
         assert activate(lab, seven, device) is Outcome.ACTIVATED
         assert runs(lab, device) == "IHDAE07"
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_of_two_images_with_one_hash_each_device_gets_the_one_of_its_11_1(
+    steps: int, tmp_path: Path
+) -> None:
+    six, seven = same_firmware("IHDAE06"), same_firmware("IHDAE07")
+    step = {"activation_steps": steps}
+    with lab_of(tmp_path, {**PPMID, **step}, {**OTHER_PPMID, **step}) as lab:
+        first, second = lab.devices
+        outcome(lab, six, first)
+        outcome(lab, seven, second)
+        for device in lab.devices:
+            assert activate(lab, six, device) is Outcome.ACTIVATED
+        assert [runs(lab, d) for d in lab.devices] == ["IHDAE06", "IHDAE07"]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_of_two_images_with_one_hash_the_last_11_1_counts(steps: int, tmp_path: Path) -> None:
+    six, seven = same_firmware("IHDAE06"), same_firmware("IHDAE07")
+    with lab_of(tmp_path, {**PPMID, "activation_steps": steps}) as lab:
+        (device,) = lab.devices
+        for image in (six, seven, six):
+            outcome(lab, image, device)
+        assert activate(lab, six, device) is Outcome.ACTIVATED
+        assert runs(lab, device) == "IHDAE06"

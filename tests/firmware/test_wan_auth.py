@@ -81,7 +81,7 @@ class Hub:
     def __init__(self):
         self.done = []
 
-    def distribute(self, eui, hash, jitter):
+    def distribute(self, eui, hash, sha, jitter):
         self.done.append("distribute")
         return {"job": 1}
 

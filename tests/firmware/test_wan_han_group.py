@@ -52,7 +52,7 @@ class Hub:
         devices, more = page(DEVICES, skip, most)
         return {"devices": devices, "more": True} if more else {"devices": devices}
 
-    def distribute(self, eui, hash, jitter):
+    def distribute(self, eui, hash, sha, jitter):
         self.asked.append((eui, hash))
         return {"job": 1}
 

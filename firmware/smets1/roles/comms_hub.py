@@ -162,18 +162,18 @@ class CommsHub:
     def progress(self):
         return self.jobs.progress()
 
-    def distribute(self, eui, hash, jitter):
+    def distribute(self, eui, hash, sha, jitter):
         """11.1: hand an image to a two-step device; keep it for a one-step device until its 11.3 (job 0)."""
         device = self._device(eui)
-        image = self.jobs.stored(device, hash)
+        image = self.jobs.stored(device, hash, sha)
         if image is None:
             raise SmpError(han_group.NO_IMAGE, han_group.GROUP)
         self._check_idle()
+        try:
+            self.jobs.wait_for(device, image)
+        except StoreError:
+            raise SmpError(han_group.UNKNOWN, han_group.GROUP)
         if device.steps == 1:
-            try:
-                self.jobs.keep_for(device, image)
-            except StoreError:
-                raise SmpError(han_group.UNKNOWN, han_group.GROUP)
             return {"job": 0}
         return {"job": self.jobs.distribute(device, image, jitter)}
 
@@ -230,6 +230,6 @@ class CommsHub:
 
     def _announced(self, eui, short):
         if eui in self._devices:
-            self.jobs.announced()
+            self.jobs.announced(eui)
             self._devices[eui].seen = True
             self._log("announced", self._devices[eui].type)

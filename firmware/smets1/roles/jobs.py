@@ -27,9 +27,7 @@ _RESTART_MS = (600,) + (
     1000,
 ) * 30  # between two looks at a device that restarts, and has flash work to do then
 _MISREADS = const(5)  # blocks that flash did not give, in one transfer
-_WAITING = (
-    "waiting"  # in an image's info: the one-step devices (EUI-64 in hex) that have yet to run it
-)
+_WAITING = "waiting"  # in an image's info: the devices (EUI-64 in hex) that an 11.1 named and that have yet to run it
 _SAMPLE = const(16_384)  # octets of a transfer between two looks at the heap
 
 _REASONS = {
@@ -54,6 +52,8 @@ class Job:
         self.status = SUCCESS
         self.reason = ""
         self.note = ""  # how it began: afresh, or where an earlier transfer stopped
+        self.wanted = ""  # the version that 11.3 is to make run, as far as an 11.1 has told
+        self.restarted = False  # the device has announced itself since it was told to activate
         self.misreads = 0
         self.jitter = 100  # of its Image Notify
         self.moved = asyncio.Event()  # the device asked for something, or ended
@@ -71,7 +71,6 @@ class Jobs:
         self._log = log
         self._job = None
         self._count = 0
-        self._announces = 0  # devices that have started since the last activation
 
     @property
     def busy(self):
@@ -91,6 +90,7 @@ class Jobs:
             "status": job.status,
             "reason": job.reason,
             "note": job.note,
+            "wanted": job.wanted,
         }
 
     def distribute(self, device, image, jitter):
@@ -106,41 +106,65 @@ class Jobs:
 
     def stored_for(self, device):
         """The images for a device: of its type, and not for another one's EUI-64 alone."""
-        mine = ("", binascii.hexlify(device.eui).decode())
+        mine = ("", _name(device))
         return [
             i
             for i in self._store.images()
             if i.state == STORED and i.info["type"] == device.type and i.info.get("for", "") in mine
         ]
 
-    def stored(self, device, hash):
-        """The image for this device with that hash, of several the newest; None if there is none."""
+    def stored(self, device, hash, sha):
+        """The image for this device with that hash, and (if not None) that SHA-256 of its file: versions may share a
+        hash. Of several the newest; None if there is none."""
+        return self._newest(self.stored_for(device), hash, sha)
+
+    def wait_for(self, device, image):
+        """An 11.1 has named this device: it waits for this image, and no more for one that it was to have before."""
+        name = _name(device)
+        users = self._users(image)
+        if name not in users:
+            self._note_users(image, users + [name])
+        for other in self._awaited_by(device):
+            if other.id != image.id:
+                self._gone(device, other)
+
+    def announced(self, eui):
+        """A device has started."""
+        if self.busy and self._job.eui == eui:
+            self._job.restarted = True
+
+    # -- who waits for what
+
+    def _newest(self, images, hash, sha=None):
         found = None
-        for image in self.stored_for(device):
-            if binascii.unhexlify(image.info["hash"]) == hash:
+        for image in images:
+            if binascii.unhexlify(image.info["hash"]) == hash and sha in (None, image.sha):
                 found = image
         return found
 
-    def keep_for(self, device, image):
-        """11.1 for a one-step device: the image stays until this device, too, has run it."""
-        self._note_users(image, device, True)
+    def _awaited_by(self, device):
+        """The images that this device is to have by an 11.1."""
+        name = _name(device)
+        return [i for i in self.stored_for(device) if name in self._users(i)]
 
-    def _note_users(self, image, device, waits):
-        """Note on flash whether this device still waits for the image; True if any device does."""
-        name = binascii.hexlify(device.eui).decode()
-        before = image.info.get(_WAITING, [])
-        users = [each for each in before if each != name]
-        if waits:
-            users.append(name)
-        if users and users != before:
-            info = dict(image.info)
-            info[_WAITING] = users
-            self._store.note(image, info)
-        return bool(users)
+    def _users(self, image):
+        """Who waits for an image, of those that are on this HAN still."""
+        names = image.info.get(_WAITING, [])
+        return [each for each in names if binascii.unhexlify(each) in self._devices]
 
-    def announced(self):
-        """A device has started."""
-        self._announces += 1
+    def _note_users(self, image, users):
+        info = dict(image.info)
+        info[_WAITING] = users
+        self._store.note(image, info)
+
+    def _gone(self, device, image):
+        """The device waits no more. The image goes with the last one-step device: all others have a copy of it."""
+        name = _name(device)
+        users = [each for each in self._users(image) if each != name]
+        if not any(self._devices[binascii.unhexlify(each)].steps == 1 for each in users):
+            self._store.evict(image)
+        elif users != image.info[_WAITING]:
+            self._note_users(image, users)
 
     # -- the work
 
@@ -250,31 +274,35 @@ class Jobs:
 
     async def _activate(self, job, device, hash, counter):
         code = tunnel.ACTIVATED
+        image = self._newest(self._awaited_by(device), hash)
+        if image:
+            job.wanted = image.info["version"]
         if device.steps == 1:
-            code = await self._fetch_first(job, device, hash)
+            code = await self._fetch_first(job, device, image)
             if code == tunnel.ACTIVATION_FAILURE:
                 job.status = code
                 return
         # without an image as well: the device knows whether it was asked before and runs it already
-        self._announces = 0
+        job.restarted = False
         job.status, version = await self._tunnel.activate(device.address, hash, counter)
         if job.status != tunnel.ACTIVATED and code != tunnel.ACTIVATED:
             job.status = code
-        if job.status == tunnel.ACTIVATED and not await self._runs(device, version):
+        if job.status == tunnel.ACTIVATED and not await self._runs(job, device, version):
             job.status = tunnel.ACTIVATION_FAILURE
             job.reason = "it came back with the firmware that it had before"
         if job.status == tunnel.ACTIVATED:
             self._release(device, hash)
 
     def _release(self, device, hash):
-        """The device runs it: the image has done its work, and goes with the last one that it was for."""
-        for image in self.stored_for(device):
-            if binascii.unhexlify(image.info["hash"]) != hash:
-                continue
-            if not self._note_users(image, device, False):
-                self._store.evict(image)
+        """The device runs it: the image has done its work. That it cannot be noted is no failure of the 11.3."""
+        try:
+            for image in self.stored_for(device):
+                if binascii.unhexlify(image.info["hash"]) == hash:
+                    self._gone(device, image)
+        except StoreError as e:
+            self._log("image stays", str(e))
 
-    async def _runs(self, device, version):
+    async def _runs(self, job, device, version):
         """Wait for the device to restart and confirm: whether it runs the file version that it answered.
 
         One that still runs another version may not have restarted yet, so it is believed only once it has
@@ -290,17 +318,16 @@ class Jobs:
             if is_.get(CURRENT_FILE_VERSION) == version:
                 if is_.get(IMAGE_UPGRADE_STATUS) != COUNT_DOWN:  # its trial is over
                     return True
-            elif self._announces:
+            elif job.restarted:
                 return False
         return False
 
-    async def _fetch_first(self, job, device, hash):
-        """One-step devices: the transfer is part of 11.3 (rule 96). The code that 11.3 answers so far."""
-        if not self.stored_for(device):
-            return tunnel.NO_IMAGE_HELD
-        image = self.stored(device, hash)
+    async def _fetch_first(self, job, device, image):
+        """One-step devices: the transfer is part of 11.3 (rule 96). The code that 11.3 answers so far.
+
+        Only an image that an 11.1 brought for this device counts: what another one waits for is not its."""
         if image is None:
-            return tunnel.HASH_MISMATCH
+            return tunnel.HASH_MISMATCH if self._awaited_by(device) else tunnel.NO_IMAGE_HELD
         is_ = await self.ota.read(device.address, (CURRENT_FILE_VERSION,))
         if is_.get(CURRENT_FILE_VERSION) == image.info["file_version"]:
             return (
@@ -333,3 +360,7 @@ class Jobs:
     def _ended(self, eui, status):
         if self.busy and self._job.eui == eui:
             self._job.moved.set()
+
+
+def _name(device):
+    return binascii.hexlify(device.eui).decode()

@@ -36,7 +36,7 @@ _JITTER = const(100)  # the most there is: every device is to answer an Image No
 
 class HanGroup:
     """hub: store_report(verify, skip, most), limits(), counters(),
-    devices(skip, most), distribute(eui, hash, jitter), progress(), activate(eui, hash, counter),
+    devices(skip, most), distribute(eui, hash, sha, jitter), progress(), activate(eui, hash, counter),
     read_version(eui), events(since). Each returns a dict or an awaitable of one, or raises SmpError
     with this GROUP. store_report has a list "images", devices "devices", events "events": what does
     not fit into one answer is cut off their ends, and the answer then has "more": True. The client asks
@@ -69,8 +69,9 @@ class HanGroup:
         jitter = _count(request, "jitter") if "jitter" in request else _JITTER
         if not 1 <= jitter <= _JITTER:
             raise SmpError(EINVAL)
+        sha = _octets(request, "sha", _HASH) if "sha" in request else None
         return self._hub.distribute(
-            _octets(request, "eui", _EUI), _octets(request, "hash", _HASH), jitter
+            _octets(request, "eui", _EUI), _octets(request, "hash", _HASH), sha, jitter
         )
 
     def _progress(self, request):

@@ -36,6 +36,12 @@ _AFTER_ACTIVATION: Final = {
 }
 """The next step after each answer to 11.3 that is no success."""
 
+_AGAIN: Final = {
+    "11.1": "push again",
+    "11.3": "check that it is switched on, then hanlab activate {device} again",
+}
+"""What starts a transfer anew: an 11.3 transfers to one-step devices (rule 96)."""
+
 _HAN_OUTCOMES: Final = {
     HanError.NO_DEVICE: Outcome.NO_DEVICE,
     HanError.NO_IMAGE: Outcome.NO_IMAGE_HELD,
@@ -166,15 +172,16 @@ def _make_room(store: StoreReadResponse, size: int) -> str:
 
 
 def distribution_failed(
-    end: ProgressReadResponse, target: Target, size: int
+    end: ProgressReadResponse, target: Target, size: int, *, service: str = "11.1"
 ) -> ServiceRequestFailed:
-    """A job that brings an image of `size` octets to the device ended badly."""
+    """A job that brings an image of `size` octets to the device, of 11.1 or of 11.3, ended badly."""
+    again = _AGAIN[service]
     at = f"at {end.off:,} of {end.len:,} B"
     if end.reason == "no answer":
         return ServiceRequestFailed(
             Outcome.NO_ANSWER,
-            f"{target.name} stopped answering on the HAN {at}",
-            next_step="push again: the device goes on where it stopped",
+            f"{target.name} stopped answering on the HAN" + (f" {at}" if end.len else ""),
+            next_step=f"{again.format(device=target.name)}: the device goes on where it stopped",
         )
     if end.status == _DAMAGED:
         return ServiceRequestFailed(

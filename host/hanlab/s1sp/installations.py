@@ -128,7 +128,9 @@ class Installations:
         code = ActivateCode.SUCCESS
         version = None
         if target.model.says_version:  # rule 95
-            with self._noted(device), _reaching(installation.hub):
+            from hanlab.s1sp.service import may_have_happened
+
+            with self._noted(device), _reaching(installation.hub), may_have_happened():
                 version = (await installation.s1sp.wait_until_back(target)).firmware
         return FirmwareActivated(True, code, code.duis, version)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,10 +30,11 @@ from hanlab.s1sp.failures import (
     not_stored,
     refused,
 )
-from hanlab.s1sp.outcome import ActivateCode, Outcome, ServiceRequestFailed
+from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.s1sp.rules import busy, holds, refuse_foreign_metadata, refuse_third_party
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, Refused, WanClient
+from hanlab.wan.errors import AccessDenied, FalseBoard
 from hanlab.wan.messages import (
     GROUP,
     Activate,
@@ -91,7 +92,7 @@ class S1sp:
 
     @property
     def updating(self) -> bool:
-        """An 11.1 is being carried out on this HAN, or waits for its turn (rule 35)."""
+        """An 11.1 or 11.3 is being carried out on this HAN, or waits for its turn (rule 35)."""
         return self._updates > 0
 
     async def store(self) -> StoreReadResponse:
@@ -124,12 +125,18 @@ class S1sp:
         one_at_a_time = holds(Behaviour.ONE_UPDATE, self._hub, target.model)
         if self._updates and one_at_a_time:
             raise busy()
+        async with self._an_update():
+            if one_at_a_time:
+                return await self._update(image, target, report)
+            return await self._update_when_free(image, target, report)
+
+    @asynccontextmanager
+    async def _an_update(self) -> AsyncIterator[None]:
+        """An update is in progress from here on, and has its turn in this block."""
         self._updates += 1
         try:
             async with self._turn:
-                if one_at_a_time:
-                    return await self._update(image, target, report)
-                return await self._update_when_free(image, target, report)
+                yield
         finally:
             self._updates -= 1
 
@@ -164,6 +171,7 @@ class S1sp:
                 Distribute,
                 eui=target.eui,
                 hash=image.manufacturer_image_hash,
+                sha=hashlib.sha256(octets).digest(),
                 jitter=defaults(self._hub.population).query_jitter,  # rule 38
             )
         except Refused as e:
@@ -173,7 +181,7 @@ class S1sp:
         end = await self._follow(started.job, target, "distribute", report)
         if end.state == "failed":
             if end.status == _NO_IMAGE_AVAILABLE:
-                await self._runs_already(image, target)
+                await self._runs_already(image.version, target, Outcome.DEVICE_REFUSED)
             raise distribution_failed(end, target, len(octets))
         return Outcome.DISTRIBUTED
 
@@ -187,18 +195,16 @@ class S1sp:
     async def activate_firmware(self, hash_: bytes, target: Target, report: Report) -> Outcome:
         """11.3 Activate Firmware with the Manufacturer Image hash `hash_` (32 octets).
 
-        Returns ACTIVATED once the device has answered `success` and runs what the CH holds under that
-        hash.
+        Returns ACTIVATED once the device has answered `success` and runs what its 11.1 has brought.
 
         Raises:
             ServiceRequestFailed: `noImageHeld`, `hashMismatch`, `activationFailure`, or no answer.
         """
         refuse_third_party(target, self._hub)
-        async with self._turn:
+        async with self._an_update():
             device = await self._known(target)
-            wanted = await self._version_of(hash_, target)
             try:
-                with _may_have_happened():
+                with may_have_happened():
                     started = await self._wan.write(
                         Activate,
                         eui=target.eui,
@@ -209,28 +215,18 @@ class S1sp:
                 if e.group == GROUP and e.rc == HanError.REFUSED:
                     raise await self._not_authorised() from None
                 raise refused(e, target) from None
-            with _may_have_happened():
+            with may_have_happened():
                 end = await self._follow(started.job, target, "activate", report)
                 if end.state == "failed":
-                    raise distribution_failed(end, target, end.len)
+                    raise distribution_failed(end, target, end.len, service="11.3")
                 code = ActivateCode(end.status)
+                if code in (ActivateCode.NO_IMAGE_HELD, ActivateCode.HASH_MISMATCH) and end.wanted:
+                    await self._runs_already(end.wanted, target, ACTIVATE_OUTCOME[code])
                 if code is not ActivateCode.SUCCESS:
                     raise not_activated(code, target, hash_, end.reason)
-                if wanted:
-                    await self._check_that_it_runs(wanted, target)
+                if end.wanted:
+                    await self._check_that_it_runs(end.wanted, target)
         return Outcome.ACTIVATED
-
-    async def _version_of(self, hash_: bytes, target: Target) -> str:
-        """The version that 11.3 with this hash is to make run; "" if the CH holds no such image."""
-        store = await self.store()
-        return next(
-            (
-                image.version
-                for image in reversed(store.images)
-                if image.hash == hash_ and image.type == target.model.device_type
-            ),
-            "",
-        )
 
     async def _check_that_it_runs(self, wanted: str, target: Target) -> None:
         """A device goes by the hash, so it may say `success` and run another version with the same one."""
@@ -305,12 +301,12 @@ class S1sp:
             next_step="the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's",
         )
 
-    async def _runs_already(self, image: OtaImage, target: Target) -> None:
+    async def _runs_already(self, version: str, target: Target, outcome: Outcome) -> None:
         """Raises if the device runs that very version: it asks for no image of it."""
         running = await self.read_firmware_version(target)
-        if running.file_version == image.header.file_version:
+        if running.firmware == version:
             raise ServiceRequestFailed(
-                Outcome.DEVICE_REFUSED,
+                outcome,
                 f"{target.name} runs {running.firmware} already, and takes no other image of that version",
                 next_step="give the image another version; `hanlab store --evict ID` takes this one "
                 "out of the CH",
@@ -346,17 +342,17 @@ class S1sp:
 
 
 @contextmanager
-def _may_have_happened() -> Iterator[None]:
+def may_have_happened() -> Iterator[None]:
     """From here on an 11.3 may have come through, whatever happens to its answer."""
     try:
         yield
     except ServiceRequestFailed as e:
         e.begun = True
         raise
-    except NoAnswer as e:
+    except (NoAnswer, AccessDenied, FalseBoard) as e:  # a refusal says that it did not
         raise ServiceRequestFailed(
             Outcome.NO_CONTACT,
-            f"the CH stopped answering in the middle of 11.3: {e.what}",
+            f"the S1SP lost the CH in the middle of 11.3: {e.what}",
             next_step="hanlab version reads what the device runs now",
             begun=True,
         ) from None

@@ -146,6 +146,8 @@ class ProgressReadResponse(message.ReadResponse):
     reason: str = ""
     note: str = ""
     """How the transfer began, if not afresh."""
+    wanted: str = ""
+    """activate: the version that is to run after it, if an 11.1 for this device has told the CH."""
 
 
 class VersionReadResponse(message.ReadResponse):
@@ -245,7 +247,7 @@ class DevicesRead(message.ReadRequest, _Errors):
 
 
 class Distribute(message.WriteRequest, _Errors):
-    """Hand the image with that Manufacturer Image hash to a device."""
+    """Hand the image with that Manufacturer Image hash, of the file with that SHA-256, to a device."""
 
     _GROUP_ID = GROUP
     _COMMAND_ID = 2
@@ -253,6 +255,7 @@ class Distribute(message.WriteRequest, _Errors):
 
     eui: bytes
     hash: bytes
+    sha: bytes | None = None
     jitter: int = 100
     """Of the Image Notify, 1 to 100."""
 
