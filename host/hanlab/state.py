@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hanlab.errors import UsageError
+from hanlab.files import write_whole
 from hanlab.lab_config import LabConfig
 
 STATE: Final = ".hanlab"
@@ -15,11 +20,53 @@ STATE: Final = ".hanlab"
 BOARD_KEYS: Final = "boards.key"
 """In the state folder: the secret that the keys of a provisioned lab's boards are made from."""
 LOCK: Final = "lock"
+SERVER: Final = "server.json"
+"""Where the server that has the lab is, as long as it has it."""
 
 
 def state_folder(file: Path | None, config: LabConfig) -> Path:
     """Where the lab that `file` (a lab.toml) describes keeps its flash files and its DSP's memory."""
     return (file.parent if file else Path()) / STATE / config.name
+
+
+@dataclass(frozen=True)
+class Server:
+    """A `hanlab serve` that has the lab in `folder`; `pki` is the folder of the keys that it knows."""
+
+    folder: Path
+    url: str
+    pki: Path
+    process: int
+
+
+@contextmanager
+def announced(folder: Path, url: str, pki: Path) -> Iterator[None]:
+    """Let other commands on the lab find the server that has it."""
+    said = {"url": url, "pki": str(pki.resolve()), "process": os.getpid()}
+    write_whole(folder / SERVER, json.dumps(said).encode(), mode=0o600, lasting=False)
+    try:
+        yield
+    finally:
+        (folder / SERVER).unlink(missing_ok=True)
+
+
+def serving(folder: Path) -> Server | None:
+    """The server that has the lab in `folder`. What a killed one left behind counts for nothing."""
+    try:
+        said = json.loads((folder / SERVER).read_text("utf-8"))
+        server = Server(folder, said["url"], Path(said["pki"]), said["process"])
+        fd = os.open(folder / LOCK, os.O_RDWR)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    try:
+        if os.pread(fd, 20, 0).decode("ascii", "replace") != str(server.process):
+            return None
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return server
+    finally:
+        os.close(fd)
+    return None
 
 
 def lock(folder: Path) -> int:
@@ -34,6 +81,12 @@ def lock(folder: Path) -> int:
     except BlockingIOError:
         owner = os.pread(fd, 20, 0).decode("ascii", "replace")
         os.close(fd)
+        if (server := serving(folder)) is not None:
+            raise UsageError(
+                f"the lab in {folder} is being served by process {server.process} at {server.url}",
+                next_step="push, version, activate and request go through that server; this needs the "
+                "boards themselves: end the server first (Ctrl-C), or use another lab (--lab)",
+            ) from None
         raise UsageError(
             f"another hanlab command (process {owner or 'unknown'}) uses the lab in {folder}",
             next_step="wait for it to end, or use another lab (--lab)",

@@ -20,6 +20,7 @@ from hanlab.duis.pki import read_pki
 from hanlab.duis.reading import read_response
 from hanlab.duis.writing import write_request
 from hanlab.eui import Eui
+from hanlab.images import build, made_body
 
 COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
@@ -71,7 +72,12 @@ class Serving:
         return wait_for(lambda: words in self.log.read_text())
 
     def board(self, name: str) -> int:
-        """The process of that board's VM, by the log that it writes."""
+        """The process of that board's VM."""
+        assert wait_for(lambda: self._vm(name)), f"{name} does not run"
+        return self._vm(name)
+
+    def _vm(self, name: str) -> int:
+        """By the log that it writes; 0: there is none yet."""
         for process in Path("/proc").iterdir():
             try:
                 log = (process / "fd" / "1").readlink()
@@ -80,7 +86,7 @@ class Serving:
                 continue
             if log.name == f"{name}.log" and int(parent) == self.process.pid:
                 return int(process.name)
-        raise AssertionError(f"{name} does not run")
+        return 0
 
     def end(self, how: int = signal.SIGINT) -> None:
         if self.process.poll() is None:
@@ -148,3 +154,67 @@ def test_the_date_that_lab_toml_sets_is_said(tmp_path: Path) -> None:
         process.terminate()
     assert any("the lab's date: 2031-05-06 07:08:" in line for line in shown)
     assert "not the computer's" in "".join(shown)
+
+
+def hanlab(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments, "--lab", "lab.toml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_other_commands_go_through_the_server(serving: Serving) -> None:
+    folder = serving.folder
+    image = build(made_body(4096, seed=1), device_type="PPMID", version="IHDAE06", for_ch="Secure")
+    (folder / "v6.ota").write_bytes(image.to_bytes())
+    assert hanlab(folder, "cpl", "add", "v6.ota").returncode == 0
+    pushed = hanlab(folder, "push", "v6.ota", "--to", "PPMID")
+    assert pushed.returncode == 0, pushed.stderr
+    assert f"through the server at {serving.ready['url']}" in " ".join(pushed.stdout.split())
+    assert "N60 to supplier" in pushed.stdout
+    activated = json.loads(
+        hanlab(folder, "activate", "PPMID", "--image", "v6.ota", "--json").stdout
+    )
+    assert (activated["code"], activated["version"]) == ("I0", "IHDAE06")
+    assert activated["server"] == serving.ready["url"]
+    assert "PPMID runs IHDAE06" in hanlab(folder, "version", "PPMID").stdout
+    wrong = hanlab(folder, "activate", "PPMID", "--hash", "00" * 32, "--json")
+    assert (wrong.returncode, json.loads(wrong.stdout)["outcome"]) == (1, "hash-mismatch")
+    refused = hanlab(folder, "version", "PPMID", "--as", "other-supplier")
+    assert refused.returncode == 1
+    assert "E4" in refused.stderr
+
+
+def test_a_request_file_goes_through_the_server(serving: Serving) -> None:
+    request = Request(RequestId(SUPPLIER, PPMID, 5), 1, "11.2", "11.2", ReadFirmwareVersion())
+    (serving.folder / "r.xml").write_bytes(write_request(request))
+    done = json.loads(hanlab(serving.folder, "request", "r.xml", "--json").stdout)
+    assert (done["codes"], done["server"]) == (["I99", "I0"], serving.ready["url"])
+    again = hanlab(serving.folder, "request", "r.xml")
+    assert again.returncode == 2
+    assert "409" in again.stderr
+
+
+@pytest.mark.parametrize("command", [("store",), ("version", "PPMID", "--direct")])
+def test_what_needs_the_boards_themselves_says_exactly_that(
+    command: tuple[str, ...], serving: Serving
+) -> None:
+    done = hanlab(serving.folder, *command)
+    assert done.returncode == 2
+    assert f"is being served by process {serving.process.pid}" in done.stderr
+    assert serving.ready["url"] in done.stderr
+    assert "end the server first" in done.stderr
+
+
+def test_what_a_killed_server_left_behind_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(LAB)
+    killed = Serving(tmp_path)
+    vms = [killed.board(name) for name in ("hub", "PPMID")]
+    killed.end(signal.SIGKILL)
+    assert wait_for(lambda: not any(Path(f"/proc/{vm}/fd/1").exists() for vm in vms))
+    done = hanlab(tmp_path, "version", "PPMID")
+    assert done.returncode == 0, done.stderr
+    assert "through the server" not in done.stdout

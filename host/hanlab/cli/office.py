@@ -27,7 +27,7 @@ from hanlab.fitting import how_to_mend, listing_problem, misfits
 from hanlab.images import OtaImage, read_image, warnings_about
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
 from hanlab.office import named_user, open_office
-from hanlab.state import state_folder
+from hanlab.state import serving, state_folder
 
 _HASH_SHOWN = 16
 
@@ -305,6 +305,11 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
     except OSError as e:
         raise UsageError(f"{file} cannot be read: {e.strerror}", next_step="check it") from None
     sent = read_request(octets)
+    if serving(state_folder(lab, read_lab(lab))) is not None:
+        from hanlab.cli.served_requests import request_through_server
+
+        if request_through_server(lab, sent, as_json=as_json):
+            return
     with Lab.open(lab, pcap=pcap, impair=impair) as bench:
         bench.on_notice = pending.teller(quiet=as_json)
         answer = bench.run(bench.send_request(sent))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import hexdigits
@@ -35,6 +35,7 @@ from hanlab.cli.show import (
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplStatus
 from hanlab.dsp.service_requests import METERS
+from hanlab.dsp.settings import DspSettings
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
@@ -44,6 +45,7 @@ from hanlab.duis.messages import (
     UpdateFirmware,
 )
 from hanlab.errors import HanlabError, UsageError
+from hanlab.eui import Eui
 from hanlab.fitting import how_to_mend, listed, listing_problem, misfits
 from hanlab.images import OtaImage, read_image, warnings_about
 from hanlab.lab import Answer, Device, Lab
@@ -51,6 +53,7 @@ from hanlab.lab_config import read_lab
 from hanlab.office import named_user
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Report
+from hanlab.state import serving, state_folder
 from hanlab.wan.messages import HanDevice, StoreReadResponse
 
 _ANNOUNCE_S: Final = 5.0
@@ -59,8 +62,8 @@ _ANNOUNCE_EACH_S: Final = 0.1
 """And so much more for each device: they all start at once, on one air."""
 _SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED, Outcome.SILENT)
 _HASH_DIGITS: Final = 64
-_GOES_ON: Final = ("I0", "I99", "W110101")
-_AFTER_REFUSAL: Final = {
+GOES_ON: Final = ("I0", "I99", "W110101")
+AFTER_REFUSAL: Final = {
     "E5": "hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a "
     "Pending one joins by hanlab dsp join",
     "E19": "hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab dsp join",
@@ -115,6 +118,15 @@ def push(
         body = UpdateFirmware(image.to_bytes(), image.version, (eui,))
         print_request(body, None, lab=lab, user=user)
         return
+    if not direct and _through_server(
+        lab,
+        "11.1",
+        to,
+        lambda eui: UpdateFirmware(image.to_bytes(), image.version, (eui,)),
+        user,
+        as_json=as_json,
+    ):
+        return
     octets = len(image.to_bytes())
     out = console()
     with _opened(lab, to, pcap, impair, quiet=as_json) as (bench, device):
@@ -137,7 +149,7 @@ def push(
                     body = UpdateFirmware(image.to_bytes(), image.version, (device.eui,))
                     answer = _send(bench, body, None, user, report)
             if answer:
-                _draw_answer(out, bench, answer, quiet=as_json)
+                draw_answer(out, bench.dsp.settings, answer, quiet=as_json)
                 outcome = _outcome(bench, device, answer, path)
         except ServiceRequestFailed as failure:
             if failure.outcome in _SIZE_FAILURES and not as_json:
@@ -217,6 +229,10 @@ def version(
         eui = read_lab(lab).node(device).eui
         print_request(ReadFirmwareVersion(), eui, lab=lab, user=user)
         return
+    if not direct and _through_server(
+        lab, "11.2", device, lambda eui: ReadFirmwareVersion(), user, as_json=as_json
+    ):
+        return
     with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
         if not direct:
             _version_by_dsp(bench, target, user, as_json=as_json)
@@ -253,6 +269,10 @@ def activate(
         eui = read_lab(lab).node(device).eui
         print_request(ActivateFirmware(hash_), eui, lab=lab, user=user)
         return
+    if not direct and _through_server(
+        lab, "11.3", device, lambda eui: ActivateFirmware(hash_), user, as_json=as_json
+    ):
+        return
     out = console()
     with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
         if not as_json:
@@ -270,7 +290,7 @@ def activate(
             else:
                 answer = _send(bench, ActivateFirmware(hash_), target, user, watch)
         if answer:
-            _draw_answer(out, bench, answer, quiet=as_json)
+            draw_answer(out, bench.dsp.settings, answer, quiet=as_json)
             outcome = _outcome(bench, target, answer, image)
             if not _says_version(answer):
                 _without_version(bench, outcome, target, answer, lab, as_json=as_json)
@@ -288,18 +308,35 @@ def activate(
             say(out, f"✓ {outcome}", f"{target.name} runs {read.firmware}", "green")
 
 
+def _through_server(
+    lab: Path | None,
+    service: str,
+    name: str,
+    body: Callable[[Eui], Body],
+    user: str,
+    *,
+    as_json: bool,
+) -> bool:
+    """Whether a server has the lab, and the request went through it."""
+    if serving(state_folder(lab, read_lab(lab))) is None:
+        return False
+    from hanlab.cli.served_requests import through_server
+
+    return through_server(lab, service, name, body, user, as_json=as_json)
+
+
 def _send(bench: Lab, body: Body, device: Device | None, user: str, report: Report) -> Answer:
     """A Service Request to the DSP; raises RequestRefused if it does not go on."""
     sender = named_user(bench.dsp, user) if user else None
     answer = bench.run(bench.send(body, device.eui if device else None, user=sender, report=report))
     code = answer.acknowledgement.code
-    if code not in _GOES_ON:
+    if code not in GOES_ON:
         why = bench.dsp.audit.read(1)[0]
         rule = f" (rule {why.rule})" if why.rule else ""
         raise RequestRefused(
             code,
             f"the DSP answered {code}: {why.why}{rule}",
-            next_step=_AFTER_REFUSAL.get(code, "hanlab inventory shows what the DSP knows"),
+            next_step=AFTER_REFUSAL.get(code, "hanlab inventory shows what the DSP knows"),
             cause=answer.cause,
         )
     return answer
@@ -316,7 +353,7 @@ def _outcome(bench: Lab, device: Device, answer: Answer, path: Path | None) -> O
     if isinstance(end, ServiceRequestFailed):
         end.code = answer.code
         raise end
-    if answer.code not in _GOES_ON:
+    if answer.code not in GOES_ON:
         raise RequestRefused(
             answer.code,
             f"{answer.code}: no answer of {device.name} came to the DSP",
@@ -368,7 +405,7 @@ def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> 
     else:
         sentence = f"{target.name}, a {target.model.model}, runs {read}"
         say(out, REQUESTS["11.2"], sentence, "bold", indent=0)
-        _draw_answer(out, bench, answer, quiet=False)
+        draw_answer(out, bench.dsp.settings, answer)
 
 
 def _says_version(answer: Answer) -> bool:
@@ -409,7 +446,9 @@ def _codes(bench: Lab, answer: Answer | None) -> dict[str, Any]:
     return {**codes, **told(bench)}
 
 
-def _draw_answer(out: Console, bench: Lab, answer: Answer, *, quiet: bool) -> None:
+def draw_answer(
+    out: Console, settings: DspSettings, answer: Answer, *, quiet: bool = False
+) -> None:
     """The response codes, and each DCC Alert with whom it went to."""
     if quiet:
         return
@@ -418,7 +457,7 @@ def _draw_answer(out: Console, bench: Lab, answer: Answer, *, quiet: bool) -> No
     told = Counter((d.code, d.recipient) for d in answer.deliveries if d.request is None)
     for (code, recipient), times in told.items():
         alert = ALERTS[code]
-        user = bench.dsp.settings.user(recipient)
+        user = settings.user(recipient)
         about = f"{alert.meaning}{'' if alert.stated else ' (code recalled)'}"
         again = f", {times} times" if times > 1 else ""
         say(out, f"{code} to {user.name if user else recipient}{again}", about, "yellow", indent=4)

@@ -26,7 +26,7 @@ from hanlab.gateway.senders import LOCAL
 from hanlab.lab import Lab
 from hanlab.lab_config import read_lab
 from hanlab.office import PKI, open_pki
-from hanlab.state import state_folder
+from hanlab.state import announced, state_folder
 
 
 def run(
@@ -63,9 +63,12 @@ def run(
         with listen(host, port) as listening:
             thread.start()
             try:
-                _ready(bench, host, listening.getsockname()[1], keys, unsigned, as_json=as_json)
-                with contextlib.suppress(KeyboardInterrupt):
-                    asyncio.run(_serve(server, listening, bench, seals))
+                at = listening.getsockname()
+                local = "127.0.0.1" if at[0] in ("0.0.0.0", "::") else host
+                with announced(bench.folder, f"http://{local}:{at[1]}/api/v1", keys.folder):
+                    _ready(bench, host, at[1], keys, unsigned, as_json=as_json)
+                    with contextlib.suppress(KeyboardInterrupt):
+                        asyncio.run(_serve(server, listening, bench, seals))
             finally:
                 thread.stop()
     if thread.error:

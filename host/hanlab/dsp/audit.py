@@ -51,3 +51,16 @@ class Audit:
             (last,),
         ).fetchall()
         return [Entry(*row) for row in reversed(rows)]
+
+    def newest(self) -> int:
+        """The number of the newest entry."""
+        (number,) = self._sql.execute("SELECT coalesce(max(id), 0) FROM audit").fetchone()
+        return int(number)
+
+    def after(self, number: int) -> list[Entry]:
+        """The entries after that one, oldest first."""
+        rows = self._sql.execute(
+            "SELECT at, actor, subject, action, code, rule, why FROM audit WHERE id > ? ORDER BY id",
+            (number,),
+        )
+        return [Entry(*row) for row in rows]

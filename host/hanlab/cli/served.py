@@ -1,0 +1,126 @@
+"""A lab that `hanlab serve` has: Service Requests of other commands go through that server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from hanlab.dsp.service import Dsp
+from hanlab.dsp.service_requests import WEB_SERVICE
+from hanlab.duis.messages import Body, Request, Response
+from hanlab.duis.pki import read_pki
+from hanlab.duis.reading import read_response
+from hanlab.duis.writing import write_request
+from hanlab.errors import UsageError
+from hanlab.eui import Eui
+from hanlab.lab import Answer
+from hanlab.lab_config import LabConfig, NodeConfig, read_lab
+from hanlab.office import named_user, open_office, service_request
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.state import Server, serving, state_folder
+
+POLL_S: Final = 0.1
+"""How often the DSP's memory is looked at for what came of a request."""
+TIMEOUT_S: Final = 60.0
+_HEADERS: Final = {"content-type": "application/xml"}
+
+
+@dataclass
+class ServedLab:
+    """The DSP's memory, which this process may read, and the server, which decides and carries out."""
+
+    server: Server
+    config: LabConfig
+    dsp: Dsp
+
+    def send(self, body: Body, to: Eui | None, user: str) -> Answer:
+        """A Service Request of one of the lab's users, and what comes of it."""
+        sender = named_user(self.dsp, user) if user else None
+        return self.send_request(service_request(self.dsp, body, to, sender))
+
+    def send_request(self, request: Request) -> Answer:
+        """The same for one that is there already; signed with its originator's key."""
+        before = self.dsp.deliveries.newest()
+        acknowledgement = self._post(request)
+        while request.id in self.dsp.unfinished():
+            if serving(self.server.folder) is None:
+                raise UsageError(
+                    f"the server at {self.server.url} has ended before {request.id} had",
+                    next_step="it was accepted, and is carried out by whatever comes next to the lab: "
+                    "hanlab requests",
+                )
+            time.sleep(POLL_S)
+        came = self.dsp.deliveries.after(before)
+        mine = [read_response(d.xml) for d in came if d.request == str(request.id)]
+        return Answer(request, acknowledgement, mine[-1] if mine else None, came)
+
+    def failure(self, device: Eui, before: int) -> ServiceRequestFailed | None:
+        """Why a request after entry `before` of the audit log failed at the device."""
+        for entry in reversed(self.dsp.audit.after(before)):
+            if entry.actor == "S1SP" and entry.action == "failed" and entry.subject == str(device):
+                return ServiceRequestFailed(
+                    Outcome(entry.code), entry.why, next_step="send the Service Request again"
+                )
+        return None
+
+    def _post(self, request: Request) -> Response:
+        signers = read_pki(self.server.pki).signers.values()
+        signer = next((s for s in signers if s.certificate.eui == request.id.originator), None)
+        if signer is None:
+            raise UsageError(
+                f"{self.server.pki} has no key of {request.id.originator}",
+                next_step="hanlab provision makes keys for the Service Users of lab.toml",
+            )
+        service = WEB_SERVICE[request.command_variant]
+        try:
+            answer = httpx.post(
+                f"{self.server.url}/service{service}",
+                content=signer.sign_octets(write_request(request)),
+                headers=_HEADERS,
+                timeout=TIMEOUT_S,
+            )
+        except httpx.HTTPError as e:
+            raise UsageError(
+                f"the server at {self.server.url} does not answer: {e or type(e).__name__}",
+                next_step="end it (Ctrl-C) and start it again",
+            ) from None
+        if not answer.is_success:
+            what, _, next_step = answer.text.strip().partition("\n")
+            raise UsageError(
+                f"the server at {self.server.url} answers {answer.status_code}: {what}",
+                next_step=next_step,
+            )
+        return read_response(answer.content)
+
+
+@contextmanager
+def served(lab: Path | None) -> Iterator[ServedLab | None]:
+    """The lab, if a server has it; None: it is free, or another command's."""
+    config = read_lab(lab)
+    folder = state_folder(lab, config)
+    server = serving(folder)
+    if server is None:
+        yield None
+        return
+    office = open_office(config, folder)
+    try:
+        yield ServedLab(server, config, office.dsp)
+    finally:
+        office.close()
+
+
+def device(lab: ServedLab, name: str) -> NodeConfig:
+    """The device of that name; not the CH."""
+    node = lab.config.node(name)
+    if node is lab.config.hub:
+        raise UsageError(
+            f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
+            next_step="name a device",
+        )
+    return node
