@@ -182,7 +182,7 @@ def test_other_commands_go_through_the_server(serving: Serving) -> None:
     assert activated["server"] == serving.ready["url"]
     assert "PPMID runs IHDAE06" in hanlab(folder, "version", "PPMID").stdout
     wrong = hanlab(folder, "activate", "PPMID", "--hash", "00" * 32, "--json")
-    assert (wrong.returncode, json.loads(wrong.stdout)["outcome"]) == (1, "hash-mismatch")
+    assert (wrong.returncode, json.loads(wrong.stdout)["outcome"]) == (1, "no-image-held")
     refused = hanlab(folder, "version", "PPMID", "--as", "other-supplier")
     assert refused.returncode == 1
     assert "E4" in refused.stderr
