@@ -2,8 +2,8 @@
 
 ```toml
 [dsp]
-start = 2026-01-01T00:00:00Z  # an emulated lab's civil time when its DSP is new; without it `hanlab serve` and real boards
-                              # have the computer's time
+start = 2026-01-01T00:00:00Z  # an emulated lab's civil time when its DSP is new; without it
+                              # `hanlab serve` and real boards have the computer's
 mp105 = 2021-11-04            # the day from which the change holds; false: never (rules 84, 85, 114)
 secmp0007 = 2021-11-04        # rule 108
 lost_responses = 0.2          # the share of 11.3 responses that never reach the DSP (rule 94)
