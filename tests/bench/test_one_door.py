@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from labs import THIRD_PARTY, image_for, lab_of
 
 from hanlab.cli import main
-from hanlab.duis.messages import ActivateFirmware, UpdateFirmware
-from hanlab.enrolment import product
+from hanlab.dsp.settings import DSP
+from hanlab.duis.messages import (
+    ActivateFirmware,
+    Request,
+    RequestId,
+    UpdateFirmware,
+    UpdateHanDeviceLog,
+)
+from hanlab.duis.reading import read_response
+from hanlab.duis.writing import write_request
+from hanlab.enrolment import notification, product
+from hanlab.gateway.app import make_app
+from hanlab.gateway.seals import seals_of
 from hanlab.images import OtaImage
-from hanlab.lab import Device, Lab
+from hanlab.lab import ACCEPTED_CODES, Device, Lab
+from hanlab.office import PKI, named_user, open_pki
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress
 
@@ -75,6 +89,51 @@ def test_it_is_refused_through_the_dsp(tmp_path: Path) -> None:
         assert lab.run(lab.send(update)).code == "E110105", "the Secure S1SP did not migrate it"
         hash_ = image.manufacturer_image_hash
         assert lab.run(lab.send(ActivateFirmware(hash_), device.eui)).code == "E19"
+
+
+@pytest.mark.rule(25, 39)
+@pytest.mark.parametrize("joined", [False, True])
+def test_it_is_refused_over_http(joined: bool, tmp_path: Path) -> None:
+    """Also where a 12.2 has brought it into the inventory (rule 24): then the S1SP refuses it, not the DSP."""
+    with lab_of(tmp_path, THIRD_PARTY) as lab:
+        (device,) = lab.devices
+        image = image_for(device)
+        hash_ = image.manufacturer_image_hash
+        lab.dsp.load([product(device.model, "NEW1", hash_)])
+        supplier = named_user(lab.dsp, "supplier").eui
+        if joined:
+            assert lab.run(lab.send(notification(lab.config.devices[0]))).code in ACCEPTED_CODES
+            assert (
+                lab.run(lab.send(UpdateHanDeviceLog(device.eui), lab.hub.eui)).code
+                in ACCEPTED_CODES
+            )
+        accepted: list[RequestId] = []
+        seals = seals_of(open_pki(tmp_path / PKI, lab.config), unsigned=True)
+        app = make_app(lab.dsp, seals, accepted.append, names={"dsp"})
+
+        def post(service: str, request: Request) -> str:
+            async def exchange() -> httpx.Response:
+                transport = httpx.ASGITransport(app)
+                async with httpx.AsyncClient(transport=transport, base_url="http://dsp") as client:
+                    headers = {"content-type": "application/xml"}
+                    url = f"/api/v1/service{service}"
+                    return await client.post(url, content=write_request(request), headers=headers)
+
+            return read_response(asyncio.run(exchange()).content).code
+
+        update = UpdateFirmware(image.to_bytes(), "NEW1", (device.eui,))
+        id_ = RequestId(supplier, DSP, 11)
+        code = post("D", Request(id_, 8, "11.1", "11.1", update))
+        assert code == ("I99" if joined else "E110105")
+        id_ = RequestId(supplier, device.eui, 12)
+        code = post("S", Request(id_, 1, "11.3", "11.3", ActivateFirmware(hash_)))
+        assert code == ("I99" if joined else "E19")
+        for request in accepted:
+            lab.run(lab.dsp.carry_out(request, no_report))
+        codes = [d.code for d in lab.dsp.deliveries.last(9)]
+        assert codes == (["N55", "N61", "N22", "N55", "E21"] if joined else [])
+        assert lab.run(lab.store()).used == 0
+        assert lab.run(lab.read_firmware_version(device)).firmware == "2.08.01"
 
 
 @pytest.mark.rule(25)

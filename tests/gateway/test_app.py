@@ -710,7 +710,7 @@ def serve_from_end_to_end(tmp_path: Path, boards: str) -> None:
     Thread(target=listener.serve_forever, daemon=True).start()
     (tmp_path / "lab.toml").write_text(
         f'{boards}[[user]]\nname = "supplier"\neui = "{SUPPLIER}"\nroles = ["IS", "GS"]\n'
-        f'listener = "http://127.0.0.1:{listener.server_port}/smartdcc/duis"\n'
+        f'listener = "http://127.0.0.1:{listener.server_port}/smartdcc/duis"\nretries = 2\n'
     )
     serving = subprocess.Popen(
         [*COMMAND, "serve", "--lab", "lab.toml", "--port", "0", "--json"],
@@ -722,6 +722,7 @@ def serve_from_end_to_end(tmp_path: Path, boards: str) -> None:
         assert serving.stdout
         ready = json.loads(serving.stdout.readline())
         assert ready["signed"]
+        assert ready["retries_not_sent"] == ["supplier"]
         signer = read_pki(tmp_path / ready["pki"]).signers["supplier"]
         id_ = RequestId(SUPPLIER, PPMID, 1)
         request = write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))

@@ -98,7 +98,9 @@ def _date(now: datetime) -> str:
 
 def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_json: bool) -> None:
     base = f"http://{host}:{port}/api/v1"
-    listeners = {u.name: u.listener for u in bench.config.dsp.users if u.listener}
+    users = bench.config.dsp.users
+    listeners = {u.name: u.listener for u in users if u.listener}
+    not_sent = [u.name for u in users if u.retries]
     if as_json:
         print(
             json.dumps(
@@ -106,6 +108,7 @@ def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_js
                     "url": base,
                     "signed": not unsigned,
                     "listeners": listeners,
+                    "retries_not_sent": not_sent,
                     "pki": str(keys.folder),
                     "date": bench.dsp.parts.clock().isoformat(timespec="seconds"),
                 }
@@ -125,4 +128,7 @@ def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_js
         say(out, f"{name} listens", url, "dim")
     if not listeners:
         say(out, "nobody listens", 'put listener = "http://…" into [[user]] of lab.toml', "yellow")
+    if not_sent:
+        said = f"retries of {', '.join(not_sent)} is for hanlab's own commands; here its own program does that"
+        say(out, "no 11.3 is sent again", said, "yellow")
     out.print("  Ctrl-C ends it; what is not done yet is done at the next start", soft_wrap=True)
