@@ -82,6 +82,8 @@ class Door:
     runs: dict[Eui, str] = field(default_factory=dict)
     fails: dict[Eui, ServiceRequestFailed] = field(default_factory=dict)
     says_version: bool = True
+    becomes: str = NEW
+    """What a device runs after an 11.3."""
     asked: list[tuple[str, Eui]] = field(default_factory=list)
     busy: set[Eui] = field(default_factory=set)
     takes_s: float = 0.0
@@ -111,8 +113,9 @@ class Door:
         self, hash_: bytes, device: Eui, report: Report
     ) -> FirmwareActivated:
         self._ask("11.3", device)
-        self.runs[device] = NEW
-        return FirmwareActivated(True, 0, "success", NEW if self.says_version else None)
+        self.runs[device] = self.becomes
+        version = self.becomes if self.says_version else None
+        return FirmwareActivated(True, 0, "success", version)
 
     def _ask(self, service: str, device: Eui) -> None:
         self.asked.append((service, device))

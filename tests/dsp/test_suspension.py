@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from desk import (
     GPF,
     GSME,
     HUB,
+    IMAGE,
     NETWORK,
     NEW,
     OLD,
@@ -27,20 +29,30 @@ from desk import (
     entry,
     furnished,
     image_for,
+    run,
     update,
 )
 
+from hanlab.dsp.cpl import CplStatus
 from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SMETS2, Status
 from hanlab.duis.messages import (
+    ActivateFirmware,
+    Body,
     FirmwareActivated,
     FirmwareVersionRead,
     OtherBody,
+    ReadFirmwareVersion,
     TopUpDevice,
     UpdateSecurityCredentials,
 )
 from hanlab.eui import Eui
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+
+
+def future_activation(when: datetime) -> ActivateFirmware:
+    return ActivateFirmware(IMAGE.manufacturer_image_hash, when)
+
 
 TOP_UP = TopUpDevice("73946144332040217315")
 
@@ -281,6 +293,54 @@ def test_11_2_that_reads_the_withdrawn_version_restores_nothing(office: Office) 
     assert office.told("N29") == []
 
 
+@pytest.mark.rule(88, 91)
+@pytest.mark.parametrize("body", [READ, ACTIVATE], ids=["11.2", "11.3"])
+@pytest.mark.parametrize("status", [CplStatus.CANCELLED, CplStatus.EXPIRED, CplStatus.WITHDRAWN])
+def test_what_is_off_the_cpl_restores_nothing(
+    status: CplStatus, body: Body, office: Office
+) -> None:
+    suspend(office)
+    found = office.dsp.smi.find(ESME)
+    assert found
+    office.dsp.withdraw(entry(found, NEW, IMAGE), status)
+    office.door.runs[ESME] = NEW
+    office.send(body, ESME)
+    assert (office.status(ESME), office.version(ESME)) == (Status.SUSPENDED, NEW)
+    assert office.told("N29") == []
+
+
+@pytest.mark.rule(88, 91)
+@pytest.mark.parametrize("body_of", [ReadFirmwareVersion, future_activation], ids=["11.2", "11.3"])
+@pytest.mark.parametrize(("days", "restored"), [(9, True), (10, False)])
+def test_a_version_whose_last_day_has_passed_restores_nothing(
+    days: int, restored: bool, body_of: Callable[[datetime], Body], office: Office
+) -> None:
+    """Nobody has asked the DSP for anything since, so that the entry is not ended yet."""
+    found = office.dsp.smi.find(GSME)
+    assert found
+    office.dsp.load([dataclasses.replace(entry(found, "NEW2"), expires=date(2026, 1, 10))])
+    suspend(office, GSME)
+    office.door.becomes = office.door.runs[GSME] = "NEW2"
+    request = office.request(body_of(datetime(2026, 1, 1 + days, tzinfo=UTC)), GSME)
+    assert office.dsp.receive(request).code == "I99"
+    office.passed = timedelta(days=days)
+    run(office.dsp.carry_out(request.id, lambda progress: None))
+    assert office.status(GSME) is (Status.COMMISSIONED if restored else Status.SUSPENDED)
+    assert office.told("N29") == ([SUPPLIER, NETWORK] if restored else [])
+
+
+@pytest.mark.rule(85, 88)
+@pytest.mark.parametrize(("seconds", "on"), [(-1, False), (0, True), (1, True)])
+def test_mp105_begins_with_its_day(seconds: int, on: bool) -> None:
+    office = furnished(DspSettings(mp105=date(2026, 3, 1)))
+    suspend(office)
+    office.door.runs[ESME] = NEW
+    office.passed = timedelta(days=59, seconds=seconds)
+    acknowledgement, _ = office.send(READ, ESME)
+    assert acknowledgement == ("I99" if on else "E5")
+    assert office.status(ESME) is (Status.COMMISSIONED if on else Status.SUSPENDED)
+
+
 @pytest.mark.rule(89)
 @pytest.mark.parametrize("before", [Status.COMMISSIONED, Status.INSTALLED_NOT_COMMISSIONED])
 def test_the_status_before_the_suspension_comes_back(before: Status, office: Office) -> None:
@@ -325,6 +385,16 @@ def test_the_version_of_a_ppmid_is_secmp0007s() -> None:
     assert office.receive(READ, PPMID) == "E11"
     assert office.rule() == 108
     assert office.receive(READ, ESME) == "I99"
+
+
+@pytest.mark.rule(100)
+@pytest.mark.parametrize("eui", [ESME, GSME])
+def test_mp105_is_for_meters_without_secmp0007_too(eui: Eui) -> None:
+    office = furnished(DspSettings(secmp0007=None))
+    suspend(office, eui)
+    office.door.runs[eui] = NEW
+    office.send(READ, eui)
+    assert (office.status(eui), office.version(eui)) == (Status.COMMISSIONED, NEW)
 
 
 @pytest.mark.rule(100, 113)

@@ -59,6 +59,10 @@ class CplEntry:
     def __str__(self) -> str:
         return f"{self.manufacturer} {self.model} {self.version} ({self.generation})"
 
+    def is_active(self, day: date) -> bool:
+        """Whether devices may run it on that day; its last day may have passed without anybody looking yet."""
+        return self.status is CplStatus.ACTIVE and (self.expires is None or day <= self.expires)
+
     @property
     def product(self) -> tuple[str, str, str, str]:
         """The Device Model without generation and version."""

@@ -241,8 +241,10 @@ class Execution:
     def _activated(self, eui: Eui, answer: FirmwareActivated, *, retry: bool) -> None:
         device = self._parts.device(eui)
         mp105 = self._parts.settings.has_mp105(self._parts.clock())
-        entry = self._parts.cpl.entry(device, answer.version)
-        effect = effect_of_activation(device, answer.version, entry, retry=retry, mp105=mp105)
+        active = self._is_active(device, answer.version)
+        effect = effect_of_activation(
+            device, answer.version, active=active, retry=retry, mp105=mp105
+        )
         self._apply(device, effect, "11.3 answered")
         if device.device_type == "CHF" and answer.version:
             note = ChFirmwareNotification(eui, answer.version, "ActivationSuccessful")
@@ -275,11 +277,15 @@ class Execution:
         effect = effect_of_reading(
             device,
             version,
-            self._parts.cpl.entry(device, version),
+            active=self._is_active(device, version),
             mp105=self._parts.settings.has_mp105(now),
             secmp0007=self._parts.settings.has_secmp0007(now),
         )
         self._apply(device, effect, "11.2 answered")
+
+    def _is_active(self, device: SmiDevice, version: str | None) -> bool:
+        entry = self._parts.cpl.entry(device, version)
+        return entry is not None and entry.is_active(self._parts.clock().date())
 
     def _apply(self, device: SmiDevice, effect: Effect, action: str) -> None:
         """Change the SMI, without any further request (rule 111); N29 where a suspension ends."""
