@@ -12,9 +12,10 @@ import random
 import struct
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import cbor2
+from intruder import answer_to
 from smp.header import Header
 from smpclient.requests.image_management import ImageErase, ImageUploadWrite
 from smpclient.requests.os_management import ResetWrite
@@ -23,7 +24,7 @@ from hanlab.bench.board import HAN, WAN
 from hanlab.bench.radio import MAX_PSDU, cobs_encode, fcs16
 from hanlab.keys import Secret
 from hanlab.lab import Device, Lab
-from hanlab.wan.auth import Session
+from hanlab.wan.auth import Session, is_sealed
 from hanlab.wan.framing import FRAMINGS
 from hanlab.wan.messages import GROUP, Activate, Distribute, Logout
 
@@ -77,6 +78,18 @@ _COMMANDS: Final[tuple[Callable[[int], bytes], ...]] = (
 """Each write that needs a login, by its sequence number."""
 
 
+_LIES: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"rc": 11},
+    {"job": 1},
+    {"off": 5000},
+    {"firmware": "IHDAE99", "file_version": 9, "model": "IHD"},
+    {"job": 1, "state": "done", "status": 0},
+    {"err": {"group": GROUP, "rc": 6}},
+)
+"""What a board might answer."""
+
+
 class Hostile:
     """Sends `total` frames at a lab, one after the other, for as long as `run` is let run.
 
@@ -98,6 +111,7 @@ class Hostile:
         self._writes: deque[bytes] = deque(maxlen=_KEPT)  # those of them that change something
         self._write: dict[str, Callable[[bytes], None]] = {}  # to each board's WAN wire
         self._sequence = 0  # of the client's newest request
+        self._sealed = ("", b"")  # the newest that is sealed, and to whom
         self._mine: deque[bytes] = deque(maxlen=_KEPT)  # sent to the air, so not overheard
         self._desk.air.capture(self._hear)
         for device in self._devices:
@@ -135,6 +149,8 @@ class Hostile:
             if message := framing.take():
                 self._requests.append(octets)
                 self._sequence = message[6]
+                if is_sealed(message):
+                    self._sealed = device.name, message
                 if message[0] & 7 == _WRITE and len(message) > Header.SIZE:
                     self._writes.append(octets)
             write(octets)
@@ -333,6 +349,18 @@ class Hostile:
         header = self._header(op, group, self._random.randint(0, 20), len(body))
         return self._to_host(self._framed(header + body))
 
+    def _host_lie(self) -> bool:
+        """An answer to what the host has just asked, in its session."""
+        name, request = self._sealed
+        if not request:
+            return False
+        lie = self._random.choice(_LIES)
+        answer = answer_to(
+            request, {**lie, **self._random.choice(({}, {"seal": self._octets(16, 16)}))}
+        )
+        self._desk.ports[name].feed(self._cobs(answer))
+        return True
+
 
 KINDS: Final[dict[str, Callable[[Hostile], bool]]] = {
     "air: random octets": Hostile._air_random,
@@ -356,5 +384,6 @@ KINDS: Final[dict[str, Callable[[Hostile], bool]]] = {
     "WAN: noise amid a frame": Hostile._wan_amid,
     "to the host: random octets": Hostile._host_random,
     "to the host: stray answers": Hostile._host_answer,
+    "to the host: faked answers": Hostile._host_lie,
 }
 """How each kind is sent; False: nothing has been overheard yet that it could be made from."""

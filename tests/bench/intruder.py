@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import cbor2
 from smp.header import Header
@@ -42,6 +44,55 @@ async def inject(
     return answers
 
 
+def body(answer: bytes) -> dict[str, Any]:
+    """What an answer says, without its seal."""
+    said: dict[str, Any] = cbor2.loads(answer[Header.SIZE :])
+    said.pop("seal", None)
+    return said
+
+
 def codes(answers: list[bytes]) -> list[int]:
     """Of each answer the SMP code that every group has; 0: it was done."""
-    return [cbor2.loads(answer[Header.SIZE :]).get("rc", 0) for answer in answers]
+    return [body(answer).get("rc", 0) for answer in answers]
+
+
+def answer_to(request: bytes, said: dict[str, Any]) -> bytes:
+    """What a board would answer that seals nothing."""
+    octets = cbor2.dumps(said)
+    head = bytes((request[0] + 1, 0)) + len(octets).to_bytes(2) + request[4 : Header.SIZE]
+    return head + octets
+
+
+class Liar:
+    """Hears what a host sends to a board, and answers before the board can; `lie` makes the answer, or None.
+
+    `heard` is what the host sent, `told` what it was answered, and `true` what the board answered.
+    """
+
+    def __init__(
+        self, desk: Desk, lie: Callable[[bytes], bytes | None], board: str = "hub"
+    ) -> None:
+        self.heard: list[bytes] = []
+        self.told: list[bytes] = []
+        self.true: list[bytes] = []
+        port = desk.ports[board]
+        write, feed = port.write, port.feed
+        to_board, to_host = FRAMINGS["cobs"](), FRAMINGS["cobs"]()
+
+        def from_host(octets: bytes) -> None:
+            to_board.feed(octets)
+            while (request := to_board.take()) is not None:
+                self.heard.append(request)
+                if answer := lie(request):
+                    self.told.append(answer)
+                    feed(b"".join(FRAMINGS["cobs"]().encode(answer)))
+            write(octets)
+
+        def from_board(octets: bytes) -> None:
+            to_host.feed(octets)
+            while (answer := to_host.take()) is not None:
+                self.true.append(answer)
+            feed(octets)
+
+        port.write = from_host  # type: ignore[method-assign]
+        port.feed = from_board  # type: ignore[method-assign]

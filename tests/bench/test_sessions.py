@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import cbor2
-from intruder import codes, inject, session_of
+from intruder import body, codes, inject, session_of
 from labs import OpenDesk, make_image
 from smp.error import MGMT_ERR
-from smp.header import Header
 from smpclient.requests.image_management import ImageErase, ImageUploadWrite
 from smpclient.requests.os_management import ResetWrite
 
@@ -53,7 +51,7 @@ def test_write_whose_answer_was_lost_is_not_carried_out_twice(open_desk: OpenDes
     foreign = ImageErase(slot=1, sequence=79).BYTES
     first, second, _, _, third = desk.run(inject(desk, client, write, write, read, foreign, write))
     assert first == second == third
-    assert cbor2.loads(first[Header.SIZE :]) == {"job": 1}
+    assert body(first) == {"job": 1}
     assert desk.run(client.read(ProgressRead)).job == 1
 
 

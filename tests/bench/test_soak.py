@@ -107,6 +107,8 @@ def test_updates_complete_through_garbage(open_lab: OpenLab) -> None:
     refused = {name: board.wan["forged"] + board.wan["denied"] for name, board in boards.items()}
     assert refused[lab.hub.name] > on_wan // 3, "half of them went there, some into noise"
     assert hub.wan["forged"] > 0, "into the client's own session"
+    unproved = lab.run(lab.counters()).client.unproved
+    assert unproved > 0, "faked answers to what the S1SP asked"
     for kind, n in hostile.sent.items():
         print(f"{n:9,} {kind}")
     print(f"{FRAMES:9,} hostile frames; {updates} updates completed")

@@ -67,8 +67,7 @@ def test_host_has_every_message_and_field_and_no_other() -> None:
     assert found.keys() == wanted | PARTS.keys()
     for name, model in found.items():
         described = fields(name)
-        if name.endswith("-request"):
-            described.pop("seal", None)  # the session's, not the message's
+        described.pop("seal", None)  # the session's, not the message's
         every = set() if name in PARTS else ReadRequest.model_fields.keys()
         has = {field: info for field, info in model.model_fields.items() if field not in every}
         assert has.keys() == described.keys(), name
@@ -198,8 +197,8 @@ def test_words_that_keys_are_used_with_are_those_of_both_ends() -> None:
         host=Path(auth.__file__).read_text() + Path(dco.__file__).read_text(),
         board=(WAN / "auth.py").read_text() + (WAN / "dual_control.py").read_text(),
     )
-    words = re.findall(r'"(hanlab WAN \w+|11\.3)" *\|', README)
-    assert len(words) == 4
+    words = re.findall(r'"(hanlab WAN \w+|11\.3)" *(?:\||$)', README, re.MULTILINE)
+    assert len(words) == 5
     for word in words:
         assert f'b"{word}"' in ends.host, word
         assert f'b"{word}"' in ends.board, word
@@ -208,3 +207,7 @@ def test_words_that_keys_are_used_with_are_those_of_both_ends() -> None:
     seal = auth._NUMBER_OCTETS + auth._TAG_OCTETS
     assert seal == int(length[1]) == constants(WAN / "auth.py")["_SEAL_VALUE"]
     assert rules()["seal20"] == f"bytes .size {seal}"
+    length = re.search(r"`seal`,\s+the first (\d+) octets", README)
+    assert length
+    assert auth._TAG_OCTETS == int(length[1]) == constants(WAN / "auth.py")["_TAG"]
+    assert rules()["seal16"] == f"bytes .size {auth._TAG_OCTETS}"

@@ -5,15 +5,16 @@ import struct
 from binascii import hexlify, unhexlify
 
 import vfs
-from test_wan_framing import cobs
-from test_wan_server import READ, V1, V2, WRITE, Port, ask, request
+from test_wan_framing import COBS, Link, cobs, unframe
+from test_wan_server import READ, V1, V2, WRITE, Port, ask, parse, request, serve
 
 from smets1.han import saved
 from smets1.wan import han_group, image_group
-from smets1.wan.auth import GROUP, Session, hmac_sha256, same
+from smets1.wan.auth import GROUP, Session, hmac_sha256, same, seal_of
 from smets1.wan.dual_control import DualControl
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
+from smets1.wan.server import Server
 
 EUI = unhexlify("00db1234567890a2")
 KEY = bytes(range(32))
@@ -110,6 +111,21 @@ def sealed(message, key, number):
     return message + hmac_sha256(key, message)[:16]
 
 
+def opened(request, answer, key=KEY):
+    """An answer's payload without the seal, which it has to have if, and only if, the request has one."""
+    reply = parse(answer)[1]
+    if seal_of(request):
+        covered = answer[:-16]
+        assert covered[-6:] == b"\x64seal\x50"
+        assert (
+            answer[-16:]
+            == hmac_sha256(hmac_sha256(key, b"hanlab WAN answer"), request, covered)[:16]
+        )
+        del reply["seal"]
+    assert "seal" not in reply
+    return reply
+
+
 class Board:
     """A board's groups behind one session, and a client that seals what it sends once it is logged in."""
 
@@ -136,7 +152,14 @@ class Board:
         return await self.say(message)
 
     async def say(self, message):
-        return (await ask(message, self.groups, cobs, self.session))[1]
+        """The answer's payload; its seal has been looked at, and is not in it."""
+        return opened(message, await self.answer(message))
+
+    async def answer(self, message):
+        """Its octets."""
+        link = Link(cobs(message))
+        sent = await serve(Server(link, self.groups, 512, 1, self.session), link)
+        return unframe(sent, COBS)[0]
 
     async def challenge(self):
         return await self.ask(READ, GROUP, 10)
@@ -387,11 +410,6 @@ async def test_a_login_after_a_logout_lasts_as_long_as_any():
 
 
 async def test_a_sealed_write_that_comes_again_is_answered_whatever_came_between():
-    from test_wan_framing import COBS, Link, unframe
-    from test_wan_server import parse, serve
-
-    from smets1.wan.server import Server
-
     board = Board()
     await board.login()
     write = sealed(request(WRITE, GROUP, 2, {"eui": EUI, "hash": bytes(32)}), board.key, 1)
@@ -404,16 +422,12 @@ async def test_a_sealed_write_that_comes_again_is_answered_whatever_came_between
     link = Link(b"".join([cobs(m) for m in (write, between[0], write) + between + (write,)]))
     server = Server(link, board.groups, 512, 1, board.session)
     answers = [parse(m)[1] for m in unframe(await serve(server, link), COBS)]
-    assert [a for a in answers if "job" in a] == [{"job": 1}] * 3
+    jobs = [a for a in answers if "job" in a]
+    assert len(jobs) == 3 and jobs[0] == jobs[1] == jobs[2] and jobs[0]["job"] == 1
     assert board.hub.done == ["distribute"] and server.repeats == 2
 
 
 async def test_a_login_whose_answer_was_lost_gets_it_again():
-    from test_wan_framing import COBS, Link, unframe
-    from test_wan_server import parse, serve
-
-    from smets1.wan.server import Server
-
     board = Board()
     nonce = (await board.challenge())["nonce"]
     mac = hmac_sha256(KEY, b"hanlab WAN host", nonce, b"h" * 16, EUI)
@@ -423,6 +437,66 @@ async def test_a_login_whose_answer_was_lost_gets_it_again():
     answers = [parse(m)[1] for m in unframe(sent, COBS)]
     assert len(answers) == 2 and answers[0] == answers[1] and "mac" in answers[0]
     assert board.session.stats["logins"] == 1
+
+
+# -- answers
+
+
+async def test_the_answer_to_what_is_sealed_is_sealed_and_no_other():
+    board = Board()
+    await board.login()
+    read = request(READ, GROUP, 0, {"skip": 0}, 5)
+    sent = {
+        "a read": sealed(read, board.key, 1),
+        "a write": sealed(ERASE, board.key, 2),
+        "a refused field": sealed(request(WRITE, GROUP, 2, {}), board.key, 3),
+        "a command that is not there": sealed(request(READ, 1, 9), board.key, 4),
+        "version 1": sealed(request(READ, 1, 0, None, 1, V1), board.key, 5),
+        "a seal that is used up": sealed(ERASE, board.key, 1),
+        "the seal of a session that is over": sealed(ERASE, DCO_KEY, 7),
+    }
+    for what in sent:
+        answer = await board.answer(sent[what])
+        assert seal_of(sent[what]) and "seal" in parse(answer)[1], what
+        opened(sent[what], answer)
+    for message in (read, ERASE, request(WRITE, 0, 0, {"d": "x"})):
+        assert "seal" not in parse(await board.answer(message))[1]
+
+
+async def test_a_board_that_has_restarted_proves_that_nobody_is_logged_in():
+    board = Board()
+    await board.login()
+    assert await Board().say(sealed(ERASE, board.key, 1)) == DENIED
+    assert await Board().say(sealed(request(READ, GROUP, 0), board.key, 2)) == {"images": []}
+
+
+async def test_an_answers_seal_is_of_its_own_request():
+    board = Board()
+    await board.login()
+    seals = []
+    for skip, number in ((0, 1), (0, 2), (1, 1)):
+        read = sealed(request(READ, GROUP, 0, {"skip": skip}), board.key, number)
+        seals.append(bytes(parse(await board.answer(read))[1]["seal"]))
+    assert len(set(seals)) == 3, "of its number, and of its octets"
+    other = Board(open=False, key=hexlify(DCO_KEY).decode())
+    assert bytes(parse(await other.answer(read))[1]["seal"]) not in seals, "and of its board"
+
+
+async def test_a_board_without_a_key_seals_nothing():
+    board = Board(open=True)
+    assert parse(await board.answer(sealed(ERASE, KEY, 1)))[1] == {}
+
+
+async def test_the_longest_answer_has_room_for_a_seal():
+    board = Board()
+    text = {"text": ""}
+    for n in (1024 - 8 - 6 - 3, 1024 - 8 - 6 - 3 + 1):
+        text["text"] = "x" * n  # the first one fills the answer to the last octet
+        board.groups[1].reads[0] = lambda request: text
+        reply = await board.say(sealed(request(READ, 1, 0), KEY, 1))
+        assert reply == (text if n == 1007 else {"rc": 7})
+    d = "x" * 470
+    assert await board.say(sealed(request(WRITE, 0, 0, {"d": d}), KEY, 1)) == {"r": d}
 
 
 # -- dual control of 11.3

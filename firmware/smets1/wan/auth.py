@@ -4,6 +4,9 @@
 # A login is its client's, not the line's: both ends make a key of the session from it, and each write is sealed
 # with that. It ends by a logout, when nothing has needed it for idle_ms (at most twice that), or when the board
 # restarts.
+#
+# A request that has a seal, a read as well, gets an answer that has one: by that its client knows it from what
+# somebody else puts on the line.
 import asyncio
 import binascii
 import hashlib
@@ -31,6 +34,7 @@ _BLOCK = const(64)  # of SHA-256
 _BY_HOST = b"hanlab WAN host"
 _BY_BOARD = b"hanlab WAN board"
 _SESSION = b"hanlab WAN session"
+_ANSWER = b"hanlab WAN answer"
 
 # A seal is the last field of a write's map: its name, and a byte string of the write's number in this session and
 # of the first octets of the HMAC over all that stands before them.
@@ -39,6 +43,11 @@ _NUMBER = const(4)  # octets, most significant first
 _TAG = const(16)
 _SEAL_VALUE = const(20)  # _NUMBER + _TAG
 _SEAL_FIELD = const(26)  # len(_SEAL) + _SEAL_VALUE
+
+# An answer's: the first octets of the HMAC over its whole request and all that stands before them. It is made with the
+# board's key, not the session's: a board that has just restarted can prove that it has no session.
+_ANSWER_SEAL = b"\x64seal\x50"  # CBOR
+ANSWER_SEAL_FIELD = const(22)  # len(_ANSWER_SEAL) + _TAG
 
 
 class HmacKey:
@@ -67,7 +76,7 @@ def hmac_sha256(key, *parts):
 
 
 def seal_of(message):
-    """The seal at a write's end, None if it has none. Nobody has checked it yet."""
+    """The seal at a request's end, None if it has none. Nobody has checked it yet."""
     at = len(message) - _SEAL_FIELD
     if at <= HEADER or bytes(message[at : at + len(_SEAL)]) != _SEAL:
         return None
@@ -101,6 +110,7 @@ class Session:
         self.stats = {"logins": 0, "wrong_key": 0, "denied": 0, "forged": 0}
         self.accepted = None
         self._key = read_key(wan, "key")
+        self._answers = HmacKey(hmac_sha256(self._key, _ANSWER)) if self._key else None
         self._eui = binascii.unhexlify(config["eui"])
         self._random = port.random
         self._nonce = None  # of the challenge that waits for its response
@@ -130,6 +140,19 @@ class Session:
             return False
         self._used = True
         return True
+
+    def seal_answer(self, request, body, end):
+        """If the request has a seal, put one behind its answer body[:end]; the answer's new end."""
+        if not self._answers or not seal_of(request):
+            return end
+        tag = end + len(_ANSWER_SEAL)
+        size = tag + _TAG - HEADER
+        body[2] = size >> 8
+        body[3] = size & 0xFF
+        body[HEADER] += 1  # fields of its map: there are few
+        body[end:tag] = _ANSWER_SEAL
+        body[tag : tag + _TAG] = self._answers.mac(request, body[:tag])[:_TAG]
+        return tag + _TAG
 
     def _is_sealed(self, message):
         """Whether who is logged in has made this write, and later than all before. Then it is used up."""

@@ -15,7 +15,7 @@ from binascii import crc32
 from micropython import const
 
 from . import cbor
-from .auth import CHALLENGE, seal_of
+from .auth import ANSWER_SEAL_FIELD, CHALLENGE, seal_of
 from .auth import GROUP as AUTH_GROUP
 from .framing import FrameReader, FrameWriter
 from .smp import (
@@ -76,7 +76,7 @@ class Server:
         self.reader = FrameReader(link, buf_size)
         self.failures = 0  # handlers that raised what no handler should
         self.repeats = 0  # writes that were not carried out twice
-        self._writer = FrameWriter(link, REPLY_MAX)
+        self._writer = FrameWriter(link, REPLY_MAX + ANSWER_SEAL_FIELD)
         self._groups = groups
         self.session = session
         self._sealed = _Answered()
@@ -170,7 +170,7 @@ class Server:
     def _encode(self, message, version, reply):
         writer = self._writer
         try:
-            end = cbor.encode(reply or {}, writer.body, HEADER)
+            end = cbor.encode(reply or {}, writer.body[:REPLY_MAX], HEADER)
         except cbor.CborError:
             if len(message) <= REPLY_MAX:
                 raise
@@ -182,4 +182,4 @@ class Server:
         body[2] = (end - HEADER) >> 8
         body[3] = (end - HEADER) & 0xFF
         body[4:8] = message[4:8]  # group, sequence number, command
-        return end
+        return self.session.seal_answer(message, body, end)

@@ -5,7 +5,7 @@ HEADER = const(8)  # octets: op and version, flags, length (2), group (2), seque
 READ = const(0)
 WRITE = const(2)
 VERSION_2 = const(1)  # the newest header version there is
-REPLY_MAX = const(1024)  # octets of an answer, header included
+REPLY_MAX = const(1024)  # octets of an answer, header included and its seal not
 
 # Return codes that every group has: {"rc": n}, under header versions 1 and 2 alike.
 EUNKNOWN = const(1)

@@ -45,7 +45,8 @@ def draw(out: Console, counters: Counters) -> None:
         out,
         "S1SP → CH",
         f"{client.requests:,} requests, {client.retries:,} sent again, {client.timeouts:,} deadlines "
-        f"passed, {client.strays:,} answers came twice or too late",
+        f"passed, {client.strays:,} answers came twice or too late"
+        + (f", {client.unproved:,} were not the CH's" if client.unproved else ""),
         "dim",
     )
     for board in counters.boards:

@@ -2,7 +2,8 @@
 
 The firmware's half is firmware/smets1/wan/auth.py. The key itself is never on the wire, and what is
 answers one challenge only: who has recorded it has nothing. Both ends make a key of the session from it,
-with which each write is sealed: who has the wire, and not the key, can do nothing in a session either.
+with which each request is sealed: who has the wire, and not the key, can do nothing in a session either.
+The board seals its answer to a sealed request: nobody else can answer for it.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ TRIES: Final = 6
 _BY_HOST: Final = b"hanlab WAN host"
 _BY_BOARD: Final = b"hanlab WAN board"
 _SESSION: Final = b"hanlab WAN session"
+_ANSWER: Final = b"hanlab WAN answer"
 
 _SEAL: Final = b"\x64seal\x54"
-"""CBOR: the seal's name in a write's map, and the head of its 20 octets."""
+"""CBOR: the seal's name in a request's map, and the head of its 20 octets."""
 _NUMBER_OCTETS: Final = 4
 _TAG_OCTETS: Final = 16
 SEAL_OCTETS: Final = len(_SEAL) + _NUMBER_OCTETS + _TAG_OCTETS
-"""What a seal adds to a message."""
+"""What a seal adds to a request."""
+_ANSWER_SEAL: Final = b"\x64seal\x50"
+"""The same of an answer, whose seal is the HMAC's octets alone."""
+ANSWER_SEAL_OCTETS: Final = len(_ANSWER_SEAL) + _TAG_OCTETS
 _MAPS: Final = range(0xA0, 0xB7)
 """CBOR's heads of maps with so few fields that one more fits."""
 
@@ -57,27 +62,50 @@ class Session:
         self._number = 0
 
     def seal(self, message: bytes) -> bytes:
-        """A write's octets with one more field at their end, by which the board knows whose it is.
+        """A request's octets with one more field at their end, by which the board knows whose it is.
 
-        It is the write's number in this session (4 octets) and 16 octets of an HMAC-SHA256 over the
+        It is the request's number in this session (4 octets) and 16 octets of an HMAC-SHA256 over the
         message up to there, header included.
         """
         self._number += 1
-        payload = message[Header.SIZE :]
-        if payload[0] not in _MAPS:
-            raise ValueError(f"a map of at most 22 fields is sealed, not 0x{payload[0]:02X}")
-        octets = b"".join(
-            (
-                message[:2],
-                struct.pack(">H", len(payload) + SEAL_OCTETS),
-                message[4 : Header.SIZE],
-                bytes((payload[0] + 1,)),
-                payload[1:],
-                _SEAL,
-                self._number.to_bytes(_NUMBER_OCTETS),
-            )
-        )
-        return octets + self._key.mac(octets)[:_TAG_OCTETS]
+        if message[Header.SIZE] not in _MAPS:
+            raise ValueError(f"a map of at most 22 fields is sealed, not 0x{message[8]:02X}")
+        sealed = _resized(message, 1, SEAL_OCTETS) + _SEAL + self._number.to_bytes(_NUMBER_OCTETS)
+        return sealed + self._key.mac(sealed)[:_TAG_OCTETS]
+
+
+def is_sealed(request: bytes) -> bool:
+    """Whether a request has a seal, and so its answer."""
+    return request[-SEAL_OCTETS:].startswith(_SEAL)
+
+
+class BoardSeal:
+    """By which a board's answers to sealed requests are known.
+
+    It is made with the board's key, not the session's, so that a board that has restarted can prove that it
+    has no session any more. A request's own seal occurs once, and the answer's covers all of the request: an
+    answer to another request, or of another day, is none.
+    """
+
+    def __init__(self, key: Secret) -> None:
+        self._key = Secret(key.mac(_ANSWER))
+
+    def opened(self, request: bytes, answer: bytes) -> bytes | None:
+        """The answer without its seal; None if it is not the board's answer to that request."""
+        covered, tag = answer[:-_TAG_OCTETS], answer[-_TAG_OCTETS:]
+        if not covered[Header.SIZE :].endswith(_ANSWER_SEAL):
+            return None
+        if not hmac.compare_digest(tag, self._key.mac(request, covered)[:_TAG_OCTETS]):
+            return None
+        return _resized(answer[:-ANSWER_SEAL_OCTETS], -1, -ANSWER_SEAL_OCTETS)
+
+
+def _resized(message: bytes, fields: int, octets: int) -> bytes:
+    """The message with so many fields more in its map's head, and octets in its header's length."""
+    head = bytearray(message[: Header.SIZE + 1])
+    struct.pack_into(">H", head, 2, struct.unpack_from(">H", head, 2)[0] + octets)
+    head[Header.SIZE] += fields
+    return bytes(head) + message[Header.SIZE + 1 :]
 
 
 class Ask(Protocol):
@@ -87,7 +115,7 @@ class Ask(Protocol):
 
 
 async def log_in(ask: Ask, credentials: Credentials) -> Session:
-    """Log in at the board; its writes are sealed by the session from then on.
+    """Log in at the board; requests are sealed by the session from then on.
 
     Raises:
         AccessDenied: it has another key.

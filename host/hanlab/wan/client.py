@@ -36,8 +36,8 @@ class WanClient:
     own (`limits`).
 
     With `credentials` it logs in as soon as the board answers, and again when that has run out; each of
-    its writes is then sealed, and it logs out when it is closed. Without, it can read and echo, and
-    change only a board whose WAN is open.
+    its requests is then sealed, only an answer with the board's own seal counts, and it logs out when it
+    is closed. Without, it can read and echo, and change only a board whose WAN is open.
 
     Tasks may share it: a board does one thing at a time, so each waits for its turn, and its deadlines
     begin with it. An upload is one turn.
@@ -77,7 +77,7 @@ class WanClient:
         await self._exchange.close()
 
     async def connect(self) -> Window:
-        """Wait until the board answers (it may be starting), learn its limits, and log in.
+        """Wait until the board answers (it may be starting), log in, and learn its limits.
 
         Raises:
             NoAnswer: it did not answer within `PATIENCE_S`.
@@ -90,13 +90,15 @@ class WanClient:
     async def _connected(self) -> Window:
         if self._window is None:
             window = await self._knock()
+            if self._exchange.must_log_in:
+                await self._exchange.log_in()
             try:
                 self._exchange.limits = Limits.of(await self._exchange.ask(LimitsRead))
             except Refused:
                 self._exchange.limits = Limits()  # a board that has no such group
-            if self._exchange.credentials:
-                await self._exchange.log_in()
             self._window = window
+        elif self._exchange.must_log_in:
+            await self._exchange.log_in()
         return self._window
 
     async def _knock(self) -> Window:

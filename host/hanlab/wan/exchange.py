@@ -7,12 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from smp.header import OP, Header
+from smp.header import Header
 from smpclient.generics import SMPRequest
 
 from hanlab.wan import answers
 from hanlab.wan.answers import TRep
-from hanlab.wan.auth import Credentials, Session, log_in, no_key
+from hanlab.wan.auth import (
+    ANSWER_SEAL_OCTETS,
+    BoardSeal,
+    Credentials,
+    Session,
+    is_sealed,
+    log_in,
+    no_key,
+)
 from hanlab.wan.errors import NoAnswer
 from hanlab.wan.framing import FRAMINGS, Link
 from hanlab.wan.limits import Limits
@@ -27,8 +35,8 @@ MAX_BACK_OFF_S: Final = 4.0
 
 _OP_BITS: Final = 7
 """Of an SMP header's first octet; a request's operation is even, its answer's the next odd number."""
-_ANSWER_OCTETS: Final = 1024
-"""No answer is longer, framing included (REPLY_MAX of firmware/smets1/wan/smp.py)."""
+_ANSWER_OCTETS: Final = 1024 + ANSWER_SEAL_OCTETS
+"""No answer is longer, framing included (the seal and REPLY_MAX of firmware/smets1/wan/smp.py)."""
 _ADAPTERS_S: Final = 0.05
 """What USB adapters and drivers add to a request and its answer (s)."""
 
@@ -63,9 +71,20 @@ class ClientCounters:
     """Deadlines that passed with no answer."""
     strays: int = 0
     """Answers that nobody waited for: duplicates, and those that came too late."""
+    unproved: int = 0
+    """Answers without the seal that they need, or with a wrong one: somebody else's. They count for nothing."""
     reopened: int = 0
     """Uploads begun once more because the board had lost track of them: it had restarted."""
     logins: int = 0
+
+
+@dataclass
+class _Waiting:
+    """For the answer to a request."""
+
+    answer: asyncio.Future[bytes]
+    sealed: list[bytes]
+    """What was sent of it, if that is sealed: with another seal each time, of which any may be answered."""
 
 
 class Exchange:
@@ -84,8 +103,9 @@ class Exchange:
         self._framing = FRAMINGS[framing]()
         self._framing_factor = 4 / 3 if framing == "console" else 1.01
         self._session: Session | None = None
+        self._board = BoardSeal(credentials.key) if credentials else None
         self._sequence = 0
-        self._waiting: dict[tuple[int, bytes], asyncio.Future[bytes]] = {}
+        self._waiting: dict[tuple[int, bytes], _Waiting] = {}
         self._reader: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -104,6 +124,11 @@ class Exchange:
             await asyncio.gather(self._reader, return_exceptions=True)
             self._reader = None
 
+    @property
+    def must_log_in(self) -> bool:
+        """It can, and has not, or has logged out again."""
+        return self.credentials is not None and self._session is None
+
     async def log_in(self) -> None:
         """Raises AccessDenied and FalseBoard as `auth.log_in` does."""
         if self.credentials is None:
@@ -113,12 +138,16 @@ class Exchange:
         self.counters.logins += 1
 
     async def ask(self, request: Make[TRep], *, work_s: float = 0.0, **fields: Any) -> TRep:
-        """Send the same octets until they are answered, or `PATIENCE_S` and `TRIES` are over."""
+        """Send the same octets until they are answered, or `PATIENCE_S` and `TRIES` are over.
+
+        In a session it is the board that answers: what it has not sealed is no answer.
+        """
         message = self.make(request, **fields)
         octets = self.sealed(message)
         loop = asyncio.get_running_loop()
         deadline = self.deadline(len(octets), work_s)
         began = loop.time()
+        unproved = self.counters.unproved
         wait = deadline
         tries = 0
         while True:
@@ -130,10 +159,7 @@ class Exchange:
                 self.counters.timeouts += 1
                 if is_hopeless(tries, loop.time() - began):
                     self._forget(octets)
-                    raise NoAnswer(
-                        f"{e.what}, the last of {tries} tries",
-                        next_step="check the wire and its power, and run it again: it goes on where it stopped",
-                    ) from None
+                    raise self.hopeless(f"{e.what}, the last of {tries} tries", unproved) from None
             wait = min(2 * wait, max(deadline, MAX_BACK_OFF_S))
 
     def make(self, request: Make[TRep], **fields: Any) -> SMPRequest[TRep, Any, Any]:
@@ -142,10 +168,8 @@ class Exchange:
         return request(sequence=self._sequence, **fields)
 
     def sealed(self, message: SMPRequest[Any, Any, Any]) -> bytes:
-        """The message's octets: a write's with the seal of this session, if there is one."""
-        if self._session and message.BYTES[0] & _OP_BITS == OP.WRITE:
-            return self._session.seal(message.BYTES)
-        return message.BYTES
+        """The message's octets, with the seal of this session, if there is one."""
+        return self._session.seal(message.BYTES) if self._session else message.BYTES
 
     def deadline(self, octets: int, work_s: float) -> float:
         """For a request that `octets` go in front of, itself included, and that is `work_s` of work."""
@@ -161,19 +185,33 @@ class Exchange:
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read_frames())
         key = _answers_to(message)
-        waiter = self._waiting.get(key)
-        if waiter is None or waiter.done():
-            waiter = self._waiting[key] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.get(key) if again else None
+        if waiting is None or waiting.answer.done():
+            waiting = self._waiting[key] = _Waiting(asyncio.get_running_loop().create_future(), [])
+        if is_sealed(message):
+            waiting.sealed.append(message)
         for part in self._framing.encode(message):
             self._link.write(part)
             self.octets_sent += len(part)
-        return waiter
+        return waiting.answer
 
     async def answer(self, waiter: asyncio.Future[bytes], patience: float) -> bytes:
         await asyncio.wait([waiter], timeout=patience)  # does not cancel it: the answer may be late
         if not waiter.done():
             raise NoAnswer(f"no answer from the board within {patience:.1f} s")
         return waiter.result()
+
+    def hopeless(self, what: str, unproved: int) -> NoAnswer:
+        """The error for what got no answer, since `counters.unproved` was that."""
+        if others := self.counters.unproved - unproved:
+            return NoAnswer(
+                f"{what}; {others:,} answers were not the board's: they had no seal made with its key",
+                next_step="see who else is on its wire, and whether the board was provisioned by another lab meanwhile",
+            )
+        return NoAnswer(
+            what,
+            next_step="check the wire and its power, and run it again: it goes on where it stopped",
+        )
 
     def _forget(self, message: bytes) -> None:
         self._waiting.pop(_answers_to(message), None)
@@ -183,12 +221,30 @@ class Exchange:
             self._framing.feed(await self._link.read())
             while (frame := self._framing.take()) is not None:
                 if len(frame) >= Header.SIZE:
-                    waiter = self._waiting.pop((frame[0] & _OP_BITS, frame[4 : Header.SIZE]), None)
-                    if waiter and not waiter.done():
-                        self.counters.answers += 1
-                        waiter.set_result(frame)
-                    else:
-                        self.counters.strays += 1
+                    self._take(frame)
+
+    def _take(self, frame: bytes) -> None:
+        """Give an answer to who waits for it, if there is somebody and it is the board's."""
+        key = frame[0] & _OP_BITS, frame[4 : Header.SIZE]
+        waiting = self._waiting.get(key)
+        if waiting is None or waiting.answer.done():
+            self.counters.strays += 1
+            return
+        answer = self._opened(waiting.sealed, frame) if waiting.sealed else frame
+        if answer is None:
+            self.counters.unproved += 1
+            return
+        del self._waiting[key]
+        self.counters.answers += 1
+        waiting.answer.set_result(answer)
+
+    def _opened(self, requests: list[bytes], frame: bytes) -> bytes | None:
+        """The answer without its seal; None if that is not the board's, to one of the requests."""
+        assert self._board
+        for request in reversed(requests):
+            if answer := self._board.opened(request, frame):
+                return answer
+        return None
 
 
 def is_hopeless(tries: int, seconds: float) -> bool:

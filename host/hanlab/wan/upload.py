@@ -15,7 +15,7 @@ from smpclient.requests.image_management import ImageUploadWrite
 
 from hanlab.wan import answers
 from hanlab.wan.auth import SEAL_OCTETS
-from hanlab.wan.errors import NoAnswer, Refused
+from hanlab.wan.errors import Refused
 from hanlab.wan.exchange import Exchange, Window, is_hopeless
 from hanlab.wan.limits import CHECKPOINT_OCTETS, JOURNAL_OCTETS, Limits
 
@@ -70,6 +70,7 @@ async def _upload(exchange: Exchange, chunks: _Chunks, window: Window) -> AsyncI
     confirmed, best, sent = 0, -1, 0
     is_open = False  # the board knows of this upload, and has said where it is to go on
     failures, progress = 0, loop.time()
+    unproved = exchange.counters.unproved
     while confirmed < size or not is_open:
         while len(flying) < (window.count if is_open else 1) and (sent < size or not is_open):
             fields = chunks.fields(sent, first=not is_open)
@@ -107,7 +108,7 @@ async def _upload(exchange: Exchange, chunks: _Chunks, window: Window) -> AsyncI
             best, failures, progress = off, 0, loop.time()
             yield off
         elif is_hopeless(failures, loop.time() - progress):
-            raise NoAnswer(f"no progress within {loop.time() - progress:.0f} s")
+            raise exchange.hopeless(f"no progress within {loop.time() - progress:.0f} s", unproved)
         made = {span: made[span] for span in made if span[0] >= off}
         confirmed = off
         if not flying:
