@@ -24,7 +24,7 @@ from hanlab.bench.board import HAN, WAN
 from hanlab.bench.radio import MAX_PSDU, cobs_encode, fcs16
 from hanlab.keys import Secret
 from hanlab.lab import Device, Lab
-from hanlab.wan.auth import Session, is_sealed
+from hanlab.wan.auth import Session, wants_seal
 from hanlab.wan.framing import FRAMINGS
 from hanlab.wan.messages import GROUP, Activate, Distribute, Logout
 
@@ -149,7 +149,7 @@ class Hostile:
             if message := framing.take():
                 self._requests.append(octets)
                 self._sequence = message[6]
-                if is_sealed(message):
+                if wants_seal(message):
                     self._sealed = device.name, message
                 if message[0] & 7 == _WRITE and len(message) > Header.SIZE:
                     self._writes.append(octets)

@@ -16,9 +16,18 @@ from smpclient.requests.image_management import ImageErase
 from hanlab.keys import Secret
 from hanlab.lab import wan_client
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.wan.auth import ANSWER_SEAL_OCTETS, BoardSeal, is_sealed
+from hanlab.wan.auth import ANSWER_SEAL_OCTETS, BoardSeal, wants_seal
 from hanlab.wan.errors import NoAnswer, Refused
-from hanlab.wan.messages import GROUP, EventsRead, StoreRead
+from hanlab.wan.framing import FRAMINGS
+from hanlab.wan.messages import (
+    GROUP,
+    CountersRead,
+    DevicesRead,
+    EventsRead,
+    LimitsRead,
+    ProgressRead,
+    StoreRead,
+)
 
 PPMID = bytes.fromhex("00db1234567890a4")
 HUB = bytes.fromhex("00db1234567890a2")
@@ -74,7 +83,7 @@ TELLS: dict[str, Callable[[bytes], bytes]] = {
 def test_faked_answers_move_nothing(open_lab: OpenLab, tell: Callable[[bytes], bytes]) -> None:
     """Each request is answered by somebody else first; the update goes as it would without."""
     lab = open_lab()
-    liar = Liar(lab.desk, lambda request: tell(request) if is_sealed(request) else None)
+    liar = Liar(lab.desk, lambda request: tell(request) if wants_seal(request) else None)
     ppmid = lab.device("PPMID")
     image = make_image()
     assert lab.run(lab.update_firmware(image, ppmid)) is Outcome.DISTRIBUTED
@@ -94,7 +103,7 @@ def test_a_faked_end_of_an_activation_is_none(open_lab: OpenLab) -> None:
     ppmid = lab.device("PPMID")
     lab.run(lab.update_firmware(image, ppmid))
     lab.desk.boards["PPMID"].power_off()
-    Liar(lab.desk, lambda request: TELLS["no seal"](request) if is_sealed(request) else None)
+    Liar(lab.desk, lambda request: TELLS["no seal"](request) if wants_seal(request) else None)
     with pytest.raises(ServiceRequestFailed) as failed:
         lab.run(lab.activate_firmware(image.manufacturer_image_hash, ppmid))
     assert failed.value.outcome is Outcome.NO_ANSWER
@@ -121,7 +130,7 @@ def test_a_true_answer_is_of_its_request_alone(open_desk: OpenDesk) -> None:
     session = session_of(client)
     board = BoardSeal(desk.keys.wan(HUB))
     read = EventsRead(since=0, sequence=200).BYTES
-    first, again = session.seal(read), session.seal(read)
+    first, again = session.ask(read), session.ask(read)
     (answer,) = desk.run(inject(desk, client, first))
     opened = board.opened(first, answer)
     assert opened
@@ -169,6 +178,16 @@ def test_a_board_that_restarted_proves_that_it_has_no_session(open_desk: OpenDes
         desk.run(client.write(ImageErase, slot=1))
     assert (client.counters.logins, client.counters.timeouts) == (2, timeouts)
     assert client.counters.unproved == 0
+
+
+def test_usual_reads_fit_into_a_uarts_fifo(open_desk: OpenDesk) -> None:
+    """A Pico's 32 octets: what comes while flash work holds its interrupts is not lost."""
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    desk.run(client.connect())
+    for request in (ProgressRead, CountersRead, DevicesRead, LimitsRead):
+        octets = session_of(client).ask(request(sequence=200).BYTES)
+        assert len(b"".join(FRAMINGS["cobs"]().encode(octets))) <= 32
 
 
 def test_without_a_login_nothing_is_sealed(open_desk: OpenDesk) -> None:

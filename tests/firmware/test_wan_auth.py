@@ -111,10 +111,18 @@ def sealed(message, key, number):
     return message + hmac_sha256(key, message)[:16]
 
 
+def asked(message, nonce=b"nonce 01"):
+    """A read that wants its answer sealed."""
+    message = bytearray(message)
+    message[8] += 1
+    message[3] += 7 + len(nonce)
+    return bytes(message) + b"\x65nonce" + bytes((0x40 | len(nonce),)) + nonce
+
+
 def opened(request, answer, key=KEY):
-    """An answer's payload without the seal, which it has to have if, and only if, the request has one."""
+    """An answer's payload without the seal, which it has to have if, and only if, the request wants one."""
     reply = parse(answer)[1]
-    if seal_of(request):
+    if seal_of(request) or request[-15:-8] == b"\x65nonce\x48":
         covered = answer[:-16]
         assert covered[-6:] == b"\x64seal\x50"
         assert (
@@ -447,19 +455,20 @@ async def test_the_answer_to_what_is_sealed_is_sealed_and_no_other():
     await board.login()
     read = request(READ, GROUP, 0, {"skip": 0}, 5)
     sent = {
-        "a read": sealed(read, board.key, 1),
+        "a read": asked(read),
         "a write": sealed(ERASE, board.key, 2),
         "a refused field": sealed(request(WRITE, GROUP, 2, {}), board.key, 3),
-        "a command that is not there": sealed(request(READ, 1, 9), board.key, 4),
-        "version 1": sealed(request(READ, 1, 0, None, 1, V1), board.key, 5),
+        "a command that is not there": asked(request(READ, 1, 9)),
+        "version 1": asked(request(READ, 1, 0, None, 1, V1)),
         "a seal that is used up": sealed(ERASE, board.key, 1),
         "the seal of a session that is over": sealed(ERASE, DCO_KEY, 7),
     }
     for what in sent:
         answer = await board.answer(sent[what])
-        assert seal_of(sent[what]) and "seal" in parse(answer)[1], what
+        assert "seal" in parse(answer)[1], what
         opened(sent[what], answer)
-    for message in (read, ERASE, request(WRITE, 0, 0, {"d": "x"})):
+    other = asked(read, b"of 16 octets, no")
+    for message in (read, other, ERASE, request(WRITE, 0, 0, {"d": "x"})):
         assert "seal" not in parse(await board.answer(message))[1]
 
 
@@ -467,17 +476,17 @@ async def test_a_board_that_has_restarted_proves_that_nobody_is_logged_in():
     board = Board()
     await board.login()
     assert await Board().say(sealed(ERASE, board.key, 1)) == DENIED
-    assert await Board().say(sealed(request(READ, GROUP, 0), board.key, 2)) == {"images": []}
+    assert await Board().say(asked(request(READ, GROUP, 0))) == {"images": []}
 
 
 async def test_an_answers_seal_is_of_its_own_request():
     board = Board()
     await board.login()
     seals = []
-    for skip, number in ((0, 1), (0, 2), (1, 1)):
-        read = sealed(request(READ, GROUP, 0, {"skip": skip}), board.key, number)
+    for skip, nonce in ((0, b"nonce 01"), (0, b"nonce 02"), (1, b"nonce 01")):
+        read = asked(request(READ, GROUP, 0, {"skip": skip}), nonce)
         seals.append(bytes(parse(await board.answer(read))[1]["seal"]))
-    assert len(set(seals)) == 3, "of its number, and of its octets"
+    assert len(set(seals)) == 3, "of its nonce, and of its octets"
     other = Board(open=False, key=hexlify(DCO_KEY).decode())
     assert bytes(parse(await other.answer(read))[1]["seal"]) not in seals, "and of its board"
 
@@ -493,7 +502,7 @@ async def test_the_longest_answer_has_room_for_a_seal():
     for n in (1024 - 8 - 6 - 3, 1024 - 8 - 6 - 3 + 1):
         text["text"] = "x" * n  # the first one fills the answer to the last octet
         board.groups[1].reads[0] = lambda request: text
-        reply = await board.say(sealed(request(READ, 1, 0), KEY, 1))
+        reply = await board.say(asked(request(READ, 1, 0)))
         assert reply == (text if n == 1007 else {"rc": 7})
     d = "x" * 470
     assert await board.say(sealed(request(WRITE, 0, 0, {"d": d}), KEY, 1)) == {"r": d}

@@ -5,8 +5,8 @@
 # with that. It ends by a logout, when nothing has needed it for idle_ms (at most twice that), or when the board
 # restarts.
 #
-# A request that has a seal, a read as well, gets an answer that has one: by that its client knows it from what
-# somebody else puts on the line.
+# A write that has a seal, and a read that has a nonce, gets an answer that has a seal: by that its client knows it from
+# what somebody else puts on the line.
 import asyncio
 import binascii
 import hashlib
@@ -47,6 +47,10 @@ _SEAL_FIELD = const(26)  # len(_SEAL) + _SEAL_VALUE
 # An answer's: the first octets of the HMAC over its whole request and all that stands before them. It is made with the
 # board's key, not the session's: a board that has just restarted can prove that it has no session.
 _ANSWER_SEAL = b"\x64seal\x50"  # CBOR
+_READ_NONCE = b"\x65nonce\x48"
+_READ_NONCE_FIELD = const(
+    15
+)  # len(_READ_NONCE) + 8: with it the usual reads are no longer than a UART's FIFO
 ANSWER_SEAL_FIELD = const(22)  # len(_ANSWER_SEAL) + _TAG
 
 
@@ -76,11 +80,19 @@ def hmac_sha256(key, *parts):
 
 
 def seal_of(message):
-    """The seal at a request's end, None if it has none. Nobody has checked it yet."""
+    """The seal at a write's end, None if it has none. Nobody has checked it yet."""
     at = len(message) - _SEAL_FIELD
     if at <= HEADER or bytes(message[at : at + len(_SEAL)]) != _SEAL:
         return None
     return bytes(message[at + len(_SEAL) :])
+
+
+def _wants_seal(message):
+    """Whether the answer is to have one."""
+    at = len(message) - _READ_NONCE_FIELD
+    return at > HEADER and (
+        bytes(message[at : at + len(_READ_NONCE)]) == _READ_NONCE or seal_of(message)
+    )
 
 
 def same(a, b):
@@ -142,8 +154,8 @@ class Session:
         return True
 
     def seal_answer(self, request, body, end):
-        """If the request has a seal, put one behind its answer body[:end]; the answer's new end."""
-        if not self._answers or not seal_of(request):
+        """If the request wants it, put a seal behind its answer body[:end]; the answer's new end."""
+        if not self._answers or not _wants_seal(request):
             return end
         tag = end + len(_ANSWER_SEAL)
         size = tag + _TAG - HEADER

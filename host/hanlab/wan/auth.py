@@ -2,8 +2,8 @@
 
 The firmware's half is firmware/smets1/wan/auth.py. The key itself is never on the wire, and what is
 answers one challenge only: who has recorded it has nothing. Both ends make a key of the session from it,
-with which each request is sealed: who has the wire, and not the key, can do nothing in a session either.
-The board seals its answer to a sealed request: nobody else can answer for it.
+with which each write is sealed: who has the wire, and not the key, can do nothing in a session either.
+The board seals its answers to sealed writes, and to reads that have a nonce: nobody else can answer for it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ _SESSION: Final = b"hanlab WAN session"
 _ANSWER: Final = b"hanlab WAN answer"
 
 _SEAL: Final = b"\x64seal\x54"
-"""CBOR: the seal's name in a request's map, and the head of its 20 octets."""
+"""CBOR: the seal's name in a write's map, and the head of its 20 octets."""
 _NUMBER_OCTETS: Final = 4
 _TAG_OCTETS: Final = 16
 SEAL_OCTETS: Final = len(_SEAL) + _NUMBER_OCTETS + _TAG_OCTETS
-"""What a seal adds to a request."""
+"""What a seal adds to a write."""
 _ANSWER_SEAL: Final = b"\x64seal\x50"
 """The same of an answer, whose seal is the HMAC's octets alone."""
 ANSWER_SEAL_OCTETS: Final = len(_ANSWER_SEAL) + _TAG_OCTETS
+_READ_NONCE: Final = b"\x65nonce\x48"
+_READ_NONCE_OCTETS: Final = 8
+"""So few that the usual reads fit into a Pico's UART FIFO, for its flash work holds the interrupts."""
 _MAPS: Final = range(0xA0, 0xB7)
 """CBOR's heads of maps with so few fields that one more fits."""
 
@@ -62,29 +65,39 @@ class Session:
         self._number = 0
 
     def seal(self, message: bytes) -> bytes:
-        """A request's octets with one more field at their end, by which the board knows whose it is.
+        """A write's octets with one more field at their end, by which the board knows whose it is.
 
-        It is the request's number in this session (4 octets) and 16 octets of an HMAC-SHA256 over the
+        It is the write's number in this session (4 octets) and 16 octets of an HMAC-SHA256 over the
         message up to there, header included.
         """
-        self._number += 1
-        if message[Header.SIZE] not in _MAPS:
-            raise ValueError(f"a map of at most 22 fields is sealed, not 0x{message[8]:02X}")
-        sealed = _resized(message, 1, SEAL_OCTETS) + _SEAL + self._number.to_bytes(_NUMBER_OCTETS)
+        sealed = _resized(message, 1, SEAL_OCTETS) + _SEAL + self._next()
         return sealed + self._key.mac(sealed)[:_TAG_OCTETS]
 
+    def ask(self, message: bytes) -> bytes:
+        """A read's octets with one more field at their end: a nonce (8 octets), to which the board seals its answer.
 
-def is_sealed(request: bytes) -> bool:
-    """Whether a request has a seal, and so its answer."""
-    return request[-SEAL_OCTETS:].startswith(_SEAL)
+        Nobody can foretell it, and it comes but once: it is of this session's key.
+        """
+        nonce = self._key.mac(b"read", self._next())[:_READ_NONCE_OCTETS]
+        return _resized(message, 1, len(_READ_NONCE) + len(nonce)) + _READ_NONCE + nonce
+
+    def _next(self) -> bytes:
+        self._number += 1
+        return self._number.to_bytes(_NUMBER_OCTETS)
+
+
+def wants_seal(request: bytes) -> bool:
+    """Whether the board has to seal its answer to that request."""
+    read = request[-len(_READ_NONCE) - _READ_NONCE_OCTETS :]
+    return read.startswith(_READ_NONCE) or request[-SEAL_OCTETS:].startswith(_SEAL)
 
 
 class BoardSeal:
-    """By which a board's answers to sealed requests are known.
+    """By which a board's answers are known.
 
     It is made with the board's key, not the session's, so that a board that has restarted can prove that it
-    has no session any more. A request's own seal occurs once, and the answer's covers all of the request: an
-    answer to another request, or of another day, is none.
+    has no session any more. A write's seal and a read's nonce occur once, and the answer's seal covers all of
+    the request: an answer to another request, or of another day, is none.
     """
 
     def __init__(self, key: Secret) -> None:
@@ -102,6 +115,8 @@ class BoardSeal:
 
 def _resized(message: bytes, fields: int, octets: int) -> bytes:
     """The message with so many fields more in its map's head, and octets in its header's length."""
+    if fields > 0 and message[Header.SIZE] not in _MAPS:
+        raise ValueError(f"a map of at most 22 fields is sealed, not 0x{message[Header.SIZE]:02X}")
     head = bytearray(message[: Header.SIZE + 1])
     struct.pack_into(">H", head, 2, struct.unpack_from(">H", head, 2)[0] + octets)
     head[Header.SIZE] += fields
@@ -115,7 +130,7 @@ class Ask(Protocol):
 
 
 async def log_in(ask: Ask, credentials: Credentials) -> Session:
-    """Log in at the board; requests are sealed by the session from then on.
+    """Log in at the board; its writes are sealed by the session from then on.
 
     Raises:
         AccessDenied: it has another key.

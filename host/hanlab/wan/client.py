@@ -36,7 +36,7 @@ class WanClient:
     own (`limits`).
 
     With `credentials` it logs in as soon as the board answers, and again when that has run out; each of
-    its requests is then sealed, only an answer with the board's own seal counts, and it logs out when it
+    its writes is then sealed, only answers with the board's own seal count, and it logs out when it
     is closed. Without, it can read and echo, and change only a board whose WAN is open.
 
     Tasks may share it: a board does one thing at a time, so each waits for its turn, and its deadlines

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from smp.header import Header
+from smp.header import OP, Header
 from smpclient.generics import SMPRequest
 
 from hanlab.wan import answers
@@ -17,9 +17,9 @@ from hanlab.wan.auth import (
     BoardSeal,
     Credentials,
     Session,
-    is_sealed,
     log_in,
     no_key,
+    wants_seal,
 )
 from hanlab.wan.errors import NoAnswer
 from hanlab.wan.framing import FRAMINGS, Link
@@ -84,7 +84,7 @@ class _Waiting:
 
     answer: asyncio.Future[bytes]
     sealed: list[bytes]
-    """What was sent of it, if that is sealed: with another seal each time, of which any may be answered."""
+    """What was sent, if its answer has to have a seal: an upload's chunk with another one each time."""
 
 
 class Exchange:
@@ -168,8 +168,12 @@ class Exchange:
         return request(sequence=self._sequence, **fields)
 
     def sealed(self, message: SMPRequest[Any, Any, Any]) -> bytes:
-        """The message's octets, with the seal of this session, if there is one."""
-        return self._session.seal(message.BYTES) if self._session else message.BYTES
+        """The message's octets; in a session a write's with its seal, a read's with a nonce."""
+        octets = message.BYTES
+        if not self._session:
+            return octets
+        is_write = octets[0] & _OP_BITS == OP.WRITE
+        return self._session.seal(octets) if is_write else self._session.ask(octets)
 
     def deadline(self, octets: int, work_s: float) -> float:
         """For a request that `octets` go in front of, itself included, and that is `work_s` of work."""
@@ -188,7 +192,7 @@ class Exchange:
         waiting = self._waiting.get(key) if again else None
         if waiting is None or waiting.answer.done():
             waiting = self._waiting[key] = _Waiting(asyncio.get_running_loop().create_future(), [])
-        if is_sealed(message):
+        if wants_seal(message):
             waiting.sealed.append(message)
         for part in self._framing.encode(message):
             self._link.write(part)
