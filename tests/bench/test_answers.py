@@ -180,6 +180,17 @@ def test_a_board_that_restarted_proves_that_it_has_no_session(open_desk: OpenDes
     assert client.counters.unproved == 0
 
 
+def test_client_that_was_closed_logs_in_before_it_reads(open_desk: OpenDesk) -> None:
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    desk.run(client.connect())
+    desk.run(client.close())
+    liar = Liar(desk, lambda request: None)
+    desk.run(client.read(StoreRead))
+    assert client.counters.logins == 2
+    assert wants_seal(liar.heard[-1])
+
+
 def test_usual_reads_fit_into_a_uarts_fifo(open_desk: OpenDesk) -> None:
     """A Pico's 32 octets: what comes while flash work holds its interrupts is not lost."""
     desk = open_desk()
