@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -412,6 +415,49 @@ def test_algorithms_that_duis_has_not_are_refused_by_name(old: str, new: str, pk
         verify(signed.replace(old, new).encode(), pki.certificates)
     assert new in e.value.what
     assert old in e.value.next_step
+
+
+def _without(root: etree._Element, at: int) -> None:
+    element = list(root.iter(f"{{{DS}}}*"))[at]
+    parent = element.getparent()
+    assert parent is not None
+    parent.remove(element)
+
+
+def _emptied(root: etree._Element, at: int) -> None:
+    element = list(root.iter(f"{{{DS}}}*"))[at]
+    element.text = None
+    for child in list(element):
+        element.remove(child)
+
+
+@pytest.mark.parametrize("change", [_without, _emptied])
+def test_a_signature_that_lacks_something_is_refused(
+    change: Callable[[etree._Element, int], None], pki: Pki
+) -> None:
+    """Every element of it, one after the other."""
+    signed = pki.signers["supplier"].sign_octets(request_with(READ))
+    elements = list(etree.fromstring(signed).iter(f"{{{DS}}}*"))
+    for at, element in enumerate(elements):
+        if change is not _without and element.get("Algorithm"):
+            continue  # its text says nothing
+        root = etree.fromstring(signed)
+        change(root, at)
+        with pytest.raises(SignatureError):
+            verify(etree.tostring(root), pki.certificates)
+
+
+def test_a_signature_in_der_is_told_apart(pki: Pki) -> None:
+    root = etree.fromstring(pki.signers["supplier"].sign_octets(request_with(READ)))
+    value = root.find(f".//{{{DS}}}SignatureValue")
+    assert value is not None
+    raw = base64.b64decode(value.text or "")
+    halves = [int.from_bytes(half, "big") for half in (raw[:32], raw[32:])]
+    value.text = base64.b64encode(encode_dss_signature(*halves)).decode()
+    with pytest.raises(
+        SignatureError, match=r"SignatureValue of the signature is 7[0-2] octets; 64"
+    ):
+        verify(etree.tostring(root), pki.certificates)
 
 
 @pytest.mark.parametrize("added", ["<!-- 8 -->", "<?eight?>"])

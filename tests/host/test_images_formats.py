@@ -6,10 +6,12 @@ import base64
 import gzip
 import io
 import json
+import lzma
 import re
 import struct
 import tarfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +90,7 @@ def refused(data: bytes) -> ImageError:
         (struct.pack("<HI", 0, 5000) + BODY, "upgrade image. says 5,000 octets, and 600 follow"),
         (struct.pack("<HI", 0xF000, 601) + BODY, "says 601 octets, and 600 follow"),
         (struct.pack("<HI", 0, 0) + struct.pack("<I", 600) + BODY, "has length 0"),
+        (struct.pack("<HI", 0, 0), "has length 0"),
     ],
 )
 def test_damaged_sub_elements_are_not_pushed_and_not_gbcs(payload: bytes, words: str) -> None:
@@ -229,6 +232,22 @@ def test_octets_that_may_be_firmware_are_not_left_out(here: Path) -> None:
     assert Path("cut.ota").stat().st_size == 500
 
 
+@pytest.mark.parametrize("last", [b"\x1a", b"\xff", b"\0", b"\n\n\n\n"])
+def test_the_end_of_firmware_is_no_padding_because_its_octets_are_alike(last: bytes) -> None:
+    data = ota(BODY + last, total_size=56 + len(BODY))  # too small by `last`
+    assert "--extract" not in str(refused(data))
+    assert inspect(data).left_out
+
+
+def test_what_a_transfer_in_text_mode_does_is_said() -> None:
+    body = bytes(made_body(4000, seed=9))
+    image = build(body, device_type="PPMID", version="IHDAE06").to_bytes()
+    assert b"\n" in image[60:]
+    error = refused(image.replace(b"\n", b"\r\n"))
+    assert "each line feed in it has become CR LF" in error.what
+    assert "as binary" in error.next_step
+
+
 def test_padding_may_be_left_out(here: Path) -> None:
     Path("w.ota").write_bytes(PLAIN + b"\xff" * 40)
     run("inspect", "w.ota", "--extract", "out.ota")
@@ -257,6 +276,23 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
+def zipped_image() -> bytes:
+    """An OTA image that no compression makes smaller lies in an archive as it is, in blocks."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("fw.ota", PLAIN)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("data", [zipped_image(), gzip.compress(PLAIN), lzma.compress(PLAIN)])
+def test_an_image_is_not_cut_out_of_an_archive(data: bytes) -> None:
+    assert PLAIN[:4] in data
+    error = refused(data)
+    assert "unpack it" in error.next_step
+    assert "--extract" not in error.next_step
+    assert inspect(data).image is None
+
+
 def tarred() -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
@@ -280,7 +316,44 @@ OTHERS = {
     "a gzip file": (gzip.compress(BODY), "gunzip"),
     "a tar archive": (tarred(), "unpack it"),
     "an XML file": (b"<?xml version='1.0'?><a/>", "firmware's own file"),
+    "a PDF document": (b"\xef\xbb\xbf%PDF-1.7\n\xe2\xe3", "firmware's own file"),
+    "a RAR archive": (b"Rar!\x1a\x07\x01\0" + BODY, "unpack it"),
+    "an lz4 file": (b"\x04\x22\x4d\x18" + BODY, "unpack it"),
+    "an ar archive": (b"!<arch>\n" + BODY, "unpack it"),
+    "a program for a computer": (b"MZ\x90\0" + BODY, "unpack it"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + BODY, "firmware's own file"),
+    "a DFU file": (BODY + b"\xff" * 8 + b"UFD\x10" + bytes(4), "dfu-suffix"),
+    "a server's answer": (b"404: Not Found", "download the file itself"),
+    "an OTA image that was saved as UTF-8 text": (
+        PLAIN.decode("latin-1").encode(),
+        "as binary",
+    ),
+    "what a text tool has left of an OTA image": (
+        PLAIN.decode("utf-8", "replace").encode(),
+        "as binary",
+    ),
+    "text": (b"00000000: 1ef1 ee0b 0001 3c00 ......<.\n" * 9, "firmware's own file"),
 }
+SPELLINGS = {
+    "an XML file": [
+        b"\xef\xbb\xbf<?xml version='1.0'?><a/>",
+        b"\n <?xml version='1.0'?><a/>",
+        b"<Error><Code>AccessDenied</Code></Error>",
+        b'<sr:Request xmlns:sr="u"/>',
+        "\ufeff<?xml version='1.0'?><a/>".encode("utf-16-le"),
+    ],
+    "JSON text": [b"[]", b"{}", b'{\n  "a": 1}', b'\xef\xbb\xbf{"a":1}', b'[{"a":1}]'],
+    "an HTML page": [b"<!-- saved -->\n<html>", b"\xef\xbb\xbf<HTML>"],
+    "a ZIP archive": [b"PK\5\6" + bytes(18), b"PK\7\x08PK\3\4"],
+    "a server's answer": [b"Not Found\n", b"HTTP/1.1 200 OK\r\n\r\n", b"error: 403 Forbidden"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [(name, data) for name, some in SPELLINGS.items() for data in some]
+)
+def test_a_kind_of_file_is_known_however_it_begins(name: str, data: bytes) -> None:
+    assert looks_like(data) == name
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -350,6 +423,29 @@ def test_hex_and_srec_are_converted(here: Path, kind: str, encoding: str) -> Non
         ).stdout
     )
     assert note["note"].startswith("converted from")
+
+
+@pytest.mark.parametrize("kind", ["hex", "srec"])
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.lower().encode(),
+        lambda text: (text + "\x1a").encode(),
+        lambda text: text.encode().ljust(4096, b"\0"),
+        lambda text: text.replace("\n", " \r\n\r\n").encode("utf-16"),
+    ],
+)
+def test_hex_and_srec_are_converted_however_they_are_saved(
+    kind: str, saved: Callable[[str], bytes]
+) -> None:
+    assert firmware_from(saved(text_of(kind, (0x8000, BODY))), "fw").octets == BODY
+
+
+def test_two_builds_in_one_hex_file_are_told() -> None:
+    text = text_of("hex", (0x8000, BODY))
+    with pytest.raises(ImageError, match="two records for the same address"):
+        firmware_from((text + text).encode(), "fw")
 
 
 @pytest.mark.parametrize("kind", ["hex", "srec"])

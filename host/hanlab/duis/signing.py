@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from lxml import etree
 
-from hanlab.duis.lexical import INTEGER, WHITE
+from hanlab.duis.lexical import INTEGER, WHITE, base64_binary
 from hanlab.duis.names import DS, SIGNATURE
 from hanlab.duis.parsing import parse, plain, xml_parser
 from hanlab.errors import HanlabError
@@ -180,6 +180,23 @@ def _check_form(signature: etree._Element) -> None:
                 f"{path.split(':')[-1]} of the signature is {', '.join(found) or 'missing'}",
                 next_step=f"DUIS has {', '.join(allowed[0])}",
             )
+    for path, length in _VALUES.items():
+        _check_value(signature, path, length)
+
+
+def _check_value(signature: etree._Element, path: str, length: int) -> None:
+    """Refuse a value that is not `length` octets in base64."""
+    name = path.split(":")[-1]
+    texts = [e.text or "" for e in signature.findall(path.replace("ds:", f"{{{DS}}}"))]
+    try:
+        sizes = [len(base64_binary(text)) for text in texts]
+    except ValueError as e:
+        raise SignatureError(f"{name} of the signature {e}", next_step=_SIGN_AGAIN) from None
+    if sizes != [length]:
+        found = f"{sizes[0]} octets" if sizes else "missing"
+        raise SignatureError(
+            f"{name} of the signature is {found}; {length} are right", next_step=_SIGN_AGAIN
+        )
 
 
 _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
@@ -194,6 +211,12 @@ _ALGORITHMS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "ds:SignedInfo/ds:Reference/ds:DigestMethod": (("http://www.w3.org/2001/04/xmlenc#sha256",),),
 }
 """Path to algorithms; without a canonicalisation among the Transforms it is Canonical XML 1.0's."""
+_SIGN_AGAIN: Final = (
+    "sign it again: SignatureValue is ECDSA's r and s, 32 octets each and not DER, and DigestValue "
+    "a SHA-256"
+)
+_VALUES: Final = {"ds:SignatureValue": 64, "ds:SignedInfo/ds:Reference/ds:DigestValue": 32}
+"""Path to the octets of what stands there."""
 
 
 def _signer_of(signature: etree._Element, known: Iterable[Certificate]) -> Certificate:

@@ -93,6 +93,7 @@ def make_server(app: Starlette) -> uvicorn.Server:
         uvicorn.Config(
             app,
             http=ImpatientProtocol,
+            ws="none",
             limit_concurrency=CONNECTIONS,
             log_level="warning",
             access_log=False,

@@ -11,9 +11,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hanlab.images.formats import looks_like
+from hanlab.images.formats import format_of, looks_like
 from hanlab.images.header import HEADER_VERSION, MAGIC
 
+_PADDING_LEAST = 2
+"""Octets that are believed to be padding."""
 _SEARCH_LIMIT = 1000  # magics looked at: a file full of them must not take minutes
 
 
@@ -58,8 +60,12 @@ def _u32(data: bytes, at: int) -> int:
 def find_ota(data: bytes) -> int | None:
     """Where the OTA image begins: the first magic with a header version behind it.
 
-    The first magic if none has one; None if there is no magic.
+    The first magic if none has one; None if there is no magic, and in a file of a kind that no board
+    runs: what an archive has of an image, in its own blocks, is not the image.
     """
+    found = format_of(data)
+    if found and not found.firmware:
+        return None
     first = at = data.find(MAGIC)
     version = HEADER_VERSION.to_bytes(2, "little")
     for _ in range(_SEARCH_LIMIT):
@@ -91,16 +97,28 @@ def rest_of(data: bytes, start: int, end: int) -> Rest:
                 known=False,
             )
         return Rest(f"{container.name}: {container.after}")
-    if len(set(octets)) <= 1:
-        return Rest(f"padding, all {octets[:1].hex().upper()}")
+    if padding := _padding(octets):
+        return padding
     if octets.startswith(MAGIC):
         return Rest(f"has another OTA magic at {end:,}")
     magic = octets.find(MAGIC)
-    if magic >= 0 and len(set(octets[:magic])) == 1:
-        return Rest(f"padding, and another OTA magic at {end + magic:,}")
+    if magic >= 0 and (padding := _padding(octets[:magic])):
+        return Rest(f"{padding.note}, and another OTA magic at {end + magic:,}", padding.known)
     if magic >= 0:
         return Rest(f"has another OTA magic at {end + magic:,}", known=False)
     return Rest(begins(octets), known=False)
+
+
+def _padding(octets: bytes) -> Rest | None:
+    """Octets that are all alike; None if they are not.
+
+    One alone, or others than flash and tools fill up with, may be the end of firmware whose total size
+    is wrong.
+    """
+    if len(set(octets)) != 1:
+        return None
+    known = len(octets) >= _PADDING_LEAST and octets[0] in (0x00, 0xFF)
+    return Rest(f"{'padding, ' if known else ''}all {octets[:1].hex().upper()}", known)
 
 
 def begins(octets: bytes) -> str:

@@ -17,6 +17,10 @@ _ENDS: Final = {HEX.name: (":00000001",), SREC.name: ("S5", "S6", "S7", "S8", "S
 """What the record begins with that ends a file, without which it is cut short."""
 
 
+_FILE_ENDS: Final = " \t\r\n\x1a\0"
+"""What some tools leave at the end of a text file, with DOS's Ctrl-Z and blocks of zeros."""
+
+
 @dataclass(frozen=True)
 class Firmware:
     """A firmware body; `note` says what was done for it."""
@@ -45,8 +49,8 @@ def firmware_from(data: bytes, name: str) -> Firmware:
 def _converted(data: bytes, name: str, kind: str) -> Firmware:
     import bincopy
 
-    text = decoded(data).removeprefix("\ufeff")
-    lines = [line.strip().upper() for line in text.splitlines() if line.strip()]
+    text = decoded(data).removeprefix("\ufeff").rstrip(_FILE_ENDS).upper()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines[-1].startswith(_ENDS[kind]):
         raise ImageError(
             f"{name} is cut short: its last line is no end record, but {lines[-1][:20]!r}",
@@ -59,7 +63,12 @@ def _converted(data: bytes, name: str, kind: str) -> Firmware:
         else (file.add_srec, bincopy.unpack_srec)
     )
     try:
-        add(text)
+        add("\n".join(lines))
+    except bincopy.AddDataError:
+        raise ImageError(
+            f"{name} has two records for the same address",
+            next_step="give the file of one build, not several in one",
+        ) from None
     except (bincopy.Error, ValueError, IndexError) as e:
         raise ImageError(
             f"{name}: {_damaged_line(text, unpack) or e}", next_step="copy or build it again"

@@ -108,11 +108,11 @@ def broken_elements(payload: bytes, *, gbcs_form: bool) -> Doubt | None:
     if end < ELEMENT_HEAD.size:
         return None
     tag, length = ELEMENT_HEAD.unpack_from(payload)
-    if tag not in _FIRST_TAGS or length > DUIS_IMAGE_LIMIT or payload.startswith(_ZEROS[:end]):
+    if tag not in _FIRST_TAGS or length > DUIS_IMAGE_LIMIT or payload.startswith(_ZEROS):
         return None
     said = f"its first sub-element (tag 0x{tag:04X}, {tag_meaning(tag)})"
     if length == 0:
-        return _broken(f"{said} has length 0", not gbcs_form)
+        return _broken(f"{said} has length 0", not gbcs_form or end == ELEMENT_HEAD.size)
     return _broken(
         f"{said} says {length:,} octets, and {end - ELEMENT_HEAD.size:,} follow", not gbcs_form
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,9 +38,18 @@ class Format:
         return not self.next_step and not self.convertible
 
 
-_PAGE: Final = "the server sent a page in place of the file: download the file itself (its raw or download link)"
+_DOWNLOAD: Final = "download the file itself (its raw or download link)"
+_PAGE: Final = f"the server sent a page in place of the file: {_DOWNLOAD}"
 _SPREADSHEET: Final = Format("an office document", 'save a list as "CSV UTF-8", and give that')
-_UNPACK: Final = "unpack it, and give the .bin or .hex that is in it"
+_UNPACK: Final = "unpack it, and give the .bin, .hex or .ota that is in it"
+_ITS_OWN: Final = "give the firmware's own file"
+_AGAIN: Final = "copy or download it again, as binary"
+_ZIP: Final = Format("a ZIP archive", _UNPACK)
+_PDF: Final = Format("a PDF document", _ITS_OWN)
+_PICTURE: Final = Format("a picture", _ITS_OWN)
+_PROGRAM: Final = Format(
+    "a program for a computer", "the firmware may be in it: install or unpack it"
+)
 
 # Offset, octets there, the format.
 _SIGNATURES: Final[tuple[tuple[int, bytes, Format], ...]] = (
@@ -54,15 +64,33 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, Format], ...]] = (
     (30, b"[Content_Types].xml", _SPREADSHEET),
     (30, b"mimetypeapplication/vnd.oasis.opendocument", _SPREADSHEET),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _SPREADSHEET),
-    (0, b"PK\x03\x04", Format("a ZIP archive", _UNPACK)),
+    (0, b"PK\x03\x04", _ZIP),
+    (0, b"PK\x05\x06", _ZIP),
+    (0, b"PK\x07\x08", _ZIP),
     (0, b"\x1f\x8b\x08", Format("a gzip file", f"gunzip: {_UNPACK}")),
     (0, b"BZh", Format("a bzip2 file", f"bunzip2: {_UNPACK}")),
     (0, b"\xfd7zXZ", Format("an xz file", f"unxz: {_UNPACK}")),
     (0, b"\x28\xb5\x2f\xfd", Format("a zstd file", f"unzstd: {_UNPACK}")),
     (0, b"7z\xbc\xaf\x27\x1c", Format("a 7-Zip archive", _UNPACK)),
+    (0, b"Rar!\x1a\x07", Format("a RAR archive", _UNPACK)),
+    (0, b"MSCF\0\0\0\0", Format("a cabinet file", _UNPACK)),
+    (0, b"\x04\x22\x4d\x18", Format("an lz4 file", f"unlz4: {_UNPACK}")),
+    (0, b"\x5d\0\0\x80\0", Format("an lzma file", f"unlzma: {_UNPACK}")),
+    (0, b"\x1f\x9d\x90", Format("a compress (.Z) file", f"uncompress: {_UNPACK}")),
+    (0, b"!<arch>\n", Format("an ar archive or a library", _UNPACK)),
     (257, b"ustar", Format("a tar archive", _UNPACK)),
+    (0, b"MZ\x90\0", _PROGRAM),
+    (0, b"\xcf\xfa\xed\xfe", _PROGRAM),
+    (0, b"\x89PNG\r\n\x1a\n", _PICTURE),
+    (0, b"\xff\xd8\xff", _PICTURE),
+    (0, b"SQLite format 3\0", Format("an SQLite database", _ITS_OWN)),
+    (0, b"\x1e\xc3\xb1\xc3\xae\x0b", Format("an OTA image that was saved as UTF-8 text", _AGAIN)),
+    (
+        0,
+        b"\x1e\xef\xbf\xbd\xef\xbf\xbd\x0b",
+        Format("what a text tool has left of an OTA image", _AGAIN),
+    ),
     (0, b"DfuSe", Format("a DfuSe file", "give the .bin or .hex that the same build makes")),
-    (0, b"%PDF", Format("a PDF document", "give the firmware's own file")),
     (
         0,
         b"version https://git-lfs",
@@ -73,12 +101,6 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, Format], ...]] = (
         b"-----BEGIN ",
         Format("PEM text", "that is a key or a certificate: give the firmware's file"),
     ),
-    (
-        0,
-        b"<?xml",
-        Format("an XML file", "give the firmware's own file, which it may only describe"),
-    ),
-    (0, b'{"', Format("JSON text", _PAGE)),
     (0, b"\xeb\x17\xa6\x03", Format("a Silicon Labs GBL file")),
     (0, b"\x00\x00\x00\x8c", Format("an Ember EBL file")),
     (0, b"\x2a\x00\x01", Format("Philips Hue's boot loader format")),
@@ -89,6 +111,12 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, Format], ...]] = (
 HEX: Final = Format("an Intel HEX file", convertible=True)
 SREC: Final = Format("a Motorola S-record file", convertible=True)
 _HTML: Final = Format("an HTML page", _PAGE)
+_XML: Final = Format("an XML file", "give the firmware's own file, which it may only describe")
+_ANSWER: Final = Format("a server's answer", _PAGE)
+_JSON: Final = Format("JSON text", _PAGE)
+_DFU: Final = Format(
+    "a DFU file", "dfu-suffix --delete FILE takes the 16 octets off that are no firmware"
+)
 _ESP: Final = Format("an ESP32 application image")
 _BASE64: Final = Format("base64 text", "base64 --decode IN > OUT decodes it")
 _BASE64_OTA: Final = Format(
@@ -102,16 +130,28 @@ def _is_esp(head: bytes) -> bool:
 
 
 def _matches(pattern: bytes) -> Callable[[bytes], bool]:
-    compiled = re.compile(pattern, re.IGNORECASE)
+    compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)
     return lambda head: compiled.match(head) is not None
 
 
-_PATTERNS: Final[tuple[tuple[Callable[[bytes], bool], Format], ...]] = (
-    (_matches(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype\s+html|<html|<head)"), _HTML),
-    (_matches(rb"(?:\xef\xbb\xbf)?\s*:[0-9a-f]{8}(?:[0-9a-f]{2})+\s*(?:[\r\n]|$)"), HEX),
-    (_matches(rb"(?:\xef\xbb\xbf)?\s*S[0-9][0-9a-f]{6}(?:[0-9a-f]{2})+\s*(?:[\r\n]|$)"), SREC),
-    (_is_esp, _ESP),
+_REFUSALS: Final = (
+    b"not found|access denied|forbidden|unauthori[sz]ed|bad request|bad gateway|too many requests"
 )
+# What texts begin with, white space and a byte order mark aside.
+_TEXTS: Final[tuple[tuple[Callable[[bytes], bool], Format], ...]] = (
+    (_matches(rb"(?:<!--.{0,500}?-->\s*)*(?:<!doctype\s+html|<html|<head)"), _HTML),
+    (_matches(rb"<\?xml|<(?:[a-z_][\w.-]*:)?[a-z_][\w.-]*[\s/>]"), _XML),
+    (_matches(rb'\{\s*["}]|\[\s*[\[{"\]]'), _JSON),
+    (
+        _matches(rb"HTTP/\d|(?:error:?\s*)?(?:[45]\d\d\b.{0,3}\s*)?(?:%s)(?:\W|$)" % _REFUSALS),
+        _ANSWER,
+    ),
+    (_matches(rb"%PDF"), _PDF),
+    (_matches(rb":[0-9a-f]{8}(?:[0-9a-f]{2})+\s*(?:[\r\n]|$)"), HEX),
+    (_matches(rb"S[0-9][0-9a-f]{6}(?:[0-9a-f]{2})+\s*(?:[\r\n]|$)"), SREC),
+)
+_UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_SHORTEST_TEXT: Final = 64
 
 
 def format_of(data: bytes, start: int = 0) -> Format | None:
@@ -119,11 +159,38 @@ def format_of(data: bytes, start: int = 0) -> Format | None:
     for offset, octets, found in _SIGNATURES:
         if data.startswith(octets, start + offset):
             return found
-    head = data[start : start + _LOOKED_AT]
-    for matches, found in _PATTERNS:
-        if matches(head):
+    if data[-8:-4] == b"UFD\x10" and len(data) - start >= 16:
+        return _DFU
+    head = _in_utf8(data[start : start + _LOOKED_AT])
+    bare = head.lstrip()
+    for matches, found in _TEXTS:
+        if matches(bare):
             return found
-    return _base64(head)
+    return _ESP if _is_esp(head) else _base64(head) or _text(head)
+
+
+def _in_utf8(head: bytes) -> bytes:
+    """`head` without a byte order mark, which may be one of UTF-16."""
+    if encoding := _UTF16.get(head[:2]):
+        return head[2:].decode(encoding, "replace").encode()
+    return head.removeprefix(codecs.BOM_UTF8)
+
+
+def _text(head: bytes) -> Format | None:
+    """What people read is no firmware: notes, a hex dump, another tool's format.
+
+    A short text, or one without lines, may be what somebody tries things with.
+    """
+    lines = head.strip().splitlines()
+    if len(head) < _SHORTEST_TEXT or len(lines) < 2:
+        return None
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return None
+    if not all(c.isprintable() or c in "\t\r\n\f" for c in text):
+        return None
+    return Format(f"text ({lines[0][:30].decode('utf-8', 'replace')!r})", _ITS_OWN)
 
 
 def looks_like(data: bytes, start: int = 0) -> str:

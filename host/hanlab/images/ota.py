@@ -176,6 +176,12 @@ def _checked_header(data: bytes, name: str) -> OtaHeader:
             next_step="copy or download it again",
         )
     if total < size:
+        if _is_text_mode(data, total):
+            raise ImageError(
+                f"each line feed in it has become CR LF: its header says {total:,} octets, the file has "
+                f"{size:,}",
+                next_step="copy or download it again, as binary (a transfer in text mode does that)",
+            )
         rest = rest_of(data, 0, total)
         raise ImageError(
             f"it has {size - total:,} octets after the image's end ({rest.note}): its header says "
@@ -186,6 +192,12 @@ def _checked_header(data: bytes, name: str) -> OtaHeader:
             "shows where they are",
         )
     return header
+
+
+def _is_text_mode(data: bytes, total: int) -> bool:
+    """Whether a transfer in text mode has put a CR before each LF of an image of `total` octets."""
+    more = len(data) - total
+    return more >= 4 and data.count(b"\n") == data.count(b"\r\n") == more
 
 
 def _take_out(data: bytes, end: int, name: str) -> str:
@@ -229,8 +241,7 @@ def _not_at_start(data: bytes, name: str) -> ImageError:
         next_step = f"{wrap} converts and wraps it"
     elif seems and seems.next_step:
         next_step = seems.next_step
-    return ImageError(
-        f"it is no OTA image: the OTA magic {MAGIC.hex(' ').upper()} is nowhere in its "
-        f"{len(data):,} octets" + (f"; it looks like {seems.name}" if seems else ""),
-        next_step=next_step,
-    )
+    nowhere = f"the OTA magic {MAGIC.hex(' ').upper()} is nowhere in its {len(data):,} octets"
+    if seems:
+        nowhere = f"it looks like {seems.name}" + (f"; {nowhere}" if seems.firmware else "")
+    return ImageError(f"it is no OTA image: {nowhere}", next_step=next_step)
