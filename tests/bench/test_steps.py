@@ -11,7 +11,7 @@ from labs import ESME, OTHER_PPMID, PPMID, image_for, lab_of, outcome
 
 from hanlab.duis.messages import ActivateFirmware, FirmwareActivated, UpdateFirmware
 from hanlab.enrolment import product
-from hanlab.images import OtaImage, build
+from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
@@ -225,6 +225,23 @@ def test_other_firmware_of_the_version_that_runs_is_said_to_be_that(
             lab.run(lab.activate_firmware(other.manufacturer_image_hash, device))
         assert e.value.outcome is Outcome.NO_IMAGE_HELD
         assert "give the image another version" in e.value.next_step
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_device_that_comes_back_with_its_old_firmware_is_said_to_have_done_so(
+    steps: int, tmp_path: Path
+) -> None:
+    """The image's hash is its own, so the words of two versions with one hash would lead astray."""
+    broken = build(
+        made_body(4096, seed=1, boots=False), device_type="PPMID", version="NEW1", for_ch="Secure"
+    )
+    with lab_of(tmp_path, {**PPMID, "activation_steps": steps}) as lab:
+        (device,) = lab.devices
+        outcome(lab, broken, device)
+        with pytest.raises(ServiceRequestFailed, match="the firmware that it had before") as e:
+            lab.run(lab.activate_firmware(broken.manufacturer_image_hash, device))
+        assert e.value.outcome is Outcome.ACTIVATION_FAILURE
+        assert runs(lab, device) == "IHDAE05"
 
 
 # -- two versions, one hash
