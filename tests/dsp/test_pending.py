@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from desk import ACTIVATE, ESME, NETWORK, PPMID, READ, SUPPLIER, Office, furnished, run, update
 
 from hanlab.dsp.parts import Notice
-from hanlab.dsp.settings import DEFAULT_SETTINGS, DSP
+from hanlab.dsp.settings import DEFAULT_SETTINGS, DSP, DspSettings
+from hanlab.dsp.smi import Status
 from hanlab.duis.messages import ActivateFirmware, Body, ReadFirmwareVersion, Request, RequestId
 from hanlab.eui import Eui
 
@@ -288,3 +290,38 @@ def test_what_is_under_way_at_a_change_of_supplier_ends_as_it_would(killed: Kill
     assert result
     assert result.code == "I0"
     assert office.told("E4") == []
+
+
+# -- authorised again when it falls due
+
+
+@pytest.mark.rule(80, 84)
+@pytest.mark.parametrize(("mp105", "code"), [(True, "I0"), (False, "E5")])
+def test_a_future_dated_11_2_to_a_device_that_is_suspended_meanwhile(
+    mp105: bool, code: str
+) -> None:
+    office = furnished(replace(DspSettings(), mp105=NEW_YEAR.date() if mp105 else None))
+    request = office.request(ReadFirmwareVersion(FEBRUARY), ESME)
+    assert office.dsp.receive(request).code == "I99"
+    found = office.dsp.smi.find(ESME)
+    assert found
+    entry = office.dsp.cpl.entry_of(found)
+    assert entry
+    office.dsp.withdraw(entry)
+    office.passed = timedelta(days=31)
+    result = run(office.dsp.carry_out(request.id, lambda progress: None))
+    assert result.code == code
+    assert office.told(code) == [SUPPLIER]
+    assert office.door.asked == ([("11.2", ESME)] if mp105 else [])
+    assert office.rule() == (88 if mp105 else 84)
+    assert office.dsp.unfinished() == []
+
+
+@pytest.mark.rule(79)
+def test_a_future_dated_11_3_to_a_device_that_is_suspended_meanwhile_is_critical() -> None:
+    office = furnished()
+    request = office.request(ActivateFirmware(OLDER, FEBRUARY), ESME)
+    office.dsp.receive(request)
+    office.dsp.smi.set_status(ESME, Status.SUSPENDED)
+    office.passed = timedelta(days=31)
+    assert run(office.dsp.carry_out(request.id, lambda progress: None)).code == "I0"

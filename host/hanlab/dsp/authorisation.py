@@ -215,6 +215,14 @@ _CHECKS: Final[tuple[Callable[[Case], Decision | None], ...]] = (
 )  # fmt: skip
 
 
+def refusal_when_due(case: Case) -> Decision | None:
+    """What refuses a future-dated request when it falls due, though it was accepted when it came."""
+    for check in (_e1, _e3, _e4, _e5):
+        if decision := check(case):
+            return decision
+    return None
+
+
 def _why_accepted(case: Case) -> int | None:
     if case.device and case.device.status is Status.SUSPENDED:
         return suspended_rule(case)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hanlab.dsp import alerts, updates
 from hanlab.dsp.accepted import Accepted
-from hanlab.dsp.authorisation import Decision
+from hanlab.dsp.authorisation import Case, Decision, refusal_when_due
 from hanlab.dsp.parts import Notice, Parts
 from hanlab.dsp.recovery import Effect, effect_of_activation, effect_of_reading
 from hanlab.dsp.smi import SmiDevice
@@ -23,6 +23,7 @@ from hanlab.duis.messages import (
     FirmwareDistributionFailure,
     FirmwareVersionMismatch,
     FirmwareVersionRead,
+    Request,
     RequestId,
     Response,
     S1spAlert,
@@ -125,6 +126,9 @@ class Execution:
             accepted = self._parts.accepted.find(request)
             if accepted is None or request in self.begun:
                 return None
+            if accepted.due and (refusal := self._refusal(accepted)):
+                self._parts.record("DSP", request.target, accepted.service, refusal)
+                return self._done(accepted, self._answer(accepted, refusal.code))
             self.begun.add(request)
         try:
             response = await self._carry_out(accepted, report)
@@ -135,6 +139,16 @@ class Execution:
         end = response.code if response else "done"
         self._parts.log(f"{accepted.service} {request} has ended: {end}")
         return response
+
+    def _refusal(self, accepted: Accepted) -> Decision | None:
+        """A device may have become Suspended since a future-dated request came (rules 80, 84)."""
+        id_, service = accepted.id, accepted.service
+        request = Request(id_, 1, service, accepted.service_variant, accepted.body)
+        user = self._parts.settings.user(id_.originator)
+        device = self._parts.smi.find(id_.target)
+        return refusal_when_due(
+            Case(request, user, device, self._parts.settings, self._parts.clock())
+        )
 
     async def _carry_out(self, accepted: Accepted, report: Report) -> Response | None:
         match accepted.body:
