@@ -188,6 +188,7 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
                 "x",
                 "127.0.0.1:1880",
                 "ftp://host/",
+                "file://host/x",
                 "http://",
                 "http:///path",
                 "http://host:99999/",

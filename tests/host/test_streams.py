@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hanlab.sweep.pool import ctrl_c_waits
+
 COMMAND = [sys.executable, "-c", "from hanlab.start import main; main()"]
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
@@ -67,6 +69,27 @@ def test_a_closed_stream_is_nobody_listening(closed: str, tmp_path: Path) -> Non
     assert ("PPMID" in out) is (">&- 2" not in closed and closed != ">&-")
     code, out, _ = ended("inventory --json", tmp_path)
     assert len(json.loads(out)["devices"]) == 2
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_number_of_a_closed_stream(closed: str, tmp_path: Path) -> None:
+    """What is written to a stream by its number (Ctrl-C, a child) would end up in that file."""
+    code = (
+        "import os; from hanlab.cli import streams; streams.prepare();"
+        f"fd = os.open({os.devnull!r}, 0); open({str(tmp_path / 'fd')!r}, 'w').write(str(fd))"
+    )
+    subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], check=True)
+    assert int((tmp_path / "fd").read_text()) > 2
+
+
+def test_what_a_sweep_starts_never_hears_ctrl_c() -> None:
+    def blocked() -> str:
+        code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+
+    with ctrl_c_waits():
+        assert blocked() == "True\n"
+    assert blocked() == "False\n"
 
 
 STOP_AT_IMPORT = """

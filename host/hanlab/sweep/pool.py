@@ -34,7 +34,7 @@ def run_cuts(plan: Plan, cuts: Sequence[Cut], *, processes: int | None = None) -
         wanted, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(plan,)
     )
     try:
-        with _ctrl_c_waits():  # the processes start here, and inherit that
+        with ctrl_c_waits():  # the processes start here, and inherit that
             results = pool.map(_run, groups)
         for some in results:
             yield from some
@@ -45,7 +45,7 @@ def run_cuts(plan: Plan, cuts: Sequence[Cut], *, processes: int | None = None) -
 
 
 @contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
+def ctrl_c_waits() -> Iterator[None]:
     """Ctrl-C comes after the block only; a process that starts in it never hears it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
