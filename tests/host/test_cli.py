@@ -330,6 +330,7 @@ def test_an_image_for_another_device_type(cli: Cli) -> None:
         (["version", "PPMID", "--lab", "ppmid.ota"], "ppmid.ota is no TOML"),
         (["store", "--pcap", "none/han.pcap"], "none/han.pcap cannot be written: No such file"),
         (["store", "--pcap", "."], r"\. cannot be written: Is a directory"),
+        (["store", "--pcap", "/dev/full"], "/dev/full cannot be written: No space left"),
         (["demo", "nosuch"], "there is no demo 'nosuch'"),
         (["demo", "--pcap", "han.pcap"], "--pcap captures one demo"),
     ],
@@ -363,6 +364,9 @@ def test_a_wrong_name_leaves_no_boards_behind(cli: Cli) -> None:
         (["push", "--to", "PPMID", "--direct"], "Missing argument 'IMAGE'"),
         (["version"], "Missing argument 'DEVICE'"),
         (["store", "--evict", "x"], "Invalid value for '--evict'"),
+        (["alerts", "--last", "9" * 23], "Invalid value for '--last'"),
+        (["audit", "--last", "9" * 23], "Invalid value for '--last'"),
+        (["serve", "--port", "99999"], "Invalid value for '--port'"),
         (["image", "inspect"], "Missing argument 'FILE'"),
     ],
 )
