@@ -201,7 +201,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "f'its entry on the CPL is {status}: {again}'": NotRun(
         "the CPL command that it names is walked above"
     ),
-    "_AFTER_REFUSAL.get(code, 'hanlab inventory shows what the DSP knows')": Walk(
+    "AFTER_REFUSAL.get(code, 'hanlab inventory shows what the DSP knows')": Walk(
         "activate PPMID --image v6.ota --as other-supplier", "inventory", code=1
     ),
     "'check that it is switched on, and send the Service Request again'": NotRun(
@@ -219,6 +219,21 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'--host 127.0.0.1, or sign the requests: hanlab provision makes test keys'": Walk(
         "serve --port 0 --host 0.0.0.0 --unsigned", "provision"
     ),
+    "'name a device'": NotRun("a request that names none, through a server"),
+    "'hanlab provision makes keys for the Service Users of lab.toml'": NotRun(
+        "keys of a lab whose users have changed: a server that runs, and other keys"
+    ),
+    "'it was accepted, and is carried out by whatever comes next to the lab: hanlab requests'": NotRun(
+        "a server that is ended in the middle; tests/dsp/test_survival.py kills one"
+    ),
+    "'send the Service Request again'": Proved(
+        "tests/bench/test_demos.py::test_demo_ends_as_it_says"
+    ),
+    "'end it (Ctrl-C) and start it again'": NotRun("a server that answers no more"),
+    "f'hanlab version {node.name} reads what it runs now'": Proved(
+        "tests/host/test_causes.py::test_an_answer_that_the_dsp_loses"
+    ),
+    "'hanlab store'": NotRun("shows what there is"),
     "f'there are keys of {known}'": NotRun("a request of another originator: the sender's XML"),
     "'add a [[device]]'": Walk("sweep --lab alone.toml", "devices --lab lab.toml"),
     "f'--to {config.devices[0].name}'": Walk(
@@ -672,13 +687,10 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     '"push again; if it stays so, the board\'s flash is worn out"': Proved(
         "tests/bench/test_flash_faults.py::*"
     ),
-    "'send the Service Request again'": Proved(
-        "tests/bench/test_demos.py::test_demo_ends_as_it_says"
-    ),
     "f'hanlab image build … --type {kind}; `hanlab store --evict ID` takes this one out of the CH'": NotRun(
         "for Python; push says the commands, and they are walked"
     ),
-    "'push again: the device goes on where it stopped'": Proved(
+    "f'{again.format(device=target.name)}: the device goes on where it stopped'": Proved(
         "tests/bench/test_demos.py::test_demo_ends_as_it_says"
     ),
     "'use a smaller image, or a device with a larger store'": Walk(
@@ -722,6 +734,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "tests/bench/test_demos.py::test_demo_ends_as_it_says"
     ),
     "'wait for it to end, or use another lab (--lab)'": Proved(
+        "tests/host/test_begin.py::test_reset_forgets_and_keys_stay"
+    ),
+    "'push, version, activate and request go through that server; this needs the boards themselves: end the server first (Ctrl-C), or use another lab (--lab)'": Proved(
         "tests/host/test_begin.py::test_reset_forgets_and_keys_stay"
     ),
     "'the count of another --size or --lab is another one'": Walk(

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HOST = Path(__file__).parents[2] / "host" / "hanlab"
-TABLES = ("_AFTER_REFUSAL", "_AFTER_ACTIVATION", "_AFTER_CTRL_C", "_WANTED", "MAKE_ONE", "_EXAMPLE")
+TABLES = (
+    "_AFTER_REFUSAL",
+    "AFTER_REFUSAL",
+    "_AFTER_ACTIVATION",
+    "_AFTER_CTRL_C",
+    "_WANTED",
+    "MAKE_ONE",
+    "_EXAMPLE",
+)
 """Constants that next steps are taken from."""
 MAKERS = ("_next_step", "_make_room", "_after_listed")
 """Functions that make one."""
