@@ -772,6 +772,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'check the wire and its power, and run it again: it goes on where it stopped'": Proved(
         "tests/bench/test_links.py::*"
     ),
+    "'see who else is on its wire, and whether the board was provisioned by another lab meanwhile'": NotRun(
+        "somebody else on the wire: tests/bench/test_strangers.py"
+    ),
     "f'{url} is no serial port: {there}'": Proved(
         "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
     ),
