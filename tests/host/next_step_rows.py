@@ -448,6 +448,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     'f"keep the firmware\'s alone: srec_cat IN.hex -intel -crop 0x{start:X} 0x{start + parts[0][1]:X} -o OUT.hex -intel"': NotRun(
         "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
     ),
+    "'give the file of one build, not several in one'": NotRun(
+        "about the user's own file; tests/host/test_images_cli.py has such files"
+    ),
     "f'use one of {known}'": Walk(
         "image build --size 4K --type NOSUCH --version IHDAE06 -o x.ota",
         "image build --size 4K --type PPMID --version IHDAE06 -o x.ota",
@@ -543,6 +546,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     ),
     "f'`hanlab image inspect {name}` shows each field'": Proved(
         "tests/host/test_images_inspect.py::*"
+    ),
+    "'copy or download it again, as binary (a transfer in text mode does that)'": NotRun(
+        "about the user's own file; tests/host/test_images_inspect.py has such files"
     ),
     "'--impair wan.loss=0.2,han.loss=0.2,wan.pulled=12+30'": Walk(
         "store --impair x", "store --impair wan.loss=0.2,han.loss=0.2,wan.pulled=12+30"
