@@ -301,9 +301,12 @@ def test_of_two_images_with_one_hash_each_device_gets_the_one_of_its_11_1(
 @pytest.mark.parametrize("steps", [1, 2])
 def test_of_two_images_with_one_hash_the_last_11_1_counts(steps: int, tmp_path: Path) -> None:
     six, seven = same_firmware("IHDAE06"), same_firmware("IHDAE07")
-    with lab_of(tmp_path, {**PPMID, "activation_steps": steps}) as lab:
-        (device,) = lab.devices
+    step = {"activation_steps": steps}
+    with lab_of(tmp_path, {**PPMID, **step}, {**OTHER_PPMID, **step}) as lab:
+        device, other = lab.devices
+        outcome(lab, six, other)  # so that it stays in the CH, the older of the two
         for image in (six, seven, six):
             outcome(lab, image, device)
         assert activate(lab, six, device) is Outcome.ACTIVATED
         assert runs(lab, device) == "IHDAE06"
+        assert activate(lab, six, other) is Outcome.ACTIVATED
