@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from intruder import body, codes, inject, session_of
+from pathlib import Path
+
+import cbor2
+import pytest
+from intruder import Liar, body, codes, inject, session_of
 from labs import OpenDesk, make_image
 from smp.error import MGMT_ERR
+from smp.header import Header
 from smpclient.requests.image_management import ImageErase, ImageUploadWrite
 from smpclient.requests.os_management import ResetWrite
 
@@ -14,6 +19,7 @@ from hanlab.lab import wan_client
 from hanlab.wan.auth import Session
 from hanlab.wan.client import WanClient
 from hanlab.wan.messages import (
+    GROUP,
     Challenge,
     CountersRead,
     Distribute,
@@ -34,6 +40,12 @@ def uploaded(desk: Desk, client: WanClient) -> int:
         return (await client.read(StoreRead)).images[0].id
 
     return desk.run(upload())
+
+
+def switch_off(desk: Desk) -> None:
+    """So that another desk may have its boards."""
+    for board in desk.boards.values():
+        board.power_off()
 
 
 def test_write_whose_answer_was_lost_is_not_carried_out_twice(open_desk: OpenDesk) -> None:
@@ -123,6 +135,56 @@ def test_client_whose_board_is_gone_can_be_closed(open_desk: OpenDesk) -> None:
     assert client.counters.timeouts == 1
 
 
+def test_no_command_has_the_nonces_of_one_before(open_desk: OpenDesk) -> None:
+    """The client's: who has recorded a command, board and all, cannot play the board in the next one."""
+
+    def sent(folder: str) -> list[bytes]:
+        logins = []
+        for _ in range(2):
+            desk = open_desk(folder=folder)
+            liar = Liar(desk, lambda request: None)
+            desk.run(wan_client(desk, "hub").connect())
+            logins += [r for r in liar.heard if (r[4:6], r[7]) == (GROUP.to_bytes(2), 11)]
+            switch_off(desk)
+        return [cbor2.loads(login[Header.SIZE :])["nonce"] for login in logins]
+
+    nonces = sent("one")
+    assert len(nonces) == len(set(nonces)) == 2
+    assert nonces == sent("two"), "a lab can be run again, octet for octet"
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "0", "-1\n", "+1\n", "1\n1\n", "\u0661\n", "x\n", "9" * 99 + "\n", None]
+)
+@pytest.mark.parametrize("whose", ["hub", "_host"])
+def test_a_lost_count_of_starts_repeats_nothing(
+    open_desk: OpenDesk,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    whose: str,
+    damage: str | None,
+) -> None:
+    """Of a board, and of the host. That is said once: then it counts on."""
+
+    def nonces(folder: str) -> tuple[bytes, bytes]:
+        desk = open_desk(folder=folder)
+        challenge = desk.run(WanClient(desk.ports["hub"]).read(Challenge)).nonce
+        switch_off(desk)
+        return challenge, desk.entropy.randbytes(16)
+
+    seen = [nonces("lab"), nonces("lab"), nonces("other"), nonces("other")]
+    assert seen[:2] == seen[2:]
+    assert caplog.text == ""
+    new = []
+    for folder in ("lab", "other"):
+        file = tmp_path / folder / f"{whose}.power_ups"
+        file.unlink() if damage is None else file.write_text(damage, "utf-8")
+        new += [nonces(folder), nonces(folder)]
+    at = 0 if whose == "hub" else 1
+    assert len({pair[at] for pair in seen + new}) == 6
+    assert caplog.text.count("is damaged or gone") == 2
+
+
 def test_login_that_was_recorded_opens_nothing_at_a_later_start(open_desk: OpenDesk) -> None:
     """A board's challenges are new each time it is switched on, also in the next command, and still the seed's."""
 
@@ -133,8 +195,7 @@ def test_login_that_was_recorded_opens_nothing_at_a_later_start(open_desk: OpenD
             for _ in range(2):
                 nonces.append(desk.run(WanClient(desk.ports["hub"]).read(Challenge)).nonce)
                 desk.boards["hub"].cut_power()
-            for board in desk.boards.values():
-                board.power_off()
+            switch_off(desk)
         return nonces
 
     nonces = challenges("one")

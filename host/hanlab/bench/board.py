@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from hanlab.bench.flash import FlashRefused, NorFlash, PowerCut
 from hanlab.bench.kernel import BenchError, Kernel
+from hanlab.bench.starts import Starts
 from hanlab.boards.data import Board
 from hanlab.boards.vm import Vm
 from hanlab.resources import boards_dir, firmware_dir
@@ -75,7 +76,9 @@ class EmulatedBoard:
         self.kernel = kernel
         self.name = name
         self.facts = facts
-        self.flash = NorFlash(folder / f"{name}.flash", facts.flash)
+        flash = folder / f"{name}.flash"
+        self._starts = Starts(folder, name, is_new=not flash.exists())
+        self.flash = NorFlash(flash, facts.flash)
         self.lost = 0
         """UART octets lost because flash work held the interrupts (the hardware FIFO was full)."""
         self.steps = 0
@@ -86,7 +89,6 @@ class EmulatedBoard:
         self._provision = provision
         self._log = folder / f"{name}.log"
         self._log.unlink(missing_ok=True)
-        self._power_ups = folder / f"{name}.power_ups"
         self._wires: dict[int, Transmit] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -196,17 +198,9 @@ class EmulatedBoard:
         self._run(hello)
 
     def _entropy(self) -> int:
-        """What the board's random numbers come from (30 bits): by the lab's seed, and fresh each time it starts.
-
-        The count of its starts lies beside its flash, not in it: a chip's entropy does not come back
-        with a flash image that is put back.
-        """
-        try:
-            count = int(self._power_ups.read_text("ascii"))
-        except (OSError, ValueError):
-            count = 0
-        self._power_ups.write_text(f"{count + 1}\n", "ascii")
-        return self.kernel.random(f"board {self.name}, start {count}").getrandbits(30)
+        """What the board's random numbers come from (30 bits): by the lab's seed, and fresh each time it starts."""
+        start = self._starts.next()
+        return self.kernel.random(f"board {self.name}, start {start}").getrandbits(30)
 
     def _heap(self) -> int:
         """The VM's heap (octets): the board's, and the rings where the chip has them elsewhere."""

@@ -14,6 +14,7 @@ from hanlab.bench.loop import BenchLoop
 from hanlab.bench.pcap import PcapWriter, write_key
 from hanlab.bench.radio import Air
 from hanlab.bench.realtime import PtyPort, TcpPort, ToolPort, serve
+from hanlab.bench.starts import Starts
 from hanlab.bench.uart import HostEnd, HostPort, UartWire
 from hanlab.board_json import HUB_ADDRESS, board_json
 from hanlab.boards.vm import Vm, find_vm
@@ -21,6 +22,8 @@ from hanlab.keys import LabKeys
 from hanlab.lab_config import LabConfig, NodeConfig
 
 T = TypeVar("T")
+_HOST = "_host"
+"""Among the names of boards, which begin otherwise."""
 
 _LIVES: Final = 3
 _LIVES_US: Final = 60_000_000
@@ -43,8 +46,6 @@ class Desk:
         self.vm = vm or find_vm()
         self.keys = keys or LabKeys(config.seed)
         self.kernel = Kernel(config.seed)
-        self.entropy = self.kernel.random("host")
-        """What the host's nonces come from."""
         self.loop = BenchLoop(self.kernel)
         self.air = Air(self.kernel, config.han)
         self.wires: list[UartWire] = []
@@ -52,6 +53,10 @@ class Desk:
         self.ports: dict[str, HostPort] = {}
         self._capture: PcapWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        is_new = not any(folder.glob("*.flash"))
+        start = Starts(folder, _HOST, is_new=is_new).next()
+        self.entropy = self.kernel.random(f"host, start {start}")
+        """What the host's nonces come from: new ones in each command, for old ones have recorded answers."""
         try:
             for node in config.nodes:
                 provision = Provision(board_json(config, node, self.keys), node.eui.octets)

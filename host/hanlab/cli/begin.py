@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from hanlab.bench.starts import KIND as STARTS
 from hanlab.cli.hints import say_next
 from hanlab.cli.show import console, say
 from hanlab.errors import UsageError
@@ -18,7 +19,6 @@ from hanlab.state import BOARD_KEYS, LOCK, lock, state_folder
 LAB: Final = "lab.toml"
 _KEEPS: Final = (LOCK, BOARD_KEYS, "pki", "boards", "originator_counter")
 """Of an emulated lab: keys, what was made for boards with them, and what must not be used twice with them."""
-_KEPT_KIND: Final = ".power_ups"
 _FORGETS: Final = "dsp.sqlite"
 """Of real boards: the DSP's memory alone. What the boards know is on them, and counters go with their keys."""
 
@@ -68,7 +68,7 @@ def _forget(folder: Path, config: LabConfig) -> list[str]:
         for path in sorted(folder.iterdir()):
             if config.is_real and not path.name.startswith(_FORGETS):
                 continue
-            if path.name in _KEEPS or path.suffix == _KEPT_KIND:
+            if path.name in _KEEPS or path.suffix == STARTS:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
