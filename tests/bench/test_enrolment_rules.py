@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from han_formats import heard
 from labs import ESME, GSME, PPMID, THIRD_PARTY, image_for, lab_of
 
 from hanlab.images import OtaImage
@@ -121,19 +119,9 @@ def jitters(frames: list[bytes], key: bytes) -> list[int]:
     """The query jitter of each Image Notify among the HAN's frames (PSDUs)."""
     found = []
     for psdu in frames:
-        if len(psdu) < 45:
-            continue
-        level = bytes([psdu[17] | 5])
-        nonce = psdu[22:30] + psdu[18:22] + level
-        try:
-            aps = AESCCM(key, tag_length=4).decrypt(
-                nonce, psdu[31:-2], psdu[9:17] + level + psdu[18:31]
-            )
-        except InvalidTag:
-            continue
-        cluster, zcl = struct.unpack_from("<H", aps, 2)[0], aps[8:]
-        if cluster == 0x0019 and zcl[2] == 0x00 and zcl[0] & 0x08:
-            found.append(zcl[4])
+        frame = heard(psdu, key)
+        if frame and frame.cluster == 0x0019 and frame.zcl[2] == 0x00 and frame.zcl[0] & 0x08:
+            found.append(frame.zcl[4])
     return found
 
 
