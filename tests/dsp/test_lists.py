@@ -68,6 +68,28 @@ def with_tabs(text: str) -> str:
         f"{HEADER},expires,status\n{LINE}\n{LINE.replace('ABC7', 'ABC8')}\n".encode(),
         f"Device Type,MANUFACTURER,Model,version, hash\n{LINE}\n".encode(),
         f"{HEADER}\n{LINE}\n".replace(HASH, "0x" + HASH.upper()).encode(),
+        f"{HEADER}\r{LINE}\r".encode(),
+        with_tabs(f"sep=\\t\r\n{HEADER}\r\n{LINE}\r\n").encode(),
+        f"sep=;,,,,\r\n{HEADER.replace(',', ';')}\r\n{LINE.replace(',', ';')}\r\n".encode(),
+        f"{HEADER}\n{LINE}\n\x1a".encode(),
+        f"{HEADER}\n{LINE}\n".encode() + bytes(512),
+        f"{HEADER}\n{LINE}\n".replace("Screen 9", "\u2009Screen 9\u200b\u200e").encode(),
+        f"{HEADER}\n{LINE}\n".replace("ABC7", '"=""ABC7"""').encode(),
+        f"Device-Type*,Manufacturer:,Device Model,Firmware Version,SHA-256\n{LINE}\n".encode(),
+        f"DeviceType,Manufacturer,Model,DUIS\u00a0Version,Hash (SHA256)\n{LINE}\n".encode(),
+        *(
+            f"{HEADER}\n{LINE}\n".replace(HASH, written).encode()
+            for written in (
+                f"sha256:{HASH}",
+                f"SHA-256={HASH.upper()}",
+                f"'{HASH}",
+                " ".join(["cd"] * 32),
+                "-".join(["CDCD"] * 16),
+                " ".join(["0xcd"] * 32),
+                f"{HASH[:32]}\u00a0{HASH[32:]}",
+                f"{HASH[:32]}\u200b{HASH[32:]}",
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["list.csv", "LIST.CSV", "list.txt"])
@@ -98,6 +120,15 @@ def test_spreadsheets_lists_are_read(tmp_path: Path, octets: bytes, name: str) -
         ("", "is empty"),
         (f"{LINE}\n", "line 1: 'PPMID' is unknown"),
         (f'{HEADER}\n"{LINE}\n', "line 2 cannot be read as CSV"),
+        (f"{HEADER},Firmware Version\n{LINE},ABC8\n", "line 1 has the column version 2 times"),
+        (f"{HEADER}\n{LINE}\n{LINE.replace('cd', 'ce', 1)}\n", "line 2, and they contradict"),
+        (f"{HEADER},expires\n{LINE},2026-12-31 00:00:00\n", "did you mean 2026-12-31"),
+        (f"{HEADER},expires\n{LINE},31-Dec-26\n", "did you mean 2026-12-31"),
+        (f"{HEADER},expires\n{LINE},1.2.2027\n", "did you mean 2027-01-02 or 2027-02-01"),
+        ("PK\3\4".ljust(30, "\0") + "[Content_Types].xml", "looks like an office document"),
+        ("<html><table><tr><td>device_type", "looks like an HTML page"),
+        ('[{"device_type": "PPMID"}]', "looks like JSON text"),
+        ("[[entry]]\ndevice_type = 'PPMID'\n", "is unknown"),
     ],
 )
 def test_what_is_damaged_is_one_sentence_with_line_and_value(
@@ -108,6 +139,79 @@ def test_what_is_damaged_is_one_sentence_with_line_and_value(
     assert e.value.what.startswith(f"{tmp_path / 'list.csv'}")
     assert "\n" not in e.value.what
     assert e.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("model", "found", "meant"),
+    [
+        ("Scr\u00adeen 9", "SOFT HYPHEN", "'Screen 9'"),
+        ("Screen\u200b 9", "ZERO WIDTH SPACE", "'Screen 9'"),
+        ("Screen\u00a09", "NO-BREAK SPACE", "'Screen 9'"),
+        ("Screen\uff19", "FULLWIDTH DIGIT NINE", "'Screen9'"),
+        ("\u0405creen 9", "CYRILLIC", "type it anew"),
+        ("Screen\x07 9", "control character", "'Screen 9'"),
+        ('"Screen\n9"', "control character", "'Screen 9'"),
+    ],
+)
+def test_a_name_is_what_it_looks_like(tmp_path: Path, model: str, found: str, meant: str) -> None:
+    """Also the first of its kind, which nothing can be compared with."""
+    with pytest.raises(UsageError, match=rf"line 2: model .* has U\+[0-9A-F]{{4}} .*{found}") as e:
+        read(tmp_path, f"{HEADER}\n{LINE}\n".replace("Screen 9", model).encode())
+    assert meant in e.value.next_step
+    path = tmp_path / "inventory.csv"
+    path.write_text(f"eui,device_type,manufacturer,model\n{PPMID},PPMID,Acme,{model}\n")
+    with pytest.raises(UsageError, match=found):
+        read_inventory(path)
+
+
+@pytest.mark.parametrize("model", ["Écran 9", "画面 9", "Экран 9", "9 µm", "Screen™ 9"])
+def test_names_of_any_language_are_names(tmp_path: Path, model: str) -> None:
+    text = f"{HEADER}\n{LINE}\n".replace("Screen 9", model)
+    assert read(tmp_path, text.encode())[0].model == model
+
+
+@pytest.mark.parametrize("version", ["ABC\u0437", "\uff21BC7", "\u0410\u0412\u04217"])
+def test_a_version_is_in_ascii(tmp_path: Path, version: str) -> None:
+    with pytest.raises(UsageError, match="line 2: version"):
+        read(tmp_path, f"{HEADER}\n{LINE}\n".replace("ABC7", version).encode())
+
+
+def test_a_number_in_toml_is_not_to_be_written_as_python_does(tmp_path: Path) -> None:
+    text = '[[entry]]\ndevice_type = "PPMID"\nmanufacturer = "A"\nmodel = "B"\nhash = 0xABAB\n'
+    with pytest.raises(UsageError, match="is no text") as e:
+        read(tmp_path, text.encode(), "list.toml")
+    assert "quotes around what stands there" in e.value.next_step
+    assert "43947" not in e.value.next_step
+
+
+def test_what_is_no_list_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match="has more than 67,108,864 octets"):
+        read_cpl(path)
+
+
+def test_a_long_list_is_listed_in_the_time_of_its_length() -> None:
+    """A row costs the same, however many are there: counted in SQLite's steps."""
+
+    def steps(rows: int) -> int:
+        office = furnished()
+        counted = 0
+
+        def count() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        office.dsp.parts.database.sql.set_progress_handler(count, 100)
+        known = entry(device(PPMID, "PPMID"), "IHDAE07")
+        office.dsp.cpl.add(
+            *(dataclasses.replace(known, model="Long", version=f"V{n:05}") for n in range(rows))
+        )
+        return counted
+
+    assert steps(800) < 6 * steps(200)
 
 
 def test_an_octet_that_is_no_utf8_is_shown_with_its_line(tmp_path: Path) -> None:

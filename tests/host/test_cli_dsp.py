@@ -14,7 +14,13 @@ from full_disk import no_room
 from typer.testing import CliRunner
 
 from hanlab.cli import app, fail
-from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, Request, RequestId
+from hanlab.duis.messages import (
+    ActivateFirmware,
+    ReadFirmwareVersion,
+    Request,
+    RequestId,
+    UpdateFirmware,
+)
 from hanlab.duis.reading import read_response
 from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError
@@ -27,6 +33,7 @@ from hanlab.office import open_office, open_pki
 DEFAULT_LAB = make_lab("test", DEFAULT)
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
+DSP = Eui.parse("90-B3-D5-1F-30-00-00-02")
 
 
 class Shell:
@@ -131,6 +138,40 @@ def test_a_service_request_in_xml(shell: Shell) -> None:
     Path("w.xml").write_bytes(write_request(Request(wrong, 1, "11.3", "11.3", body)))
     said = shell("request", "w.xml")
     assert "noImageHeld" in said
+
+
+def test_a_signature_in_a_file_is_not_passed_over(shell: Shell) -> None:
+    shell("provision")
+    signer = open_pki(Path(".hanlab/default/pki"), DEFAULT_LAB).signers
+    id_ = RequestId(SUPPLIER, PPMID, 1000)
+    xml = write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))
+    for signed in (
+        signer["other-supplier"].sign_octets(xml),
+        signer["supplier"].sign_octets(xml).replace(b":1000<", b":1001<"),
+    ):
+        Path("wrong.xml").write_bytes(signed)
+        with pytest.raises(HanlabError, match=r"wrong\.xml: .*sign") as e:
+            shell("request", "wrong.xml")
+        assert "take the ds:Signature out" in e.value.next_step
+    Path("right.xml").write_bytes(signer["supplier"].sign_octets(xml))
+    assert shell.json("request", "right.xml")["codes"] == ["I99", "I0"]
+
+
+def test_an_11_1_in_xml_is_doubted_as_a_pushed_file_is(shell: Shell) -> None:
+    image = build(b"PK\3\4" + bytes(500), device_type="PPMID", version="IHDAE06", for_ch="Secure")
+    for number, octets in enumerate((image.to_bytes(), b"%PDF-1.7"), 1000):
+        body = UpdateFirmware(octets, "IHDAE06", (PPMID,))
+        request = Request(RequestId(SUPPLIER, DSP, number), 8, "11.1", "11.1", body)
+        Path("r.xml").write_bytes(write_request(request))
+        said = shell("request", "r.xml")
+        assert ("ZIP archive", "PDF document")[number - 1000] in said
+
+
+@pytest.mark.parametrize("line", ["PPMID,Secure,PIPIT 500,V9", "PPMID,Chameleon,Sed V3,V9"])
+def test_a_list_is_compared_with_the_device_models(line: str, shell: Shell) -> None:
+    Path("near.csv").write_text(f"device_type,manufacturer,model,version\n{line}\n")
+    with pytest.raises(HanlabError, match=r"line 2: manufacturer and model .* written otherwise"):
+        shell("cpl", "add", "near.csv")
 
 
 @pytest.mark.parametrize("command", [["cpl"], ["inventory"], ["alerts"], ["audit"]])

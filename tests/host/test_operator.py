@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -118,3 +119,19 @@ def test_unsigned_is_for_this_computer_alone(host: str) -> None:
 def test_a_next_step_of_the_operators_has_the_lab_where_it_belongs() -> None:
     said = with_lab("hanlab dsp reset-counter supplier", "a lab.toml")
     assert said == "hanlab dsp reset-counter --lab 'a lab.toml' supplier"
+
+
+@pytest.mark.parametrize("unsigned", [True, False])
+def test_a_gateway_that_takes_unsigned_requests_says_so(
+    unsigned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(*_: object) -> None:
+        """Ctrl-C as soon as it is ready."""
+
+    monkeypatch.setattr(importlib.import_module("hanlab.cli.serve"), "_serve", at_once)
+    options = ["--unsigned"] if unsigned else []
+    code, said = hanlab("serve", "--port", "0", *options)
+    shown = "whoever is on this computer can send requests as any user" in " ".join(said.split())
+    assert (code, shown, "requests are signed" in said) == (0, unsigned, not unsigned)
+    code, said = hanlab("serve", "--port", "0", "--json", *options)
+    assert json.loads(said.splitlines()[-1])["signed"] is not unsigned

@@ -10,23 +10,24 @@ from pathlib import Path
 
 from rich.table import Table
 
+from hanlab.boards.data import load_model, model_names
 from hanlab.cli import pending_requests as pending
 from hanlab.cli.hints import say_next
 from hanlab.cli.show import console, say, warn
 from hanlab.dsp.alerts import ALERTS
-from hanlab.dsp.cpl import CplEntry, CplStatus, read_cpl, read_cpl_rows
+from hanlab.dsp.cpl import CplEntry, CplStatus, no_entry_twice, read_cpl_rows
 from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.files import LISTS
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
-from hanlab.duis.messages import UpdateHanDeviceLog
+from hanlab.duis.messages import Request, UpdateFirmware, UpdateHanDeviceLog
 from hanlab.enrolment import notification, product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.fitting import how_to_mend, listing_problem, misfits
-from hanlab.images import OtaImage, read_image, warnings_about
+from hanlab.images import OtaImage, read_image, warnings_about, warnings_about_octets
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
-from hanlab.office import named_user, open_office
+from hanlab.office import PKI, named_user, open_office, open_pki
 from hanlab.state import serving, state_folder
 
 _HASH_SHOWN = 16
@@ -39,8 +40,9 @@ def inventory(
     with _office(lab) as (dsp, config):
         if add:
             new = read_inventory(add)
+            known = _models(config)
             for record in new:
-                dsp.cpl.check_name(record)
+                dsp.cpl.check_name(record, known)
             dsp.smi.add(*new)
         if hand_over:
             device, user = hand_over
@@ -110,7 +112,7 @@ def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_jso
     """List what a file says, the firmware that an OTA file has in it, or a version once more."""
     with _office(lab) as (dsp, config):
         if what.suffix.lower() in LISTS:
-            entries = _load_list(what, dsp)
+            entries = _load_list(what, dsp, config)
         elif not what.exists() and (ended := _of_version(dsp, str(what), model, active=False)):
             _relist(ended, dsp, as_json=as_json)
             return
@@ -132,14 +134,23 @@ def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_jso
             say_next(console(), f"hanlab push {shlex.quote(str(what))} --to {fit[0]}", lab)
 
 
-def _load_list(file: Path, dsp: Dsp) -> list[CplEntry]:
+def _models(config: LabConfig) -> list[tuple[str, str, str, str]]:
+    """The products that there are Device Models of, hanlab's and the lab's."""
+    models = [load_model(name) for name in model_names()] + [n.model for n in config.nodes]
+    return [product(model).product for model in models]
+
+
+def _load_list(file: Path, dsp: Dsp, config: LabConfig) -> list[CplEntry]:
     """List a file's entries, all or none. One without hardware has that of the product that is known."""
-    read_cpl(file)  # no entry twice
+    rows = read_cpl_rows(file)
+    no_entry_twice(rows)
     entries = []
+    known = _models(config)
     with dsp.parts.transaction():
-        for row in read_cpl_rows(file):
+        for row in rows:
             entry = dsp.cpl.with_hardware(row.thing)
             try:
+                dsp.cpl.check_name(entry, known)
                 dsp.load([entry])
             except UsageError as e:
                 raise UsageError(f"{row.where}: {e.what}", next_step=e.next_step) from None
@@ -295,16 +306,17 @@ def audit(last: int, *, lab: Path | None, as_json: bool) -> None:
 
 
 def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool) -> None:
-    """Send a file's Service Request, and print what comes back."""
-    from hanlab.duis.reading import read_request
+    """Send a file's Service Request, and print what comes back.
+
+    One without a signature is its originator's: whoever has the lab may send it. A signature has to be
+    right, as it has to be for `hanlab serve`.
+    """
     from hanlab.duis.writing import write_response
     from hanlab.lab import Lab
 
-    try:
-        octets = file.read_bytes()
-    except OSError as e:
-        raise UsageError(f"{file} cannot be read: {e.strerror}", next_step="check it") from None
-    sent = read_request(octets)
+    sent = _read_request_file(file, lab)
+    if isinstance(sent.body, UpdateFirmware):
+        warn(warnings_about_octets(sent.body.image))
     if serving(state_folder(lab, read_lab(lab))) is not None:
         from hanlab.cli.served_requests import request_through_server
 
@@ -321,6 +333,28 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
             print(json.dumps({**report, **pending.told(bench)}))
         else:
             print("\n".join(text.strip() for text in texts))
+
+
+def _read_request_file(file: Path, lab: Path | None) -> Request:
+    from hanlab.duis.parsing import MAX_OCTETS
+    from hanlab.duis.reading import read_request
+    from hanlab.duis.signing import SignatureError, is_signed
+    from hanlab.gateway.seals import seals_of
+
+    try:
+        with file.open("rb") as opened:
+            octets = opened.read(MAX_OCTETS + 1)
+    except OSError as e:
+        raise UsageError(f"{file} cannot be read: {e.strerror}", next_step="check it") from None
+    if not is_signed(octets):
+        return read_request(octets)
+    config = read_lab(lab)
+    try:
+        return seals_of(open_pki(state_folder(lab, config) / PKI, config)).open(octets)
+    except SignatureError as e:
+        raise SignatureError(
+            f"{file}: {e.what}", next_step=f"{e.next_step}; or take the ds:Signature out"
+        ) from None
 
 
 def join(name: str, *, lab: Path | None, as_json: bool) -> None:

@@ -6,10 +6,9 @@ generation and version (rule 78).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,9 @@ from typing import Any, Final
 from hanlab.dsp.database import Database
 from hanlab.dsp.files import Row, no_row_twice, read_rows
 from hanlab.dsp.smi import GENERATIONS, SMETS1, SUSPENDABLE, SmiDevice, Status
+from hanlab.dsp.spellings import day_hint, hash_hint, read_day, read_hash
 from hanlab.errors import UsageError
-from hanlab.texts import folded, like
+from hanlab.texts import folded, like, refuse_misleading
 
 VERSION_LIMIT: Final = 8
 """Characters of a DUIS FirmwareVersion (rule 145)."""
@@ -66,10 +66,15 @@ class CplEntry:
     @property
     def product(self) -> tuple[str, str, str, str]:
         """The Device Model without generation and version."""
-        return self.device_type, self.manufacturer, self.model, self.hardware
+        return _product(self)
+
+
+def _product(thing: CplEntry | SmiDevice) -> tuple[str, str, str, str]:
+    return thing.device_type, thing.manufacturer, thing.model, thing.hardware
 
 
 _COLUMNS: Final = tuple(f.name for f in fields(CplEntry))
+_OF_PRODUCT: Final = "WHERE device_type = ? AND manufacturer = ? AND model = ? AND hardware = ?"
 
 
 class Cpl:
@@ -94,11 +99,10 @@ class Cpl:
                 )
 
     def _check(self, entry: CplEntry) -> None:
-        check_entry(entry)
         self.check_name(entry)
-        for other in self.of_product(entry):
-            if other.version != entry.version:
-                continue
+        check_entry(entry)
+        same = f"{_OF_PRODUCT} AND generation IN (?, ?) AND version = ?"  # the whole of the index
+        for other in self._select(same, *entry.product, *GENERATIONS, entry.version):
             if other.generation != entry.generation:
                 raise UsageError(
                     f"{entry.manufacturer} {entry.model} {entry.version} is on the CPL as "
@@ -111,8 +115,19 @@ class Cpl:
                 next_step=_after_listed(entry, other),
             )
 
-    def check_name(self, thing: CplEntry | SmiDevice) -> None:
-        """Raises UsageError for what is written almost as a product of the CPL: it would be another."""
+    def check_name(self, thing: CplEntry | SmiDevice, models: Iterable[Sequence[str]] = ()) -> None:
+        """Raises UsageError for what is written almost as a product that is known: it would be another.
+
+        Known are those of the CPL and those of `models`, which are as `product` has them.
+        """
+        here = {(maker, model) for kind, maker, model, _ in models if kind == thing.device_type}
+        if here and (thing.manufacturer, thing.model) not in here:
+            ours = (thing.manufacturer, thing.model)
+            _refuse_almost("manufacturer and model", ours, here, "a Device Model")
+        if self._sql.execute(
+            f"SELECT 1 FROM cpl {_OF_PRODUCT} LIMIT 1", _product(thing)
+        ).fetchone():
+            return
         known = self._sql.execute(
             "SELECT DISTINCT manufacturer, model, hardware FROM cpl WHERE device_type = ?",
             (thing.device_type,),
@@ -120,24 +135,18 @@ class Cpl:
         models = {(manufacturer, model) for manufacturer, model, _ in known}
         ours = (thing.manufacturer, thing.model)
         if ours not in models:
-            _refuse_almost("manufacturer and model", ours, models)
+            _refuse_almost("manufacturer and model", ours, models, "the CPL")
         else:  # that Device Model is known: its hardware may be new
             there = {(hardware,) for *theirs, hardware in known if tuple(theirs) == ours}
             if (thing.hardware,) not in there:
-                _refuse_almost("hardware", (thing.hardware,), there)
+                _refuse_almost("hardware", (thing.hardware,), there, "the CPL")
 
     def everything(self) -> list[CplEntry]:
         return self._select("ORDER BY manufacturer, model, generation, version")
 
     def of_product(self, product: CplEntry | SmiDevice) -> list[CplEntry]:
         """All entries of that Device Model, of both generations and every version (rule 15)."""
-        return self._select(
-            "WHERE device_type = ? AND manufacturer = ? AND model = ? AND hardware = ?",
-            product.device_type,
-            product.manufacturer,
-            product.model,
-            product.hardware,
-        )
+        return self._select(_OF_PRODUCT, *_product(product))
 
     def of_version(self, version: str) -> list[CplEntry]:
         return self._select("WHERE version = ?", version)
@@ -200,14 +209,16 @@ class Cpl:
         return [_entry(row) for row in rows]
 
 
-def _refuse_almost(what: str, ours: Sequence[str], known: Iterable[Sequence[str]]) -> None:
+def _refuse_almost(
+    what: str, ours: Sequence[str], known: Iterable[Sequence[str]], where: str
+) -> None:
     """UsageError if one of `known` is the same text but for blanks and case."""
     for theirs in known:
         if [folded(text) for text in ours] == [folded(text) for text in theirs]:
             meant = ", ".join(map(repr, theirs))
             raise UsageError(
-                f"{what} {', '.join(map(repr, ours))} is written otherwise than the {meant} that the "
-                "CPL has",
+                f"{what} {', '.join(map(repr, ours))} is written otherwise than the {meant} that "
+                f"{where} has",
                 next_step=f"write {meant}, if that is meant",
             )
 
@@ -253,6 +264,13 @@ def check_entry(entry: CplEntry) -> None:
             f"{entry.generation!r} is no generation{like(entry.generation, GENERATIONS)}",
             next_step=f"one of {', '.join(GENERATIONS)}",
         )
+    for name in ("manufacturer", "model", "hardware", "version"):
+        refuse_misleading(name, getattr(entry, name))
+    if not entry.version.isascii():
+        raise UsageError(
+            f"version {entry.version!r} has a character outside ASCII",
+            next_step="write it as the device says it",
+        )
     if not 1 <= len(entry.version) <= VERSION_LIMIT:
         raise UsageError(
             f"version {entry.version!r} has {len(entry.version)} characters; DUIS takes 1 to "
@@ -269,6 +287,20 @@ def check_entry(entry: CplEntry) -> None:
 
 
 _REQUIRED: Final = ("device_type", "manufacturer", "model", "version")
+_ALIASES: Final = {
+    "firmware_version": "version",
+    "duis_version": "version",
+    "device_model": "model",
+    "hardware_version": "hardware",
+    "sha256": "hash",
+    "firmware_hash": "hash",
+    "image_hash": "hash",
+    "manufacturer_image_hash": "hash",
+    "hash_sha256": "hash",
+    "cpl_status": "status",
+    "expiry_date": "expires",
+}
+"""What others call the columns."""
 
 
 def read_cpl(path: Path) -> list[CplEntry]:
@@ -280,13 +312,18 @@ def read_cpl(path: Path) -> list[CplEntry]:
     Raises:
         UsageError: the file cannot be read, or has an entry twice; says where.
     """
-    return no_row_twice(read_cpl_rows(path), lambda e: (e.product, e.generation, e.version))
+    return no_entry_twice(read_cpl_rows(path))
+
+
+def no_entry_twice(rows: Sequence[Row[CplEntry]]) -> list[CplEntry]:
+    """The entries, if none is there twice; else UsageError with both places."""
+    return no_row_twice(rows, lambda e: (e.product, e.generation, e.version))
 
 
 def read_cpl_rows(path: Path) -> list[Row[CplEntry]]:
     """As `read_cpl`, with the place of each entry in the file."""
     optional = [name for name in _COLUMNS if name not in _REQUIRED]
-    return read_rows(path, "entry", _read_entry, _COLUMNS, optional)
+    return read_rows(path, "entry", _read_entry, _COLUMNS, optional, _ALIASES)
 
 
 def _read_entry(row: Mapping[str, str]) -> CplEntry:
@@ -313,49 +350,15 @@ def _read_entry(row: Mapping[str, str]) -> CplEntry:
     return entry
 
 
-def _hash(text: str) -> bytes:
-    """A hash in hex, as tools print them: also with 0x before it or colons in it."""
-    octets = bytes.fromhex(text.removeprefix("0x").removeprefix("0X").replace(":", ""))
-    if len(octets) != 32:
-        raise ValueError
-    return octets
-
-
-def _hash_hint(text: str) -> str:
-    if re.fullmatch(r"[0-9.,]+[eE][+-]?[0-9]+", text):
-        return ": a spreadsheet has taken it for a number, and its other digits are lost"
-    return f": it has {len(text)} characters"
-
-
-def _day(text: str) -> date:
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
-        raise ValueError
-    return date.fromisoformat(text)
-
-
-_SPREADSHEETS_DAY_0: Final = date(1899, 12, 30)
-_SPREADSHEETS_DAYS: Final = range(36_526, 73_051)  # of 2000 to 2099
-
-
-def _day_hint(text: str) -> str:
-    if text.isdecimal() and text.isascii() and len(text) == 5 and int(text) in _SPREADSHEETS_DAYS:
-        return f": as a spreadsheet counts days it is {_SPREADSHEETS_DAY_0 + timedelta(int(text))}"
-    if found := re.fullmatch(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4})", text, re.ASCII):
-        day, month, year = map(int, found.groups())
-        if day > 12 >= month:
-            return f"; did you mean {year}-{month:02}-{day:02}?"
-    return ""
-
-
-_READERS: Final[Mapping[str, Any]] = {"hash": _hash, "expires": _day, "status": CplStatus}
+_READERS: Final[Mapping[str, Any]] = {"hash": read_hash, "expires": read_day, "status": CplStatus}
 _WANTED: Final = {
     "hash": "64 hex digits, in a column that the spreadsheet takes for text",
     "expires": "a day such as 2026-12-31",
     "status": f"one of {', '.join(CplStatus)}",
 }
 _HINTS: Final[Mapping[str, Any]] = {
-    "hash": _hash_hint,
-    "expires": _day_hint,
+    "hash": hash_hint,
+    "expires": day_hint,
     "status": lambda text: like(text, CplStatus),
 }
 

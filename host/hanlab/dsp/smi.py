@@ -14,6 +14,7 @@ from hanlab.dsp.files import no_row_twice, read_rows
 from hanlab.duis.names import DEVICE_TYPES
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
+from hanlab.texts import refuse_misleading
 
 SMETS1: Final = "SMETS1"
 SMETS2: Final = "SMETS2+"
@@ -234,6 +235,8 @@ def _read_device(row: Mapping[str, str]) -> SmiDevice:
     if unknown or missing:
         wrong = f"{unknown[0]!r} is unknown" if unknown else f"{missing[0]} is missing"
         raise UsageError(wrong, next_step=f"there are {', '.join(_COLUMNS)}")
+    for name in ("manufacturer", "model", "hardware", "version"):
+        refuse_misleading(name, row.get(name, ""))
     for name, allowed in (
         ("device_type", DEVICE_TYPES),
         ("generation", GENERATIONS),

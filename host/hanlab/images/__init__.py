@@ -20,7 +20,7 @@ from hanlab.images.device_types import (
     file_version_for,
     version_of,
 )
-from hanlab.images.doubts import image_to_push, warnings_about
+from hanlab.images.doubts import image_to_push, warnings_about, warnings_about_octets
 from hanlab.images.errors import ImageError
 from hanlab.images.files import read_image
 from hanlab.images.header import ANY_HARDWARE, HardwareRange, OtaHeader
@@ -53,4 +53,5 @@ __all__ = [
     "read_image",
     "version_of",
     "warnings_about",
+    "warnings_about_octets",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from hanlab.errors import UsageError
 from hanlab.images.device_types import GFI_MANUFACTURER, device_type_of, said_in
 from hanlab.images.errors import ImageError
 from hanlab.images.formats import format_of
@@ -151,6 +152,14 @@ def image_to_push(data: bytes, *, name: str = "FILE") -> OtaImage:
         if doubt.refused:
             raise ImageError(doubt.why, next_step=doubt.next_step)
     return image
+
+
+def warnings_about_octets(data: bytes) -> list[str]:
+    """What speaks against the octets of an 11.1, which goes on its way all the same, in words."""
+    try:
+        return warnings_about(OtaImage.from_bytes(data))
+    except UsageError as error:
+        return [error.what]
 
 
 def warnings_about(image: OtaImage) -> list[str]:

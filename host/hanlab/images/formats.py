@@ -141,7 +141,7 @@ _REFUSALS: Final = (
 _TEXTS: Final[tuple[tuple[Callable[[bytes], bool], Format], ...]] = (
     (_matches(rb"(?:<!--.{0,500}?-->\s*)*(?:<!doctype\s+html|<html|<head)"), _HTML),
     (_matches(rb"<\?xml|<(?:[a-z_][\w.-]*:)?[a-z_][\w.-]*[\s/>]"), _XML),
-    (_matches(rb'\{\s*["}]|\[\s*[\[{"\]]'), _JSON),
+    (_matches(rb'\{\s*["}]|\[[\[\s]*[{"\]\d-]'), _JSON),
     (
         _matches(rb"HTTP/\d|(?:error:?\s*)?(?:[45]\d\d\b.{0,3}\s*)?(?:%s)(?:\W|$)" % _REFUSALS),
         _ANSWER,
