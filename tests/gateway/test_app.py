@@ -309,6 +309,26 @@ def test_what_clients_for_duis_send(headers: dict[str, str], gateway: Gateway) -
     assert gateway.read(came).code == "I99"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("POST", "/api/v1/serviceS/", 404),
+        ("POST", "/API/V1/SERVICES", 404),
+        ("GET", "/api/v1/serviceS", 405),
+        ("PUT", "/api/v1/serviceS", 405),
+    ],
+)
+def test_another_path_or_method_is_told_where_to_post(
+    method: str, path: str, status: int, gateway: Gateway
+) -> None:
+    came = gateway.ask(method, path, b"", XML)
+    assert came.status_code == status
+    assert repr(path) in came.text
+    assert "POST a Service Request to /api/v1/serviceD, /api/v1/serviceS" in came.text
+    assert came.headers.get("allow") == ("POST" if status == 405 else None)
+
+
 def test_a_body_that_is_compressed_and_does_not_say_so(gateway: Gateway) -> None:
     assert gateway.post("S", gzip.compress(gateway.signed())).status_code == 415
 

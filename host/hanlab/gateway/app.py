@@ -18,6 +18,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
@@ -99,9 +100,21 @@ def make_app(
 
         return post
 
-    return Starlette(
+    app = Starlette(
+        exception_handlers={404: _not_here, 405: _not_here},
         routes=[
             Route(f"/api/v1/service{service}", endpoint(service), methods=["POST"])
             for service in WebService
-        ]
+        ],
     )
+    app.router.redirect_slashes = False  # to what the client's own Host says
+    return app
+
+
+def _not_here(http: HttpRequest, error: Exception) -> HttpResponse:
+    """Another path, or another method than POST."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    paths = ", ".join(f"/api/v1/service{service}" for service in WebService)
+    said = f"{http.method[:20]} {http.url.path[:80]!r} is nothing of this gateway"
+    headers = {"allow": "POST"} if status == 405 else {}
+    return Refused(status, said, f"POST a Service Request to {paths}", headers).response()
