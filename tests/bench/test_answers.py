@@ -17,7 +17,8 @@ from hanlab.keys import Secret
 from hanlab.lab import wan_client
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.wan.auth import ANSWER_SEAL_OCTETS, BoardSeal, wants_seal
-from hanlab.wan.errors import NoAnswer, Refused
+from hanlab.wan.errors import NoAnswer, Refused, WanError
+from hanlab.wan.exchange import Window
 from hanlab.wan.framing import FRAMINGS
 from hanlab.wan.messages import (
     GROUP,
@@ -107,6 +108,27 @@ def test_a_faked_end_of_an_activation_is_none(open_lab: OpenLab) -> None:
     with pytest.raises(ServiceRequestFailed) as failed:
         lab.run(lab.activate_firmware(image.manufacturer_image_hash, ppmid))
     assert failed.value.outcome is Outcome.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    "said", [{"buf_size": 20, "buf_count": 9}, {"buf_size": 600, "buf_count": 0}]
+)
+def test_faked_buffers_are_not_used(open_desk: OpenDesk, said: dict[str, int]) -> None:
+    """The first answer of all is before the login, and nobody proves it: after it the board is asked again."""
+
+    def lie(request: bytes) -> bytes | None:
+        is_knock = request[4:8] == bytes((0, 0, request[6], 6)) and not wants_seal(request)
+        return answer_to(request, said) if is_knock else None
+
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    Liar(desk, lie)
+    smp = desk.config.hub.board.smp
+    assert desk.run(client.connect()) == Window(smp.buf_size, smp.buf_count)
+    desk = open_desk(wan_open=True, folder="open")
+    Liar(desk, lie)
+    with pytest.raises(WanError, match=r"the board says that it takes \d messages of \d+ octets"):
+        desk.run(wan_client(desk, "hub").connect())
 
 
 def test_who_only_ever_lies_is_named(open_desk: OpenDesk) -> None:

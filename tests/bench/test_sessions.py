@@ -18,6 +18,7 @@ from hanlab.keys import Secret
 from hanlab.lab import wan_client
 from hanlab.wan.auth import Session
 from hanlab.wan.client import WanClient
+from hanlab.wan.errors import FalseBoard
 from hanlab.wan.messages import (
     GROUP,
     Challenge,
@@ -151,6 +152,42 @@ def test_no_command_has_the_nonces_of_one_before(open_desk: OpenDesk) -> None:
     nonces = sent("one")
     assert len(nonces) == len(set(nonces)) == 2
     assert nonces == sent("two"), "a lab can be run again, octet for octet"
+
+
+def test_a_recorded_session_does_nothing_at_a_later_start(open_desk: OpenDesk) -> None:
+    """All that a client sent, once more in its order: after a restart, and in the next command."""
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    liar = Liar(desk, lambda request: None)
+    uploaded(desk, client)
+    desk.run(client.close())
+    recorded = [request for request in liar.heard if request[0] & 7 == 2]
+    assert len(recorded) >= 5
+    desk.boards["hub"].cut_power()
+    for again in (desk, open_desk(folder="lab")):
+        other = wan_client(again, "hub")
+        slots = [image.id for image in again.run(other.read(StoreRead)).images]
+        again.run(other.close())
+        refused = codes(again.run(inject(again, other, *recorded)))
+        assert refused == [MGMT_ERR.EACCESSDENIED] * len(recorded)
+        now = again.run(other.read(StoreRead))
+        assert ([image.id for image in now.images], now.reserved) == (slots, 0)
+        switch_off(again)
+
+
+def test_a_recorded_board_is_found_out_in_the_next_command(open_desk: OpenDesk) -> None:
+    """The board is off, and somebody answers what it answered a day ago, to the same requests."""
+    desk = open_desk()
+    liar = Liar(desk, lambda request: None)
+    client = wan_client(desk, "hub")
+    desk.run(client.read(StoreRead))
+    switch_off(desk)
+    recorded = {(answer[0], answer[4:8]): answer for answer in liar.true}
+    desk = open_desk()
+    switch_off(desk)
+    Liar(desk, lambda request: recorded.get((request[0] + 1, request[4:8])))
+    with pytest.raises(FalseBoard):
+        desk.run(wan_client(desk, "hub").read(StoreRead))
 
 
 @pytest.mark.parametrize(

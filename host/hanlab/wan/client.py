@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Final, cast
 
+from smp.os_management import MCUMgrParametersReadResponse
 from smpclient.requests.os_management import MCUMgrParametersRead
 
 from hanlab.wan import answers
@@ -89,9 +90,11 @@ class WanClient:
 
     async def _connected(self) -> Window:
         if self._window is None:
-            window = await self._knock()
+            params = await self._knock()
             if self._exchange.must_log_in:
                 await self._exchange.log_in()
+                params = await self._exchange.ask(MCUMgrParametersRead)  # proved this time
+            window = Window.of(params)
             try:
                 self._exchange.limits = Limits.of(await self._exchange.ask(LimitsRead))
             except Refused:
@@ -101,17 +104,16 @@ class WanClient:
             await self._exchange.log_in()
         return self._window
 
-    async def _knock(self) -> Window:
+    async def _knock(self) -> MCUMgrParametersReadResponse:
         message = self._exchange.make(MCUMgrParametersRead)
         for _ in range(round(PATIENCE_S / KNOCK_S)):
             try:
                 self.counters.knocks += 1
                 self.counters.requests -= 1  # it is none of those
                 waiter = self._exchange.send(message.BYTES)
-                params = answers.parsed(message, await self._exchange.answer(waiter, KNOCK_S))
+                return answers.parsed(message, await self._exchange.answer(waiter, KNOCK_S))
             except NoAnswer:
                 continue
-            return Window(params.buf_size, params.buf_count)
         raise NoAnswer(
             f"no answer from the board within {PATIENCE_S:.0f} s",
             next_step="check the wire, and that the board has power",

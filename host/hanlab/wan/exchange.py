@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from smp.header import OP, Header
+from smp.os_management import MCUMgrParametersReadResponse
 from smpclient.generics import SMPRequest
 
 from hanlab.wan import answers
@@ -21,7 +22,7 @@ from hanlab.wan.auth import (
     no_key,
     wants_seal,
 )
-from hanlab.wan.errors import NoAnswer
+from hanlab.wan.errors import NoAnswer, WanError
 from hanlab.wan.framing import FRAMINGS, Link
 from hanlab.wan.limits import Limits
 from hanlab.wan.messages import Logout
@@ -32,6 +33,9 @@ TRIES: Final = 20
 """How often it is asked in that time: as often, or twice as long."""
 MAX_BACK_OFF_S: Final = 4.0
 """Each try waits twice as long as the one before, up to this or the request's own deadline (s)."""
+
+MIN_MESSAGE: Final = 128
+"""An upload's first message needs so many octets for more than its head."""
 
 _OP_BITS: Final = 7
 """Of an SMP header's first octet; a request's operation is even, its answer's the next odd number."""
@@ -50,6 +54,17 @@ class Window:
 
     size: int
     count: int
+
+    @classmethod
+    def of(cls, params: MCUMgrParametersReadResponse) -> Self:
+        """Raises WanError where nothing can be uploaded with that."""
+        if params.buf_size < MIN_MESSAGE or params.buf_count < 1:
+            raise WanError(
+                f"the board says that it takes {params.buf_count} messages of {params.buf_size} octets at once, "
+                f"and {MIN_MESSAGE} octets are the least there is use for",
+                next_step="check which port is which board, and that nothing else answers on it",
+            )
+        return cls(params.buf_size, params.buf_count)
 
 
 @dataclass
@@ -210,7 +225,8 @@ class Exchange:
         if others := self.counters.unproved - unproved:
             return NoAnswer(
                 f"{what}; {others:,} answers were not the board's: they had no seal made with its key",
-                next_step="see who else is on its wire, and whether the board was provisioned by another lab meanwhile",
+                next_step="see who else is on its wire; a board with another hanlab's firmware, or provisioned by "
+                "another lab meanwhile, needs what hanlab provision makes",
             )
         return NoAnswer(
             what,
