@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,29 +23,45 @@ from hanlab.office import PKI, Office, open_office, open_pki
 
 REQUESTS: Final = 4_000
 DEVICES: Final = 100_000
-SUPPLIER: Final = Eui.parse("90-B3-D5-1F-30-01-00-00")
-ESME: Final = Eui.parse("00-DB-12-34-56-78-90-A0")
-OTHER: Final = Eui.parse("00-DB-12-34-56-78-90-A1")
+CLIENTS: Final = 16
+"""Suppliers that ask at the same time, each on a connection of its own."""
+
+
+def _eui(text: str, number: int) -> Eui:
+    return Eui.parse(f"{text}-{number:02X}")
+
+
+SUPPLIERS: Final = tuple(_eui("90-B3-D5-1F-30-01-00", n) for n in range(CLIENTS))
+SUSPENDED: Final = tuple(_eui("00-DB-12-34-56-78-91", n) for n in range(CLIENTS))
+OTHERS: Final = tuple(_eui("00-DB-12-34-56-78-92", n) for n in range(CLIENTS))
+"""An ESME of each supplier's that is Suspended, and one that is not."""
+SUPPLIER, ESME, OTHER = SUPPLIERS[0], SUSPENDED[0], OTHERS[0]
 
 
 def _office(folder: Path) -> Office:
-    config = make_lab("bench", {**DEFAULT, "dsp": {"mp105": False}})
+    users = [
+        {"name": f"supplier-{n}", "eui": str(eui), "roles": ["IS"]}
+        for n, eui in enumerate(SUPPLIERS)
+    ]
+    config = make_lab("bench", {**DEFAULT, "dsp": {"mp105": False}, "user": users})
     office = open_office(config, folder)
-    for eui in (ESME, OTHER):
-        device = SmiDevice(eui, "ESME", "Secure", "Liberty 100", supplier=SUPPLIER)
-        if office.dsp.smi.find(eui) is None:
+    for supplier, suspended, other in zip(SUPPLIERS, SUSPENDED, OTHERS, strict=True):
+        for eui in (suspended, other):
+            device = SmiDevice(eui, "ESME", "Secure", "Liberty 100", supplier=supplier)
             office.dsp.smi.add(device)
-    office.dsp.smi.set_status(ESME, Status.SUSPENDED)
+        office.dsp.smi.set_status(suspended, Status.SUSPENDED)
     return office
 
 
 # -- decisions
 
 
-def decisions() -> float:
+def decisions(clients: int = CLIENTS) -> float:
     """Unsigned 11.2 through the gateway, every other one refused with E5: how many a second (wall clock).
 
-    The gateway is a process of its own with one thread of work, so it has one core.
+    `clients` send theirs at the same time, each its next one when it has its answer. The gateway is a
+    process of its own with one thread of work, so it has one core; each answer is on the disk before it
+    is given.
     """
     with tempfile.TemporaryDirectory(prefix="hanlab-bench-") as folder:
         server = subprocess.Popen(
@@ -53,37 +70,46 @@ def decisions() -> float:
         try:
             assert server.stdout
             port = int(server.stdout.readline())
-            return asyncio.run(_ask(port))
+            return asyncio.run(_ask(port, clients))
         finally:
             server.terminate()
             server.communicate()
 
 
-async def _ask(port: int) -> float:
-    def post(counter: int) -> bytes:
-        id_ = RequestId(SUPPLIER, ESME if counter % 2 else OTHER, counter)
-        body = write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))
-        head = (
-            "POST /api/v1/serviceS HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/xml\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
+async def _ask(port: int, clients: int) -> float:
+    each = REQUESTS // clients
+    posts = [[_post(client, n) for n in range(1, each + 1)] for client in range(clients)]
+    codes: Counter[bytes] = Counter()
+    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in posts]
 
-    posts = [post(n) for n in range(1, REQUESTS + 1)]  # their counters have to arrive in this order
-    codes = dict.fromkeys((b"E5", b"I99"), 0)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(client: int) -> None:
+        reader, writer = connections[client]
+        for octets in posts[client]:  # a supplier's counters have to arrive in this order
+            writer.write(octets)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            body = await reader.readexactly(length)
+            codes[body.split(b"ResponseCode>")[1].split(b"<")[0]] += 1
+
     began = time.perf_counter()
-    for octets in posts:
-        writer.write(octets)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        body = await reader.readexactly(length)
-        codes[body.split(b"ResponseCode>")[1].split(b"<")[0]] += 1
+    await asyncio.gather(*map(ask, range(clients)))
     took = time.perf_counter() - began
-    writer.close()
-    if codes != {b"E5": REQUESTS // 2, b"I99": REQUESTS // 2}:
-        raise SystemExit(f"the gateway answered {codes}")
-    return REQUESTS / took
+    for _, writer in connections:
+        writer.close()
+    if codes != {b"E5": each * clients // 2, b"I99": each * clients // 2}:
+        raise SystemExit(f"the gateway answered {dict(codes)}")
+    return each * clients / took
+
+
+def _post(client: int, counter: int) -> bytes:
+    device = (OTHERS, SUSPENDED)[counter % 2][client]
+    id_ = RequestId(SUPPLIERS[client], device, counter)
+    body = write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))
+    head = (
+        "POST /api/v1/serviceS HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/xml\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def serve(folder: Path) -> None:

@@ -6,36 +6,46 @@ import os
 import sqlite3
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from desk import ACTIVATE, ESME, PPMID, READ, SUPPLIER, furnished, run, update
+from desk import ACTIVATE, ESME, HUB, PPMID, READ, SUPPLIER, furnished, run, update
 from full_disk import no_room
 from power import power, sqlite
 
+from hanlab.dsp.accepted import Accepted
+from hanlab.dsp.counters import ReplayError
 from hanlab.dsp.database import Database, DatabaseTrouble, trouble
+from hanlab.duis.messages import Response
 from hanlab.errors import UsageError
 
 _LOAD = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from desk import ESME, NEW, OLD, READ, Office, furnished, update, PPMID, entry
+from desk import ESME, READ, SUPPLIER, furnished
 office = furnished(path=Path(sys.argv[1]))
 print("ready", flush=True)
+together = int(sys.argv[3])
 while True:
-    request = office.request(READ, ESME)
-    office.dsp.receive(request)
-    print(request.id, flush=True)
+    first = office.dsp.next_counter(SUPPLIER)
+    asked = [office.request(READ, ESME, counter=first + n) for n in range(together)]
+    office.dsp.receive_all([(request, None) for request in asked])
+    for request in asked:
+        print(request.id, flush=True)
 """
 
 
-@pytest.mark.parametrize("after", [1, 50, 400])
-def test_nothing_acknowledged_is_lost(after: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("after", "together"), [(1, 1), (50, 1), (400, 1), (1, 4), (200, 4)])
+def test_nothing_acknowledged_is_lost(after: int, together: int, tmp_path: Path) -> None:
     path = tmp_path / "dsp.sqlite"
     here = str(Path(__file__).parent)
     with subprocess.Popen(
-        [sys.executable, "-c", _LOAD, str(path), here], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _LOAD, str(path), here, str(together)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout
         lines = [process.stdout.readline().strip() for _ in range(after + 1)]
@@ -49,7 +59,7 @@ def test_nothing_acknowledged_is_lost(after: int, tmp_path: Path) -> None:
     kept = [id_ for (id_,) in database.sql.execute("SELECT id FROM requests ORDER BY rowid")]
     # the last line of a killed process may be cut short; everything before it is whole
     assert kept[: len(acknowledged) - 1] == acknowledged[:-1]
-    assert len(acknowledged) - 1 <= len(kept) <= len(acknowledged) + 1
+    assert len(acknowledged) - 1 <= len(kept) <= len(acknowledged) + together
     (audited,) = database.sql.execute("SELECT count(*) FROM audit WHERE action = '11.2'").fetchone()
     assert audited == len(kept)
     (last,) = database.sql.execute("SELECT last FROM counters").fetchone()
@@ -117,6 +127,127 @@ def test_what_was_acknowledged_survives_the_computers_own_power_cut(tmp_path: Pa
             assert after.dsp.next_counter(SUPPLIER) > request.id.counter
             after.database.close()
         office.database.close()
+
+
+@pytest.mark.skipif(sqlite() is None, reason="Python's SQLite is not to be reached with ctypes")
+@pytest.mark.parametrize("together", [1, 5])
+def test_what_is_decided_together_waits_for_the_disk_once(together: int, tmp_path: Path) -> None:
+    from desk import Office
+
+    with power() as disk:
+        office = furnished(path=tmp_path / "dsp.sqlite")
+        first = office.dsp.next_counter(SUPPLIER)
+        asked = [office.request(ACTIVATE, PPMID, counter=first + n) for n in range(together)]
+        before = disk.syncs
+        answers = office.dsp.receive_all([(request, None) for request in asked])
+        assert disk.syncs == before + 1
+        assert _codes(answers) == ["I99"] * together
+        disk.lose_power(tmp_path / "left")
+        after = Office(path=tmp_path / "left" / "dsp.sqlite")
+        kept = [entry.code for entry in after.dsp.audit.read()]
+        assert kept.count("I99") == together
+        assert after.dsp.next_counter(SUPPLIER) == first + together
+        assert asked[-1].id in after.dsp.unfinished()
+        after.database.close()
+        office.database.close()
+
+
+def _codes(answers: list[Response | Exception]) -> list[str]:
+    return [a.code if isinstance(a, Response) else type(a).__name__ for a in answers]
+
+
+def test_what_fails_takes_back_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    office = furnished()
+    put = office.dsp.parts.accepted.add
+
+    def add(accepted: Accepted) -> None:
+        put(accepted)
+        if accepted.service == "11.3":
+            raise ZeroDivisionError("a defect, with a half of it written")
+
+    monkeypatch.setattr(office.dsp.parts.accepted, "add", add)
+    asked = [
+        office.request(READ, ESME, counter=1),
+        office.request(READ, ESME, counter=1),
+        office.request(ACTIVATE, PPMID, counter=3),
+        office.request(READ, ESME, counter=2),
+    ]
+    answers = office.dsp.receive_all([(request, None) for request in asked])
+    assert _codes(answers) == ["I99", "ReplayError", "ZeroDivisionError", "I99"]
+    assert office.dsp.unfinished() == [asked[0].id, asked[3].id]
+    assert [e.action for e in office.dsp.audit.read(2)] == ["11.2", "11.2"]
+    assert office.dsp.next_counter(SUPPLIER) == 3
+    assert not office.database.sql.in_transaction
+
+
+def test_where_all_fail_nothing_is_kept() -> None:
+    office = furnished()
+    asked = office.request(READ, ESME)
+    office.dsp.receive(asked)
+    office.passed += timedelta(days=1)
+    before = list(office.database.sql.iterdump())
+    with pytest.raises(ReplayError):
+        office.dsp.receive(asked)
+    assert _codes(office.dsp.receive_all([(asked, None)] * 2)) == ["ReplayError"] * 2
+    assert list(office.database.sql.iterdump()) == before
+
+
+def test_an_update_that_is_taken_back_keeps_no_other_one_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is in progress on a HAN is not in the database: it is taken back with what is."""
+    office = furnished()
+    defects = [ZeroDivisionError("a defect")]
+    record = office.dsp.parts.record
+
+    def fail(*arguments: Any) -> None:
+        if defects:
+            raise defects.pop()
+        record(*arguments)
+
+    monkeypatch.setattr(office.dsp.parts, "record", fail)
+    request = office.request(update(PPMID))
+    again = office.request(update(PPMID), counter=request.id.counter + 1)
+    answers = office.dsp.receive_all([(request, None), (again, None)])
+    assert _codes(answers) == ["ZeroDivisionError", "I99"]
+    assert office.door.busy == {HUB}, "the second one's"
+
+
+def test_a_full_disk_leaves_nothing_of_what_was_decided_together(tmp_path: Path) -> None:
+    path = tmp_path / "dsp.sqlite"
+    office = furnished(path=path)
+    office.database.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    asked = [
+        (office.request(READ, ESME, counter=1), None),
+        (office.request(update(PPMID), counter=2), None),
+    ]
+    with no_room(4096), pytest.raises(DatabaseTrouble, match=r"SQLITE_(FULL|IOERR)"):
+        office.dsp.receive_all(asked)
+    assert not office.database.sql.in_transaction
+    assert office.dsp.unfinished() == []
+    assert office.door.busy == set()
+    assert _codes(office.dsp.receive_all(asked)) == ["I99", "I99"]
+
+
+def test_what_ends_the_transaction_fails_all_that_is_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SQLite itself may roll back in the middle; what came before would be said, and not be there."""
+    office = furnished()
+    put = office.dsp.parts.accepted.add
+
+    def add(accepted: Accepted) -> None:
+        put(accepted)
+        if accepted.id.counter == 2:
+            office.database.sql.execute("ROLLBACK")
+            raise DatabaseTrouble("SQLITE_FULL", "the disk is full", next_step="make room")
+
+    monkeypatch.setattr(office.dsp.parts.accepted, "add", add)
+    asked = [(office.request(READ, ESME, counter=n), None) for n in (1, 2, 3)]
+    with pytest.raises(DatabaseTrouble, match="the disk is full"):
+        office.dsp.receive_all(asked)
+    assert office.dsp.unfinished() == []
+    assert not office.database.sql.in_transaction
 
 
 def test_a_new_databases_name_is_on_the_disk(

@@ -512,7 +512,7 @@ def test_a_failure_of_hanlabs_own_is_said_and_survived(
 
     octets = gateway.signed()
     with monkeypatch.context() as broken:
-        broken.setattr(gateway.office.dsp, "receive", fail)
+        broken.setattr(gateway.office.dsp, "receive_all", fail)
         assert gateway.post("S", octets).status_code == 500
     assert gateway.read(gateway.post("S", octets)).code == "I99"
 
@@ -672,7 +672,7 @@ def test_a_full_disk_is_no_fault_of_the_request(
         error.sqlite_errorname = "SQLITE_FULL"
         raise trouble(Path("dsp.sqlite"), error)
 
-    monkeypatch.setattr(gateway.office.dsp, "receive", full)
+    monkeypatch.setattr(gateway.office.dsp, "receive_all", full)
     came = gateway.post("S", gateway.signed())
     assert came.status_code == 503
     assert "SQLITE_FULL" in came.text

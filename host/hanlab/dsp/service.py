@@ -5,14 +5,15 @@ acknowledgement = dsp.receive(request)            # I99, or why not; at once
 result = await dsp.carry_out(request.id, report)  # what comes of it; also in dsp.deliveries
 ```
 
-Each decision is one transaction: after a `kill -9` a request was never heard of, or is still there
-to be carried out (`unfinished`).
+Each decision is one transaction, or a part of one that several share (`receive_all`): after a `kill -9` a
+request was never heard of, or is still there to be carried out (`unfinished`).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -57,6 +58,10 @@ MANUFACTURER: Final = "manufacturer"
 """The party that lists its products on the CPL (rule 18)."""
 MOST_ON_HAN: Final = 17
 """Devices in a Read Inventory response."""
+
+
+class _NothingDecided(Exception):
+    """Nothing of it is to be kept, not even the time."""
 
 
 class Dsp:
@@ -238,25 +243,55 @@ class Dsp:
         Raises:
             CounterError: its counter is not above the originator's last one, or far above it.
         """
-        with self.parts.transaction():
-            self.expire()  # a last day may have passed since the DSP was opened
-            user = self.settings.user(request.id.originator)
-            if user:
-                self.counters.take(request.id)
-            device = self.smi.find(request.id.target)
-            case = Case(request, user, device, self.settings, self.parts.clock(), service)
-            decision = authorise(case)
-            body: Inventory | None = None
-            if decision.accepted and self.no_contact and _is_for_devices(request):
-                decision = Decision("E20", None, self.no_contact)
-            if decision.accepted and user:
-                decision, body = self._accept(request, user, decision)
-            if user:  # of a stranger's request nothing is kept
-                self.parts.record(
-                    request.id.originator, request.id.target, request.service, decision
-                )
-        who = user.name if user else request.id.originator
-        self.parts.log(f"{who}: {request.service} to {request.id.target}: {decision.code}")
+        (answer,) = self.receive_all([(request, service)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def receive_all(
+        self, asked: Iterable[tuple[Request, WebService | None]]
+    ) -> list[Response | Exception]:
+        """`receive` for several, one after the other, with one commit: what each gets, or raises.
+
+        What one raises takes back that one alone.
+
+        Raises:
+            DatabaseTrouble: they could not be committed, and nothing of any of them is there.
+        """
+        answers: list[Response | Exception] = []
+        with suppress(_NothingDecided), self.parts.transaction():
+            for request, service in asked:
+                try:
+                    with self.parts.database.part():
+                        answers.append(self._decide(request, service))
+                except Exception as e:
+                    if not self.parts.database.sql.in_transaction:  # a full disk has ended it
+                        raise
+                    answers.append(e)
+            if all(isinstance(answer, Exception) for answer in answers):
+                raise _NothingDecided
+        for answer in answers:
+            if isinstance(answer, Response) and (id_ := answer.request):
+                user = self.settings.user(id_.originator)
+                who = user.name if user else id_.originator
+                self.parts.log(f"{who}: {answer.service} to {id_.target}: {answer.code}")
+        return answers
+
+    def _decide(self, request: Request, service: WebService | None) -> Response:
+        self.expire()  # a last day may have passed since the DSP was opened
+        user = self.settings.user(request.id.originator)
+        if user:
+            self.counters.take(request.id)
+        device = self.smi.find(request.id.target)
+        case = Case(request, user, device, self.settings, self.parts.clock(), service)
+        decision = authorise(case)
+        body: Inventory | None = None
+        if decision.accepted and self.no_contact and _is_for_devices(request):
+            decision = Decision("E20", None, self.no_contact)
+        if decision.accepted and user:
+            decision, body = self._accept(request, user, decision)
+        if user:  # of a stranger's request nothing is kept
+            self.parts.record(request.id.originator, request.id.target, request.service, decision)
         return Response(
             decision.code, case.now, request.id, request.service, request.service_variant, body
         )
@@ -315,6 +350,7 @@ class Dsp:
             )
         )
         self.parts.s1sp.begin(wanted)
+        self.parts.database.if_undone(lambda: self.parts.s1sp.end(wanted))
         for device in devices.accepted:
             if device.device_type == "CHF":
                 note = ChFirmwareNotification(device.eui, body.version, "UpdateRequested")

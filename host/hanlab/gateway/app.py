@@ -33,6 +33,7 @@ from hanlab.duis.signing import SignatureError
 from hanlab.duis.writing import write_response
 from hanlab.errors import HanlabError
 from hanlab.gateway.bodies import Bodies, Limits
+from hanlab.gateway.decisions import Decisions
 from hanlab.gateway.refusals import Refused
 from hanlab.gateway.seals import Seals
 from hanlab.gateway.senders import LOCAL, check_body, check_headers
@@ -66,7 +67,9 @@ def make_app(
     bodies = Bodies(limits or Limits())
     one_large = asyncio.Semaphore(1)  # a parsed 11.1 takes ten times its octets
 
-    def decide(octets: bytes, service: WebService) -> bytes:
+    decisions = Decisions(dsp, carry_out)
+
+    def decide_large(octets: bytes, service: WebService) -> bytes:
         request = seals.open(octets)
         response = dsp.receive(request, service)
         if response.code == "I99":
@@ -78,9 +81,10 @@ def make_app(
         async with bodies.read(http) as octets:
             check_body(octets)
             if len(octets) <= _AT_ONCE:
-                return decide(octets, service)
+                response = await decisions.decide(seals.open(octets), service)
+                return seals.sign(write_response(response))
             async with one_large:
-                return await run_in_threadpool(decide, octets, service)
+                return await run_in_threadpool(decide_large, octets, service)
 
     def endpoint(service: WebService) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
         async def post(http: HttpRequest) -> HttpResponse:

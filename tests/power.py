@@ -52,6 +52,9 @@ class Disk:
 
     def __init__(self) -> None:
         self.synced: dict[str, bytes] = {}
+        self.syncs = 0
+        """How often SQLite has waited for the disk."""
+        self._left: set[Path] = set()
 
     def lose_power(self, folder: Path) -> None:
         """Make in `folder` what is left of the files: what nobody synced never came to the disk.
@@ -59,8 +62,9 @@ class Disk:
         A file that was deleted is taken as gone.
         """
         folder.mkdir()
+        self._left.add(folder)
         for name, octets in self.synced.items():
-            if Path(name).exists():
+            if Path(name).exists() and Path(name).parent not in self._left:
                 (folder / Path(name).name).write_bytes(octets)
 
 
@@ -96,6 +100,7 @@ def power() -> Iterator[Disk]:
 
     def sync(file: int, flags: int) -> int:
         code = true_sync[file](file, flags)
+        disk.syncs += 1
         if code == 0:
             disk.synced[names[file]] = Path(names[file]).read_bytes()
         return code
