@@ -10,9 +10,10 @@ from labs import OpenDesk, OpenLab, make_image
 from smpclient.requests.image_management import ImageUploadWrite
 
 from hanlab.bench.desk import Desk
-from hanlab.images import OtaImage, SubElement
+from hanlab.images import OtaImage, SubElement, build, made_body
 from hanlab.lab import wan_client
-from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.dco import activation
+from hanlab.s1sp.outcome import ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.wan.client import Refused, WanClient
 from hanlab.wan.messages import GROUP, Activate, Distribute, HanError, ProgressRead, StoreRead
 
@@ -118,3 +119,37 @@ def test_a_one_step_ch_asks_for_the_hash_of_what_it_holds(open_lab: OpenLab) -> 
     assert len(lab.run(lab.store()).images) == 1
     hash_ = image.manufacturer_image_hash
     assert lab.run(lab.activate_firmware(hash_, ppmid)) is Outcome.ACTIVATED
+
+
+def test_the_ch_believes_the_version_that_runs_not_the_answer(open_desk: OpenDesk) -> None:
+    """Firmware that does not boot: the device has said `activated`, and comes back with what it had."""
+    desk = open_desk()
+    client = wan_client(desk, "hub")
+    body = made_body(4096, seed=9, boots=False)
+    image = build(body, device_type="PPMID", version="IHDAE06", for_ch="Secure")
+    node = desk.config.devices[0]
+    job = {"eui": node.eui.octets, "hash": image.manufacturer_image_hash}
+    signed = activation(node.eui.octets, image.manufacturer_image_hash, 1)
+    macs = {
+        "mac": desk.keys.wan(desk.config.hub.eui.octets).mac(signed),
+        "dco_mac": desk.keys.dco.mac(signed),
+    }
+
+    async def ended() -> tuple[str, int, str]:
+        while (progress := await client.read(ProgressRead)).state == "running":
+            pass
+        return progress.state, progress.status, progress.reason
+
+    async def update() -> tuple[str, int, str]:
+        await upload(client, image)
+        await client.write(Distribute, **job)
+        assert (await ended())[0] == "done"
+        await client.write(Activate, **job, **macs, counter=1)
+        return await ended()
+
+    assert desk.run(update()) == (
+        "done",
+        ActivateCode.ACTIVATION_FAILURE,
+        "it came back with the firmware that it had before",
+    )
+    assert len(desk.run(client.read(StoreRead)).images) == 1, "it may be tried again"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .run import Fate, State, fate_of, is_good_enough
+from .run import Fate, State, fate_of, is_good_enough, rests_on
 from .table import Mutant, check, read_tables
 
 TABLE = read_tables()
@@ -61,6 +61,15 @@ def test_what_counts_as_killed() -> None:
     assert fate_of(plain, None, "") is Fate.TIMED_OUT
     assert fate_of(hangs, None, "") is Fate.KILLED
     assert fate_of(plain, 2, "") is fate_of(plain, 5, "") is Fate.NOT_TRIED
+
+
+def test_a_test_that_fails_anyhow_proves_nothing() -> None:
+    mutant = _mutant(tests=("tests/a.py::test_b[c]", "tests/d.py"))
+    assert rests_on(mutant, ["tests/a.py::test_b"])
+    assert rests_on(mutant, ["tests/d.py::test_e"])
+    assert not rests_on(
+        mutant, ["tests/a.py::test_bc", "tests/a.py::test_x", "tests/d.pyx::test_e"]
+    )
 
 
 def test_one_in_twenty_may_survive_if_it_says_why() -> None:
