@@ -32,3 +32,14 @@ def write_whole(
             aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+    if lasting:
+        settle(path.parent)
+
+
+def settle(folder: Path) -> None:
+    """Have the names in a folder on the disk as well: a file's own sync does not care for them."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

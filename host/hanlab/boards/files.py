@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from hanlab.files import write_whole
 from hanlab.resources import boards_dir, firmware_dir
 
 STATE: Final = "hanlab"
@@ -29,4 +30,4 @@ def write_files(folder: Path, board_json: Mapping[str, Any]) -> None:
     )
     state = folder / STATE
     state.mkdir()
-    (state / "board.json").write_text(json.dumps(board_json) + "\n", "utf-8")
+    write_whole(state / "board.json", f"{json.dumps(board_json)}\n".encode(), mode=0o600)

@@ -6,7 +6,6 @@ promised is there after the process is killed, and after the computer's own powe
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from hanlab.dsp.schema import MIGRATIONS, SCHEMA, VERSION
 from hanlab.errors import UsageError
+from hanlab.files import settle
 
 
 class DatabaseTrouble(UsageError):
@@ -132,7 +132,8 @@ class Database:
             self.sql.close()
             raise
         if is_new and path:
-            _settle(path.parent)
+            settle(path.parent)  # SQLite cares for its own files only
+            settle(path.parent.parent)
 
     def _bring_up_to_date(self) -> None:
         (version,) = self.sql.execute("PRAGMA user_version").fetchone()
@@ -214,16 +215,6 @@ class Database:
 
     def close(self) -> None:
         self.sql.close()
-
-
-def _settle(folder: Path) -> None:
-    """Have a new file's name on the disk as well, and its folder's: SQLite cares for its own files only."""
-    for place in (folder, folder.parent):
-        fd = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _statements(script: str) -> Iterator[str]:

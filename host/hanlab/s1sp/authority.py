@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hanlab.files import write_whole
 from hanlab.keys import Secret
 from hanlab.s1sp.dco import Dco, activation
 
@@ -36,9 +37,7 @@ class OriginatorCounter:
         """
         self._last = max(self._last, accepted) + 1
         if self._file:
-            aside = self._file.with_name(f"{self._file.name}.new")
-            aside.write_text(f"{self._last}\n")
-            aside.replace(self._file)
+            write_whole(self._file, f"{self._last}\n".encode())
         return self._last
 
 
