@@ -84,7 +84,7 @@ def read_secret(file: Path) -> Secret:
     if len(octets) != SECRET_OCTETS:
         raise UsageError(
             f"{file} has no {SECRET_OCTETS} octets in hex in it",
-            next_step="hanlab provision --force makes a new one; the boards then need their new "
-            "board.json",
+            next_step=f"put back what was in it; or move {file} away: hanlab provision makes a new one, and "
+            "the boards need their new board.json",
         )
     return Secret(octets)

@@ -435,7 +435,7 @@ class Lab:
         before = self.dsp.deliveries.newest()
         result = await self.dsp.carry_out(request.id, report)
         sent += self.dsp.deliveries.after(before)
-        cause = self._cause(_devices(request.body, request.id.target), acknowledgement)
+        cause = self._cause(devices_of(request.body, request.id.target), acknowledgement)
         return Answer(request, acknowledgement, result, sent, cause)
 
     @_on_its_clock
@@ -623,7 +623,7 @@ class Lab:
         return self._boards.keys.network.octets
 
 
-def _devices(body: Body, to: Eui | None) -> tuple[Eui, ...]:
+def devices_of(body: Body, to: Eui | None) -> tuple[Eui, ...]:
     """The devices that a Service Request is for."""
     if isinstance(body, UpdateFirmware):
         return body.devices

@@ -84,7 +84,7 @@ def lock(folder: Path) -> int:
         if (server := serving(folder)) is not None:
             raise UsageError(
                 f"the lab in {folder} is being served by process {server.process} at {server.url}",
-                next_step="push, version, activate and request go through that server; this needs the "
+                next_step="push, version, activate, request and dsp join go through that server; this needs the "
                 "boards themselves: end the server first (Ctrl-C), or use another lab (--lab)",
             ) from None
         raise UsageError(

@@ -311,6 +311,26 @@ def test_a_vm_that_dies_again_and_again_ends_the_run(open_lab: OpenLab) -> None:
         lab.run(asyncio.sleep(5))
 
 
+def test_a_vm_that_has_ended_between_two_steps_starts_again_too(open_lab: OpenLab) -> None:
+    """As `hanlab up` sees it: its lifeline says so, while nothing else happens."""
+    lab = open_lab()
+    told: list[str] = []
+    hub = lab.desk.boards["hub"]
+    lab.run(lab.store())
+    kill(lab, lab.hub)
+    with pytest.raises(BoardError, match="hub"):
+        hub.gone()
+    hub.cut_power()
+    lab.run(lab.wait_until_back(lab.device("PPMID")))
+    lab.desk.revive(told.append)
+    kill(lab, lab.hub)
+    hub.gone()
+    assert not hub.running
+    assert told
+    assert "hub starts again, as after a power failure" in told[0]
+    assert lab.run(lab.store()).used == 0
+
+
 def kill(lab: Lab, device: Device) -> None:
     process = lab.board(device)._process
     assert process

@@ -194,4 +194,7 @@ def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
     (folder / BOARD_KEYS).write_text("hello")
     with pytest.raises(UsageError, match="no 32 octets in hex") as wrong:
         Lab.open(lab)
-    assert "hanlab provision --force" in wrong.value.next_step
+    assert "--force" not in wrong.value.next_step  # it would also replace the users' keys
+    (folder / BOARD_KEYS).rename(folder / "damaged")
+    provision(lab)
+    assert (folder / BOARD_KEYS).read_text() != before

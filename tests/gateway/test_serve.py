@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,13 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from hanlab.duis.messages import ReadFirmwareVersion, Request, RequestId, Response
+from hanlab.cli import main
+from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, Request, RequestId, Response
 from hanlab.duis.pki import read_pki
 from hanlab.duis.reading import read_response
 from hanlab.duis.writing import write_request
@@ -37,11 +40,16 @@ eui = "00-DB-12-34-56-78-90-A4"
 """
 
 
+COUNTERS = itertools.count(1000, 1000)
+"""Above those of the commands between them, which count one by one."""
+
+
 class Serving:
     """`hanlab serve` in a process of its own, on the lab in `folder`."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
+        (folder / "lab.toml").write_text(LAB)
         self.log = folder / "serve.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -104,41 +112,96 @@ def wait_for(what: Callable[[], object]) -> bool:
     return False
 
 
-@pytest.fixture
-def serving(tmp_path: Path) -> Iterator[Serving]:
-    (tmp_path / "lab.toml").write_text(LAB)
-    made = Serving(tmp_path)
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One server for all that leave it as it is."""
+    made = Serving(tmp_path_factory.mktemp("served"))
     yield made
     made.end()
 
 
+@dataclass(frozen=True)
+class Killed:
+    """A server that was killed: its folder, and what it had said it is when it answered last."""
+
+    folder: Path
+    vms: list[int]
+    said: datetime
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    server = Serving(tmp_path_factory.mktemp("killed"))
+    date = datetime.fromisoformat(server.ready["date"])
+    assert abs(date - datetime.now(UTC)) < timedelta(hours=1)
+    said = server.version(next(COUNTERS)).when
+    vms = [server.board(name) for name in ("hub", "PPMID")]
+    server.end(signal.SIGKILL)
+    return Killed(server.folder, vms, said)
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Hanlab = Callable[..., Done]
+
+
+@pytest.fixture
+def hanlab(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[Path], Hanlab]:
+    """Another command on the lab in a folder; in this process, which has imported all of it."""
+
+    def in_folder(folder: Path) -> Hanlab:
+        monkeypatch.chdir(folder)
+
+        def run(*arguments: str) -> Done:
+            monkeypatch.setattr(sys, "argv", ["hanlab", *arguments, "--lab", "lab.toml"])
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as end:
+                main()
+            assert isinstance(end.value.code, int)
+            return Done(end.value.code, *capsys.readouterr())
+
+        return run
+
+    return in_folder
+
+
 def test_a_board_that_dies_starts_again_and_answers(serving: Serving) -> None:
     """Its VM is killed; the next 11.2 is answered by the board, not by nobody."""
-    assert serving.version(1).code == "I99"
-    assert serving.says(f"11.2 {SUPPLIER}:{PPMID}:1 has ended: I0")
     os.kill(serving.board("PPMID"), signal.SIGKILL)
     assert serving.says("PPMID starts again, as after a power failure")
-    assert serving.version(2).code == "I99"
-    assert serving.says(f"11.2 {SUPPLIER}:{PPMID}:2 has ended: I0")
+    counter = next(COUNTERS)
+    assert serving.version(counter).code == "I99"
+    assert serving.says(f"11.2 {SUPPLIER}:{PPMID}:{counter} has ended: I0")
 
 
 def test_each_request_is_a_line_of_the_log(serving: Serving) -> None:
-    serving.version(1)
+    serving.version(next(COUNTERS))
     assert serving.says(f"supplier: 11.2 to {PPMID}: I99")
     assert httpx.post(f"{serving.ready['url']}/serviceS", content=b"<a/>").is_error
     assert serving.says("refused with HTTP")
 
 
-def test_an_emulated_lab_tells_the_computers_time_which_never_goes_back(tmp_path: Path) -> None:
-    (tmp_path / "lab.toml").write_text(LAB)
-    first = Serving(tmp_path)
-    assert abs(datetime.fromisoformat(first.ready["date"]) - datetime.now(UTC)) < timedelta(hours=1)
-    said = first.version(1).when
-    first.end(signal.SIGKILL)
-    second = Serving(tmp_path)
-    assert datetime.fromisoformat(second.ready["date"]) + timedelta(seconds=1) > said
-    assert second.version(2).when >= said
-    second.end()
+def test_what_a_killed_server_left_behind_counts_for_nothing(
+    killed: Killed, hanlab: Callable[[Path], Hanlab]
+) -> None:
+    assert wait_for(lambda: not any(Path(f"/proc/{vm}/fd/1").exists() for vm in killed.vms))
+    done = hanlab(killed.folder)("version", "PPMID")
+    assert done.returncode == 0, done.stderr
+    assert "through the server" not in done.stdout
+
+
+def test_an_emulated_lab_tells_the_computers_time_which_never_goes_back(killed: Killed) -> None:
+    second = Serving(killed.folder)
+    assert datetime.fromisoformat(second.ready["date"]) + timedelta(seconds=1) > killed.said
+    assert second.version(next(COUNTERS)).when >= killed.said
+    second.end(signal.SIGKILL)
 
 
 def test_the_date_that_lab_toml_sets_is_said(tmp_path: Path) -> None:
@@ -151,70 +214,100 @@ def test_the_date_that_lab_toml_sets_is_said(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout
         shown = [process.stdout.readline() for _ in range(3)]
-        process.terminate()
+        process.kill()
     assert any("the lab's date: 2031-05-06 07:08:" in line for line in shown)
     assert "not the computer's" in "".join(shown)
 
 
-def hanlab(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments, "--lab", "lab.toml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_other_commands_go_through_the_server(serving: Serving) -> None:
-    folder = serving.folder
-    image = build(made_body(4096, seed=1), device_type="PPMID", version="IHDAE06", for_ch="Secure")
-    (folder / "v6.ota").write_bytes(image.to_bytes())
-    assert hanlab(folder, "cpl", "add", "v6.ota").returncode == 0
-    pushed = hanlab(folder, "push", "v6.ota", "--to", "PPMID")
+def test_other_commands_go_through_the_server(
+    serving: Serving, hanlab: Callable[[Path], Hanlab]
+) -> None:
+    run = hanlab(serving.folder)
+    image = build(made_body(256, seed=1), device_type="PPMID", version="IHDAE06", for_ch="Secure")
+    (serving.folder / "v6.ota").write_bytes(image.to_bytes())
+    assert run("cpl", "add", "v6.ota").returncode == 0
+    pushed = run("push", "v6.ota", "--to", "PPMID")
     assert pushed.returncode == 0, pushed.stderr
     assert f"through the server at {serving.ready['url']}" in " ".join(pushed.stdout.split())
     assert "N60 to supplier" in pushed.stdout
-    activated = json.loads(
-        hanlab(folder, "activate", "PPMID", "--image", "v6.ota", "--json").stdout
-    )
+    activated = json.loads(run("activate", "PPMID", "--image", "v6.ota", "--json").stdout)
     assert (activated["code"], activated["version"]) == ("I0", "IHDAE06")
     assert activated["server"] == serving.ready["url"]
-    assert "PPMID runs IHDAE06" in hanlab(folder, "version", "PPMID").stdout
-    wrong = hanlab(folder, "activate", "PPMID", "--hash", "00" * 32, "--json")
+    assert "PPMID runs IHDAE06" in run("version", "PPMID").stdout
+    wrong = run("activate", "PPMID", "--hash", "00" * 32, "--json")
     assert (wrong.returncode, json.loads(wrong.stdout)["outcome"]) == (1, "no-image-held")
-    refused = hanlab(folder, "version", "PPMID", "--as", "other-supplier")
+    refused = run("version", "PPMID", "--as", "other-supplier")
     assert refused.returncode == 1
     assert "E4" in refused.stderr
 
 
-def test_a_request_file_goes_through_the_server(serving: Serving) -> None:
-    request = Request(RequestId(SUPPLIER, PPMID, 5), 1, "11.2", "11.2", ReadFirmwareVersion())
+def test_a_request_file_goes_through_the_server(
+    serving: Serving, hanlab: Callable[[Path], Hanlab]
+) -> None:
+    run = hanlab(serving.folder)
+    id_ = RequestId(SUPPLIER, PPMID, next(COUNTERS))
+    request = Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion())
     (serving.folder / "r.xml").write_bytes(write_request(request))
-    done = json.loads(hanlab(serving.folder, "request", "r.xml", "--json").stdout)
+    done = json.loads(run("request", "r.xml", "--json").stdout)
     assert (done["codes"], done["server"]) == (["I99", "I0"], serving.ready["url"])
-    again = hanlab(serving.folder, "request", "r.xml")
+    again = run("request", "r.xml")
     assert again.returncode == 2
     assert "409" in again.stderr
 
 
+def test_a_request_file_that_is_refused_ends_with_1(
+    serving: Serving, hanlab: Callable[[Path], Hanlab]
+) -> None:
+    id_ = RequestId(SUPPLIER, PPMID, next(COUNTERS))
+    request = Request(id_, 1, "11.3", "11.3", ActivateFirmware(bytes(32)))
+    (serving.folder / "r3.xml").write_bytes(write_request(request))
+    done = hanlab(serving.folder)("request", "r3.xml")
+    assert done.returncode == 1
+    assert "noImageHeld" in done.stdout
+
+
+def test_a_device_joins_through_the_server(
+    serving: Serving, hanlab: Callable[[Path], Hanlab]
+) -> None:
+    done = hanlab(serving.folder)("dsp", "join", "PPMID", "--json")
+    assert json.loads(done.stdout) == {"codes": {"8.11": "I99"}, "status": "Commissioned"}
+    assert serving.says("supplier: 8.11 to ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("version", "PPMID", "--impair", "wan.loss=1"),
+        ("version", "PPMID", "--pcap", "x.pcap"),
+        ("activate", "PPMID", "--hash", "00" * 32, "--impair", "han.loss=1"),
+        ("push", "own.ota", "--to", "PPMID", "--cut", "PPMID@43%"),
+        ("request", "own.xml", "--pcap", "x.pcap"),
+    ],
+)
+def test_an_option_for_the_boards_is_not_passed_over(
+    command: tuple[str, ...], serving: Serving, hanlab: Callable[[Path], Hanlab]
+) -> None:
+    (serving.folder / "own.ota").write_bytes(
+        build(made_body(64), device_type="PPMID", version="IHDAE07", for_ch="Secure").to_bytes()
+    )
+    id_ = RequestId(SUPPLIER, PPMID, 1)
+    (serving.folder / "own.xml").write_bytes(
+        write_request(Request(id_, 1, "11.2", "11.2", ReadFirmwareVersion()))
+    )
+    done = hanlab(serving.folder)(*command)
+    assert done.returncode == 2
+    assert (
+        f"{command[-2]} would have no effect: the server at {serving.ready['url']}" in done.stderr
+    )
+    assert "open the HAN capture" not in done.stdout
+
+
 @pytest.mark.parametrize("command", [("store",), ("version", "PPMID", "--direct")])
 def test_what_needs_the_boards_themselves_says_exactly_that(
-    command: tuple[str, ...], serving: Serving
+    command: tuple[str, ...], serving: Serving, hanlab: Callable[[Path], Hanlab]
 ) -> None:
-    done = hanlab(serving.folder, *command)
+    done = hanlab(serving.folder)(*command)
     assert done.returncode == 2
     assert f"is being served by process {serving.process.pid}" in done.stderr
     assert serving.ready["url"] in done.stderr
     assert "end the server first" in done.stderr
-
-
-def test_what_a_killed_server_left_behind_counts_for_nothing(tmp_path: Path) -> None:
-    (tmp_path / "lab.toml").write_text(LAB)
-    killed = Serving(tmp_path)
-    vms = [killed.board(name) for name in ("hub", "PPMID")]
-    killed.end(signal.SIGKILL)
-    assert wait_for(lambda: not any(Path(f"/proc/{vm}/fd/1").exists() for vm in vms))
-    done = hanlab(tmp_path, "version", "PPMID")
-    assert done.returncode == 0, done.stderr
-    assert "through the server" not in done.stdout

@@ -160,7 +160,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "cpl add plain.ota", "cpl add --anyway plain.ota"
     ),
     "'hanlab cpl shows what is there'": Walk("cpl withdraw NOSUCH", "cpl"),
-    "'check it'": Walk(
+    "'check its name; hanlab init FOLDER writes samples'": Walk(
         "request none.xml",
         "request first/requests/2-read-firmware-version-11.2.xml",
         setup="init first",
@@ -219,7 +219,6 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'--host 127.0.0.1, or sign the requests: hanlab provision makes test keys'": Walk(
         "serve --port 0 --host 0.0.0.0 --unsigned", "provision"
     ),
-    "'name a device'": NotRun("a request that names none, through a server"),
     "'hanlab provision makes keys for the Service Users of lab.toml'": NotRun(
         "keys of a lab whose users have changed: a server that runs, and other keys"
     ),
@@ -228,6 +227,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     ),
     "'send the Service Request again'": Proved(
         "tests/bench/test_demos.py::test_demo_ends_as_it_says"
+    ),
+    "f\"leave {' and '.join(given)} out, or end the server (Ctrl-C) and run this again; hanlab serve takes --impair too\"": Proved(
+        "tests/gateway/test_serve.py::test_other_commands_go_through_the_server"
     ),
     "'end it (Ctrl-C) and start it again'": NotRun("a server that answers no more"),
     "f'hanlab version {node.name} reads what it runs now'": Proved(
@@ -397,8 +399,8 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'give a folder that is new or empty; --import-pki FOLDER takes keys from one'": NotRun(
         "a folder of the user"
     ),
-    "'they can be used as they are; --force makes new ones in their place, and whoever has the old ones cannot sign any more'": Walk(
-        "provision", "provision --force", setup="provision"
+    "'they can be used as they are; hanlab provision OTHER_FOLDER makes new ones, and these stay'": Walk(
+        "provision", "provision other", setup="provision"
     ),
     "f'put back what was in it, or move it away: {_MAKES}'": Proved(
         "tests/host/test_next_steps.py::test_damaged_test_keys_are_made_anew"
@@ -556,7 +558,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'pulled = [[12.0, 30.0]]'": Lab({"wan": {"pulled": 3}}),
     "f'[{where}] with loss = 0.2 and the like'": Lab({"wan": 3}, {"wan": {"loss": 0.2}}),
     "f'{name} = {min(max(low, 0.2), high):g}'": Lab({"wan": {"loss": 3.0}}),
-    "'hanlab provision --force makes a new one; the boards then need their new board.json'": Proved(
+    "f'put back what was in it; or move {file} away: hanlab provision makes a new one, and the boards need their new board.json'": Proved(
         "tests/bench/test_real_boards.py::test_a_lab_that_nobody_has_provisioned"
     ),
     "'use the lab in plain code with lab.run(…), or in a thread: asyncio.to_thread(…)'": Proved(
@@ -742,7 +744,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'wait for it to end, or use another lab (--lab)'": Proved(
         "tests/host/test_begin.py::test_reset_forgets_and_keys_stay"
     ),
-    "'push, version, activate and request go through that server; this needs the boards themselves: end the server first (Ctrl-C), or use another lab (--lab)'": Proved(
+    "'push, version, activate, request and dsp join go through that server; this needs the boards themselves: end the server first (Ctrl-C), or use another lab (--lab)'": Proved(
         "tests/host/test_begin.py::test_reset_forgets_and_keys_stay"
     ),
     "'the count of another --size or --lab is another one'": Walk(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hanlab.cli.show import Watch, console
+from hanlab.s1sp.service import Progress
 from hanlab.sweep.pool import ctrl_c_waits
 
 COMMAND = [sys.executable, "-c", "from hanlab.start import main; main()"]
@@ -80,6 +83,28 @@ def test_no_file_takes_the_number_of_a_closed_stream(closed: str, tmp_path: Path
     )
     subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], check=True)
     assert int((tmp_path / "fd").read_text()) > 2
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_stream_is_one_that_libraries_can_log_to(closed: str) -> None:
+    """`hanlab serve >&-` ended in a traceback of a logging library, to which it was None."""
+    code = "import sys; from hanlab.cli import streams; streams.prepare(); sys.exit(None in (sys.stdout, sys.stderr))"
+    subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], check=True)
+
+
+def test_a_reader_that_goes_during_progress_is_a_broken_pipe() -> None:
+    """`hanlab push … | head -1`: it was a KeyError, and exit code 1, which says that a device refused."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    out = console()
+    out.file = Gone()
+    with Watch(out, lambda: 0, device="PPMID") as watch:
+        watch(Progress("upload", 10, 10))
+        with pytest.raises(BrokenPipeError):
+            watch(Progress("distribute", 1, 10))
 
 
 def test_what_a_sweep_starts_never_hears_ctrl_c() -> None:

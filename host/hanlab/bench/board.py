@@ -112,7 +112,7 @@ class EmulatedBoard:
 
     @property
     def lifeline(self) -> socket.socket | None:
-        """Readable between two steps only if the VM has ended: then `died` says how."""
+        """Readable between two steps only if the VM has ended: then `gone` says how."""
         return self._socket
 
     def power_on(self) -> None:
@@ -263,6 +263,17 @@ class EmulatedBoard:
             if self.on_death is None or not self.on_death(e):
                 raise
             self.cut_power()
+
+    def gone(self) -> None:
+        """The VM has ended between two steps, as its `lifeline` says; `on_death` decides.
+
+        Raises:
+            BoardError: it does not start again.
+        """
+        error = self.died()
+        if self.on_death is None or not self.on_death(error):
+            raise error
+        self.cut_power()
 
     def _converse(self, body: bytes) -> None:
         """Let the VM run from now until it waits again."""

@@ -186,7 +186,7 @@ def serve(kernel: Kernel, boards: Collection[EmulatedBoard], ports: Collection[T
     """Run events as the wall clock reaches them, and sleep between. Ends by an exception only.
 
     Raises:
-        BoardError: a board died.
+        BoardError: a board died, and does not start again (`EmulatedBoard.on_death`).
         KeyboardInterrupt: Ctrl-C.
     """
     zero = time.monotonic_ns() // 1000 - kernel.now
@@ -202,4 +202,4 @@ def serve(kernel: Kernel, boards: Collection[EmulatedBoard], ports: Collection[T
             if not isinstance(source, socket.socket):
                 source.forward()
             elif (board := lifelines[source]).lifeline is source:  # not one that has restarted
-                raise board.died()
+                board.gone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hanlab.duis.messages import Body
@@ -13,7 +14,9 @@ from hanlab.office import PKI, named_user, open_office, open_pki, service_reques
 from hanlab.state import state_folder
 
 
-def print_request(body: Body, to: Eui | None, *, lab: Path | None, user: str) -> None:
+def print_request(
+    body: Body, to: Eui | None, *, lab: Path | None, user: str, as_json: bool
+) -> None:
     """Print a signed document with the sender's next counter; nothing is sent, and no counter used up."""
     config = read_lab(lab)
     folder = state_folder(lab, config)
@@ -27,4 +30,5 @@ def print_request(body: Body, to: Eui | None, *, lab: Path | None, user: str) ->
         s.certificate.eui: s for s in open_pki(folder / PKI, config).signers.values()
     }
     xml = write_request(request)
-    print(signers[request.id.originator].sign_octets(xml).decode())
+    signed = signers[request.id.originator].sign_octets(xml).decode()
+    print(json.dumps({"request_id": str(request.id), "xml": signed}) if as_json else signed)

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from rich.table import Table
+import typer
 
 from hanlab.boards.data import load_model, model_names
 from hanlab.cli import pending_requests as pending
 from hanlab.cli.hints import say_next
 from hanlab.cli.show import console, say, warn
+from hanlab.cli.tables import draw_table
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplEntry, CplStatus, no_entry_twice, read_cpl_rows
 from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.files import LISTS
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
-from hanlab.duis.messages import Request, UpdateFirmware, UpdateHanDeviceLog
+from hanlab.duis.messages import (
+    Body,
+    FirmwareActivated,
+    Request,
+    UpdateFirmware,
+    UpdateHanDeviceLog,
+)
 from hanlab.enrolment import notification, product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -30,7 +38,13 @@ from hanlab.lab_config import LabConfig, NodeConfig, read_lab
 from hanlab.office import PKI, named_user, open_office, open_pki
 from hanlab.state import serving, state_folder
 
+if TYPE_CHECKING:  # a list needs no boards
+    from hanlab.lab import Answer
+
 _HASH_SHOWN = 16
+_LATELY = 20
+"""Entries of the audit log among which one's own are, also where others send requests meanwhile."""
+_Send: TypeAlias = "Callable[[Body, Eui | None], Answer]"
 
 
 def inventory(
@@ -50,24 +64,25 @@ def inventory(
             dsp.hand_over(_eui(device, config), named_user(dsp, user))
         devices = list(dsp.smi.everything())
         if as_json:
-            rows = [{k: _text(v) for k, v in vars(d).items()} for d in devices]
-            print(json.dumps({"devices": rows}))
+            told = [{k: _text(v) for k, v in vars(d).items()} for d in devices]
+            print(json.dumps({"devices": told}))
             return
-        _table(
-            ("device", "type", "model", "version", "status", "before", "supplier"),
-            [
-                (
-                    str(d.eui),
-                    d.device_type,
-                    f"{d.manufacturer} {d.model}",
-                    d.version or "",
-                    d.status,
-                    d.status_before or "",
-                    _name(dsp, d.supplier),
-                )
-                for d in devices
-            ],
-        )
+        before = any(d.status_before for d in devices)
+        columns = ("device", "type", "model", "version", "status", "before", "supplier")
+        rows = [
+            (
+                str(d.eui),
+                d.device_type,
+                f"{d.manufacturer} {d.model}",
+                d.version or "",
+                str(d.status),
+                str(d.status_before or ""),
+                _name(dsp, d.supplier),
+            )
+            for d in devices
+        ]
+        shown = [i for i, column in enumerate(columns) if before or column != "before"]
+        _table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def _eui(device: str, config: LabConfig) -> Eui:
@@ -318,8 +333,10 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
     if isinstance(sent.body, UpdateFirmware):
         warn(warnings_about_octets(sent.body.image))
     if serving(state_folder(lab, read_lab(lab))) is not None:
+        from hanlab.cli.served import refuse_what_is_for_boards
         from hanlab.cli.served_requests import request_through_server
 
+        refuse_what_is_for_boards(lab, impair=impair, pcap=pcap)
         if request_through_server(lab, sent, as_json=as_json):
             return
     with Lab.open(lab, pcap=pcap, impair=impair) as bench:
@@ -333,6 +350,17 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
             print(json.dumps({**report, **pending.told(bench)}))
         else:
             print("\n".join(text.strip() for text in texts))
+        end_as(answer, failed=answer.cause is not None)
+
+
+def end_as(answer: Answer, *, failed: bool) -> None:
+    """Exit with 1 where the service or the device refused; what it said has been printed."""
+    from hanlab.lab import ACCEPTED_CODES
+
+    body = answer.result and answer.result.body
+    refused = isinstance(body, FirmwareActivated) and not body.success
+    if failed or refused or answer.code not in ACCEPTED_CODES:
+        raise typer.Exit(1)
 
 
 def _read_request_file(file: Path, lab: Path | None) -> Request:
@@ -345,7 +373,10 @@ def _read_request_file(file: Path, lab: Path | None) -> Request:
         with file.open("rb") as opened:
             octets = opened.read(MAX_OCTETS + 1)
     except OSError as e:
-        raise UsageError(f"{file} cannot be read: {e.strerror}", next_step="check it") from None
+        raise UsageError(
+            f"{file} cannot be read: {e.strerror}",
+            next_step="check its name; hanlab init FOLDER writes samples",
+        ) from None
     if not is_signed(octets):
         return read_request(octets)
     config = read_lab(lab)
@@ -359,23 +390,35 @@ def _read_request_file(file: Path, lab: Path | None) -> Request:
 
 def join(name: str, *, lab: Path | None, as_json: bool) -> None:
     """Send 12.2, if the device is not in the inventory, and 8.11 as its supplier."""
-    from hanlab.lab import Lab
-
-    with Lab.open(lab) as bench:
-        node = bench.config.node(str(_eui(name, bench.config)))
+    with _sender(lab) as (dsp, config, send):
+        node = config.node(str(_eui(name, config)))
         codes = {}
-        if bench.dsp.smi.find(node.eui) is None:
-            codes["12.2"] = bench.run(bench.send(notification(node))).code
-        codes["8.11"] = bench.run(bench.send(UpdateHanDeviceLog(node.eui), bench.hub.eui)).code
-        device = bench.dsp.smi.find(node.eui)
+        if dsp.smi.find(node.eui) is None:
+            codes["12.2"] = send(notification(node), None).code
+        codes["8.11"] = send(UpdateHanDeviceLog(node.eui), config.hub.eui).code
+        device = dsp.smi.find(node.eui)
         status = str(device.status) if device else None
         if as_json:
             print(json.dumps({"codes": codes, "status": status}))
             return
         ended = ", ".join(f"{service} {code}" for service, code in codes.items())
-        why = bench.dsp.audit.read(1)[0].why
+        why = next(e.why for e in reversed(dsp.audit.read(_LATELY)) if e.action == "8.11")
         good = status == Status.COMMISSIONED
         say(console(), f"{'✓ ' if good else ''}{ended}", why, "green" if good else "yellow")
+
+
+@contextmanager
+def _sender(lab: Path | None) -> Iterator[tuple[Dsp, LabConfig, _Send]]:
+    """The lab's DSP, and how a Service Request gets there: through a server, if one has the lab."""
+    from hanlab.cli.served import served
+    from hanlab.lab import Lab
+
+    with served(lab) as there:
+        if there is not None:
+            yield there.dsp, there.config, lambda body, to: there.send(body, to, "")
+            return
+    with Lab.open(lab) as bench:
+        yield bench.dsp, bench.config, lambda body, to: bench.run(bench.send(body, to))
 
 
 def counters(*, lab: Path | None, as_json: bool) -> None:
@@ -418,12 +461,9 @@ def _office(lab: Path | None) -> Iterator[tuple[Dsp, LabConfig]]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("at", "device", "code"))
-    for row in rows:
-        table.add_row(*row)
-    console().print(table)
+    draw_table(
+        console(), columns, rows, whole=("at", "code", "rule"), named=("rule", "before", "last day")
+    )
 
 
 def _name(dsp: Dsp, eui: Eui | None) -> str:

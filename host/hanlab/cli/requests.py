@@ -116,7 +116,7 @@ def push(
     if print_duis:
         eui = read_lab(lab).node(to).eui
         body = UpdateFirmware(image.to_bytes(), image.version, (eui,))
-        print_request(body, None, lab=lab, user=user)
+        print_request(body, None, lab=lab, user=user, as_json=as_json)
         return
     if not direct and _through_server(
         lab,
@@ -125,6 +125,9 @@ def push(
         lambda eui: UpdateFirmware(image.to_bytes(), image.version, (eui,)),
         user,
         as_json=as_json,
+        cut=cut,
+        impair=impair,
+        pcap=pcap,
     ):
         return
     octets = len(image.to_bytes())
@@ -227,10 +230,17 @@ def version(
     """11.2 Read Firmware Version."""
     if print_duis:
         eui = read_lab(lab).node(device).eui
-        print_request(ReadFirmwareVersion(), eui, lab=lab, user=user)
+        print_request(ReadFirmwareVersion(), eui, lab=lab, user=user, as_json=as_json)
         return
     if not direct and _through_server(
-        lab, "11.2", device, lambda eui: ReadFirmwareVersion(), user, as_json=as_json
+        lab,
+        "11.2",
+        device,
+        lambda eui: ReadFirmwareVersion(),
+        user,
+        as_json=as_json,
+        impair=impair,
+        pcap=pcap,
     ):
         return
     with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
@@ -267,10 +277,17 @@ def activate(
     hash_ = _hash(image, hash_text)
     if print_duis:
         eui = read_lab(lab).node(device).eui
-        print_request(ActivateFirmware(hash_), eui, lab=lab, user=user)
+        print_request(ActivateFirmware(hash_), eui, lab=lab, user=user, as_json=as_json)
         return
     if not direct and _through_server(
-        lab, "11.3", device, lambda eui: ActivateFirmware(hash_), user, as_json=as_json
+        lab,
+        "11.3",
+        device,
+        lambda eui: ActivateFirmware(hash_),
+        user,
+        as_json=as_json,
+        impair=impair,
+        pcap=pcap,
     ):
         return
     out = console()
@@ -316,12 +333,15 @@ def _through_server(
     user: str,
     *,
     as_json: bool,
+    **options: object,
 ) -> bool:
-    """Whether a server has the lab, and the request went through it."""
+    """Whether a server has the lab, and the request went through it, which `options` would not."""
     if serving(state_folder(lab, read_lab(lab))) is None:
         return False
+    from hanlab.cli.served import refuse_what_is_for_boards
     from hanlab.cli.served_requests import through_server
 
+    refuse_what_is_for_boards(lab, **options)
     return through_server(lab, service, name, body, user, as_json=as_json)
 
 

@@ -115,12 +115,29 @@ def served(lab: Path | None) -> Iterator[ServedLab | None]:
         office.close()
 
 
+def refuse_what_is_for_boards(lab: Path | None, **options: object) -> None:
+    """A server has the boards and their wires, and this command's options reach neither.
+
+    `options`: by their names without dashes, those that were not given empty.
+    """
+    given = [f"--{name}" for name, value in options.items() if value]
+    server = serving(state_folder(lab, read_lab(lab))) if given else None
+    if server is not None:
+        raise UsageError(
+            f"{' and '.join(given)} would have no effect: the server at {server.url} has the lab's boards "
+            "and wires",
+            next_step=f"leave {' and '.join(given)} out, or end the server (Ctrl-C) and run this again; "
+            "hanlab serve takes --impair too",
+        )
+
+
 def device(lab: ServedLab, name: str) -> NodeConfig:
     """The device of that name; not the CH."""
     node = lab.config.node(name)
     if node is lab.config.hub:
+        known = ", ".join(node.name for node in lab.config.devices)
         raise UsageError(
             f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
-            next_step="name a device",
+            next_step=f"this lab has {known or 'none'}",
         )
     return node

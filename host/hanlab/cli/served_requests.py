@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from hanlab.cli.office import end_as
 from hanlab.cli.requests import AFTER_REFUSAL, GOES_ON, RequestRefused, draw_answer
 from hanlab.cli.served import ServedLab, device, served
 from hanlab.cli.show import REQUESTS, console, say
@@ -18,7 +19,7 @@ from hanlab.duis.messages import (
 )
 from hanlab.duis.writing import write_response
 from hanlab.eui import Eui
-from hanlab.lab import Answer
+from hanlab.lab import Answer, devices_of
 from hanlab.lab_config import NodeConfig
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, ServiceRequestFailed
 
@@ -60,6 +61,7 @@ def request_through_server(lab: Path | None, request: Request, *, as_json: bool)
     with served(lab) as there:
         if there is None:
             return False
+        before = there.dsp.audit.newest()
         answer = there.send_request(request)
         came = answer.deliveries
         texts = [write_response(answer.acknowledgement).decode(), *(d.xml.decode() for d in came)]
@@ -69,6 +71,8 @@ def request_through_server(lab: Path | None, request: Request, *, as_json: bool)
             print(json.dumps({**report, "server": there.server.url}))
         else:
             print("\n".join(text.strip() for text in texts))
+        devices = devices_of(request.body, request.id.target)
+        end_as(answer, failed=any(there.failure(device, before) for device in devices))
         return True
 
 

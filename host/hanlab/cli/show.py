@@ -173,19 +173,19 @@ class Watch:
     def _leave_line(self) -> None:
         if self._last is None or not self._stage:
             return
-        if self._task is not None:
-            self._bars.remove_task(self._task)
+        stage, task = self._stage, self._task
+        self._stage, self._task = "", None  # first: where the reader has gone, printing raises
+        if task is not None:
+            self._bars.remove_task(task)
         done, total = self._last.done, self._last.total
         octets = f"{total:,} B" if done == total else f"{done:,} of {total:,} B"
         wall = time.perf_counter() - self._began[1]
         seconds = f"{self._virtual():>5.1f} s virtual  {wall:.2f} s wall"
         self._out.print(
-            f"    {self._label(self._stage):<12} {octets:>20}  {self._rate():>10}"
+            f"    {self._label(stage):<12} {octets:>20}  {self._rate():>10}"
             f"  {f'{wall:>5.1f} s' if self._real else seconds}",
             soft_wrap=True,
         )
-        self._stage = ""
-        self._task = None
 
 
 def store_bar(

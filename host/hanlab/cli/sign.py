@@ -25,7 +25,10 @@ def run(file: Path, *, lab: Path | None, pki: Path | None, fresh: bool) -> None:
     try:
         octets = file.read_bytes()
     except OSError as e:
-        raise UsageError(f"{file} cannot be read: {e.strerror}", next_step="check it") from None
+        raise UsageError(
+            f"{file} cannot be read: {e.strerror}",
+            next_step="check its name; hanlab init FOLDER writes samples",
+        ) from None
     sent = read_request(octets).id
     signers = {signer.certificate.eui: signer for signer in keys.signers.values()}
     if sent.originator not in signers:

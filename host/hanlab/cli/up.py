@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hanlab.boards.data import Board
 from hanlab.cli.capture import how_to_open
-from hanlab.cli.show import WAN_OPEN, console
+from hanlab.cli.show import WAN_OPEN, console, say
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
 
@@ -33,6 +33,9 @@ def run(
     address = None if tcp is None else read_address(tcp)
     with Lab.open(lab, pcap=pcap, open_wan=open_wan, impair=impair) as bench:
         devices = (bench.hub, *bench.devices)
+        bench.desk.revive(
+            lambda text: say(console(stderr=True), "Warning", text, "yellow", indent=0)
+        )
 
         def ready(ports: dict[str, str]) -> None:
             upload = upload_command(ports[bench.hub.name], bench.hub.board)

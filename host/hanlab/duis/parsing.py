@@ -28,7 +28,7 @@ _PREFIXES: Final = {f"{{{SR}}}": "sr:", f"{{{RA}}}": "ra:"}
 class DuisError(HanlabError):
     """What came is not XML of DUIS's shape; says which element."""
 
-    exit_code = 1
+    exit_code = 2
 
 
 def parse(octets: bytes) -> etree._Element:

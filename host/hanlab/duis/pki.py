@@ -69,8 +69,7 @@ def provision(
         if not force:
             raise UsageError(
                 f"{folder} has test keys already",
-                next_step="they can be used as they are; --force makes new ones in their place, and "
-                "whoever has the old ones cannot sign any more",
+                next_step="they can be used as they are; hanlab provision OTHER_FOLDER makes new ones, and these stay",
             )
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)

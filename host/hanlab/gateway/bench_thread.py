@@ -10,6 +10,7 @@ import time
 from typing import Any, Final
 
 from hanlab.duis.messages import RequestId
+from hanlab.errors import HanlabError
 from hanlab.lab import Lab
 
 _LOG: Final = logging.getLogger(__name__)
@@ -69,9 +70,12 @@ class BenchThread:
         async def meet_what_is_left() -> None:
             try:
                 await self._lab.dsp.carry_out_due()
-            finally:
-                for request in self._lab.dsp.unfinished():
-                    begin(self._lab.dsp.resume(request))  # at its date
+            except asyncio.CancelledError:
+                raise  # the lab stops; nothing begins any more
+            except HanlabError as e:
+                _LOG.error("a request waits for the next start: %s", e)
+            for request in self._lab.dsp.unfinished():
+                begin(self._lab.dsp.resume(request))  # at its date
 
         begin(meet_what_is_left())
         while True:
