@@ -230,6 +230,9 @@ def test_other_commands_go_through_the_server(
     assert pushed.returncode == 0, pushed.stderr
     assert f"through the server at {serving.ready['url']}" in " ".join(pushed.stdout.split())
     assert "N60 to supplier" in pushed.stdout
+    octets = f"{len(image.to_bytes())} B"
+    shown = [line.strip().split("  ")[0] for line in pushed.stdout.splitlines() if octets in line]
+    assert shown == ["S1SP → CH", "CH → PPMID"]
     activated = json.loads(run("activate", "PPMID", "--image", "v6.ota", "--json").stdout)
     assert (activated["code"], activated["version"]) == ("I0", "IHDAE06")
     assert activated["server"] == serving.ready["url"]
@@ -263,7 +266,7 @@ def test_a_request_file_that_is_refused_ends_with_1(
     (serving.folder / "r3.xml").write_bytes(write_request(request))
     done = hanlab(serving.folder)("request", "r3.xml")
     assert done.returncode == 1
-    assert "noImageHeld" in done.stdout
+    assert 'MessageSuccess="false"' in done.stdout
 
 
 def test_a_device_joins_through_the_server(

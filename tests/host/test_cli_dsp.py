@@ -354,7 +354,10 @@ def test_another_supplier_is_made_the_responsible_one(shell: Shell) -> None:
         shell("inventory", "--hand-over", "00-DB-12-34-56-78-99-99", "supplier")
 
 
-def test_what_a_listener_refused_is_shown_as_undelivered(shell: Shell) -> None:
+def test_what_a_listener_refused_is_shown_as_undelivered(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     shell("cpl", "withdraw", "IHDAE05")
     office = open_office(DEFAULT_LAB, Path(".hanlab/default"))
     first = office.dsp.deliveries.last()[0]

@@ -21,6 +21,7 @@ from hanlab.gateway.app import make_app
 from hanlab.gateway.bench_thread import BenchThread
 from hanlab.gateway.delivery import Deliverer
 from hanlab.gateway.listening import is_loopback, listen, make_server
+from hanlab.gateway.progress import ProgressFile
 from hanlab.gateway.seals import Seals, seals_of
 from hanlab.gateway.senders import LOCAL
 from hanlab.lab import Lab
@@ -56,7 +57,7 @@ def run(
         bench.on_notice = lambda notice: requests.info(sentence(notice))
         if not bench.config.is_real:
             bench.desk.revive(requests.warning)
-        thread = BenchThread(bench)
+        thread = BenchThread(bench, ProgressFile(bench.folder).report)
         seals = seals_of(keys, unsigned=unsigned)
         known = LOCAL | {name.lower() for name in [host, *names]}
         server = make_server(make_app(bench.dsp, seals, thread.carry_out, names=known))

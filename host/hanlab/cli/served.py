@@ -19,16 +19,22 @@ from hanlab.duis.reading import read_response
 from hanlab.duis.writing import write_request
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
+from hanlab.gateway.progress import read_progress
 from hanlab.lab import Answer
 from hanlab.lab_config import LabConfig, NodeConfig, read_lab
 from hanlab.office import named_user, open_office, service_request
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.service import Progress, Report
 from hanlab.state import Server, serving, state_folder
 
 POLL_S: Final = 0.1
 """How often the DSP's memory is looked at for what came of a request."""
 TIMEOUT_S: Final = 60.0
 _HEADERS: Final = {"content-type": "application/xml"}
+
+
+def _nobody(progress: Progress) -> None:
+    pass
 
 
 @dataclass
@@ -39,13 +45,21 @@ class ServedLab:
     config: LabConfig
     dsp: Dsp
 
-    def send(self, body: Body, to: Eui | None, user: str) -> Answer:
+    def send(self, body: Body, to: Eui | None, user: str, report: Report = _nobody) -> Answer:
         """A Service Request of one of the lab's users, and what comes of it."""
         sender = named_user(self.dsp, user) if user else None
-        return self.send_request(service_request(self.dsp, body, to, sender))
+        return self.send_request(service_request(self.dsp, body, to, sender), report)
 
-    def send_request(self, request: Request) -> Answer:
+    def send_request(self, request: Request, report: Report = _nobody) -> Answer:
         """The same for one that is there already; signed with its originator's key."""
+        seen: dict[str, Progress] = {}
+
+        def look() -> None:
+            for step in read_progress(self.server.folder, request.id):
+                if seen.get(step.stage) != step:
+                    seen[step.stage] = step
+                    report(step)
+
         before = self.dsp.deliveries.newest()
         acknowledgement = self._post(request)
         while request.id in self.dsp.unfinished():
@@ -56,6 +70,8 @@ class ServedLab:
                     "hanlab requests",
                 )
             time.sleep(POLL_S)
+            look()
+        look()
         came = self.dsp.deliveries.after(before)
         mine = [read_response(d.xml) for d in came if d.request == str(request.id)]
         return Answer(request, acknowledgement, mine[-1] if mine else None, came)

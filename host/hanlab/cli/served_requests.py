@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from hanlab.cli.office import end_as
 from hanlab.cli.requests import AFTER_REFUSAL, GOES_ON, RequestRefused, draw_answer
 from hanlab.cli.served import ServedLab, device, served
-from hanlab.cli.show import REQUESTS, console, say
+from hanlab.cli.show import REQUESTS, Watch, console, say
 from hanlab.duis.messages import (
     Body,
     FirmwareActivated,
@@ -48,12 +49,18 @@ def through_server(
         if not as_json:
             where = f"to {node.name}, through the server at {there.server.url}"
             say(console(), REQUESTS[service], where, "bold", indent=0)
-        answer = there.send(what, None if isinstance(what, UpdateFirmware) else node.eui, user)
+        to = None if isinstance(what, UpdateFirmware) else node.eui
+        with Watch(console(), _wall_us, device=node.name, quiet=as_json, real=True) as watch:
+            answer = there.send(what, to, user, watch)
         if not as_json:
             draw_answer(console(), there.dsp.settings, answer)
         _raise_if_it_failed(there, node, answer, service, before)
         _say(there, node, answer, as_json=as_json)
         return True
+
+
+def _wall_us() -> int:
+    return time.monotonic_ns() // 1000  # a served lab's time is the computer's
 
 
 def request_through_server(lab: Path | None, request: Request, *, as_json: bool) -> bool:

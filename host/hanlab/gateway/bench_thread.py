@@ -7,15 +7,21 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from hanlab.duis.messages import RequestId
 from hanlab.errors import HanlabError
 from hanlab.lab import Lab
+from hanlab.s1sp.service import Progress, Report
 
 _LOG: Final = logging.getLogger(__name__)
 SLICE_S: Final = 0.02
 """How far the lab's time goes between two looks at the wall clock and at new requests."""
+
+
+def _nobody(progress: Progress) -> None:
+    pass
 
 
 def _say_if_it_failed(task: asyncio.Task[Any]) -> None:
@@ -31,8 +37,12 @@ class BenchThread:
     the lab has stopped, for `error`, the DSP says so to whoever asks for a device (E20).
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(
+        self, lab: Lab, report: Callable[[RequestId], Report] = lambda request: _nobody
+    ) -> None:
+        """`report` makes what is called with the steps of a request."""
         self._lab = lab
+        self._report = report
         self._requests: queue.SimpleQueue[RequestId | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="bench", daemon=True)
         self.error: BaseException | None = None
@@ -91,7 +101,7 @@ class BenchThread:
                 continue
             if request is None:
                 break
-            begin(self._lab.dsp.carry_out(request, lambda progress: None))
+            begin(self._lab.dsp.carry_out(request, self._report(request)))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,61 @@
+"""How far requests have come, in a file beside the lab's flash: for commands that go through a server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hanlab.duis.messages import RequestId
+from hanlab.files import write_whole
+from hanlab.s1sp.service import Progress, Report
+
+_FILE: Final = "progress.json"
+_EVERY_S: Final = 0.1
+_KEPT: Final = 16
+"""Requests that the file tells of: whoever waits for one looks ten times a second."""
+
+
+class ProgressFile:
+    """Where a server writes it: for each request the last step of each stage, in the stages' order."""
+
+    def __init__(self, folder: Path, now: Callable[[], float] = time.monotonic) -> None:
+        self._file = folder / _FILE
+        self._file.unlink(missing_ok=True)  # an earlier server's
+        self._now = now
+        self._written = -_EVERY_S
+        self._requests: dict[str, dict[str, Progress]] = {}
+
+    def report(self, request: RequestId) -> Report:
+        """Called with each step of that request."""
+        stages = self._requests[str(request)] = {}
+        while len(self._requests) > _KEPT:
+            del self._requests[next(iter(self._requests))]
+
+        def step(progress: Progress) -> None:
+            stages[progress.stage] = progress
+            if progress.done == progress.total or self._now() >= self._written + _EVERY_S:
+                self._write()
+
+        return step
+
+    def _write(self) -> None:
+        self._written = self._now()
+        said = {
+            request: [[p.stage, p.done, p.total] for p in stages.values()]
+            for request, stages in self._requests.items()
+        }
+        with suppress(OSError):  # the update itself has more need of the disk than its picture
+            write_whole(self._file, json.dumps(said).encode(), lasting=False)
+
+
+def read_progress(folder: Path, request: RequestId) -> list[Progress]:
+    """The last step of each stage that a request has come to; empty: nothing is known."""
+    try:
+        said = json.loads((folder / _FILE).read_text("utf-8"))
+        return [Progress(*stage) for stage in said.get(str(request), [])]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
