@@ -187,6 +187,12 @@ class Database:
                     self.sql.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
+    def committed(self) -> Iterator[None]:
+        """What is read within has been committed: no other thread is in a transaction meanwhile."""
+        with self._one_at_a_time:
+            yield
+
+    @contextmanager
     def part(self) -> Iterator[None]:
         """A part of a transaction: if it fails, all of it is taken back, and what was before it stays.
 

@@ -64,12 +64,13 @@ class Deliveries:
             )
 
     def waiting_for(self, recipient: Eui, limit: int = 100) -> list[Delivery]:
-        """The oldest messages that this user's listener has not taken yet."""
-        return self._read(
-            "WHERE delivered IS NULL AND refused IS NULL AND recipient = ? ORDER BY id LIMIT ?",
-            recipient.octets,
-            limit,
-        )
+        """The oldest messages that this user's listener has not taken yet; none that may yet be taken back."""
+        with self._database.committed():
+            return self._read(
+                "WHERE delivered IS NULL AND refused IS NULL AND recipient = ? ORDER BY id LIMIT ?",
+                recipient.octets,
+                limit,
+            )
 
     def last(self, limit: int = 100) -> list[Delivery]:
         """The newest messages, oldest first."""
