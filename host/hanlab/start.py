@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
+import os  # as little as can be before main(): during an import here Ctrl-C is still Python's
 import signal
 import sys
-from types import FrameType
-
-from hanlab.errors import CTRL_C, STOPPED
 
 
-def leave(_number: int, _frame: FrameType | None) -> None:
-    """End at once: nothing has begun yet, or all is over."""
+def leave(_number: int, _frame: object) -> None:
+    """End at once: nothing has begun yet, or all is over. It may come in the middle of any import."""
     if "--json" in sys.argv:
-        os.write(1, json.dumps({"error": STOPPED, "next_step": "run it again"}).encode() + b"\n")
+        os.write(1, b'{"error": "stopped by Ctrl-C", "next_step": "run it again"}\n')
     else:
-        os.write(2, f"hanlab: {STOPPED}\n".encode())
-    os._exit(CTRL_C)
+        os.write(2, b"hanlab: stopped by Ctrl-C\n")
+    os._exit(128 + signal.SIGINT)
 
 
 def main() -> None:

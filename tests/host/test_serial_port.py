@@ -143,6 +143,8 @@ def test_a_port_that_cannot_be_opened(
         with pytest.raises(UsageError, match="cannot be opened") as wrong:
             SerialPort(url, 115_200, loop)
         assert re.search(advice, wrong.value.next_step), wrong.value.next_step
+        if "://" not in port:
+            assert wrong.value.what.count(url) == 1, "the port is named once"
         monkeypatch.undo()
         taken.close()
         SerialPort(str(tmp_path / "taken"), 115_200, loop).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import queue
 import threading
 from contextlib import suppress
@@ -140,7 +141,9 @@ class SerialPort:
 
 
 def _cannot_open(url: str, error: Exception) -> UsageError:
-    return UsageError(f"the port {url} cannot be opened: {error}", next_step=_next_step(url, error))
+    number = getattr(error, "errno", None)  # its text names the port again, and again
+    why = os.strerror(number) if isinstance(number, int) else error
+    return UsageError(f"the port {url} cannot be opened: {why}", next_step=_next_step(url, error))
 
 
 def _next_step(url: str, error: Exception) -> str:
