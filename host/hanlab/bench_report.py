@@ -137,7 +137,7 @@ def commands() -> Iterator[Figure]:
 def dsp() -> Iterator[Figure]:
     rate = bench_dsp.decisions()
     yield Figure(
-        "11.2 and E5 decisions through the gateway, one core",
+        "11.2 and E5 decisions, 16 clients, one core",
         f"{rate:,.0f} a second",
         "at least 500",
         rate >= 500,
