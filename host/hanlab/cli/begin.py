@@ -37,8 +37,8 @@ def init(folder: Path, *, as_json: bool) -> None:
         print(json.dumps({"files": [str(t) for t in targets.values()]}))
         return
     out = console()
-    say(out, "✓ lab", f"{folder / LAB}: a CH with a PPMID, and what else a lab can have", "green")
-    say(out, "✓ requests", f"{folder / 'requests'}: Service Requests for it, as DUIS", "green")
+    say(out, "✓ made", f"{folder / LAB}: a CH with a PPMID, and what else a lab can have", "green")
+    say(out, "✓ made", f"{folder / 'requests'}: Service Requests for it, as DUIS", "green")
     say_next(out, "hanlab devices", folder / LAB)
 
 
