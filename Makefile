@@ -30,7 +30,7 @@ lint: $(DEV) ## ruff check, ruff format --check, mypy
 	@$(BIN)/mypy
 
 bench: $(RUNTIME) $(VM32) ## speed and memory, as a table
-	@$(BIN)/python -m hanlab.bench_report $(ARGS)
+	@cd host && ../$(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(DEV) $(VM32) ## 100,000 hostile frames on both wires while updates go on
 	@HANLAB_SOAK=100000 $(BIN)/pytest -s --timeout 1200 tests/bench/test_soak.py

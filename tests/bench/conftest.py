@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from labs import OpenDesk, OpenLab, config
 
-from hanlab.bench.desk import Desk
 from hanlab.boards.vm import Vm
 from hanlab.lab import Lab
+from hanlab.lab.desk import Desk
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import cbor2
 from smp.header import Header
 
-from hanlab.bench.desk import Desk
+from hanlab.lab.desk import Desk
 from hanlab.wan.auth import Session
 from hanlab.wan.client import WanClient
 from hanlab.wan.framing import FRAMINGS

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hanlab.bench.desk import Desk
 from hanlab.demos.catalogue import GAS_METER, METER
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab
-from hanlab.lab_config import DEFAULT, LabConfig, make_lab
+from hanlab.lab.config import DEFAULT, LabConfig, make_lab
+from hanlab.lab.desk import Desk
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 OpenLab = Callable[..., Lab]

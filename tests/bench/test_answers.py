@@ -14,7 +14,7 @@ from smp.header import Header
 from smpclient.requests.image_management import ImageErase
 
 from hanlab.keys import Secret
-from hanlab.lab import wan_client
+from hanlab.lab.boards import wan_client
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.wan.auth import ANSWER_SEAL_OCTETS, BoardSeal, wants_seal
 from hanlab.wan.errors import NoAnswer, Refused, WanError

@@ -13,14 +13,15 @@ import pytest
 from labs import OpenDesk, OpenLab, config, make_image
 
 from hanlab.bench.board import BoardError
-from hanlab.bench.desk import Desk
 from hanlab.bench.flash import NorFlash
 from hanlab.bench.kernel import BenchError
 from hanlab.bench.radio import ACK_OCTETS
 from hanlab.boards.data import load_board
 from hanlab.boards.vm import Vm
 from hanlab.errors import UsageError
-from hanlab.lab import Device, Lab, s1sp_on, wan_client
+from hanlab.lab import Device, Lab
+from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.desk import Desk
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import WanClient, Window

@@ -10,8 +10,8 @@ import pytest
 from labs import ESME, PPMID, THIRD_PARTY, image_for, lab_of, outcome
 
 from hanlab.duis.messages import UpdateFirmware
-from hanlab.enrolment import product
 from hanlab.lab import Device, Lab
+from hanlab.lab.enrolment import product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 SMALL = 32_768

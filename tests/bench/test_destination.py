@@ -13,7 +13,7 @@ from labs import make_image
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.lab import Lab
-from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.resources import firmware_dir
 from hanlab.s1sp.service import POLL_S
 from hanlab.wan.client import Refused

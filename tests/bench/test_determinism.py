@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from labs import OpenDesk, make_image
 
-from hanlab.bench.desk import Desk
 from hanlab.boards.vm import Vm
-from hanlab.lab import s1sp_on, wan_client
+from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.desk import Desk
 from hanlab.resources import checkout
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.service import Progress

@@ -10,7 +10,8 @@ from han_formats import heard
 from labs import ESME, GSME, PPMID, THIRD_PARTY, image_for, lab_of
 
 from hanlab.images import OtaImage
-from hanlab.lab import Device, Lab, wan_client
+from hanlab.lab import Device, Lab
+from hanlab.lab.boards import wan_client
 from hanlab.s1sp import annex_c
 from hanlab.s1sp.dco import activation
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed

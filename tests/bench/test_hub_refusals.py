@@ -9,9 +9,9 @@ import pytest
 from labs import OpenDesk, OpenLab, make_image
 from smpclient.requests.image_management import ImageUploadWrite
 
-from hanlab.bench.desk import Desk
 from hanlab.images import OtaImage, SubElement, build, made_body
-from hanlab.lab import wan_client
+from hanlab.lab.boards import wan_client
+from hanlab.lab.desk import Desk
 from hanlab.s1sp.dco import activation
 from hanlab.s1sp.outcome import ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.wan.client import Refused, WanClient

@@ -16,13 +16,13 @@ from labs import OpenDesk, config, make_image
 from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import Kernel
 from hanlab.bench.radio import ACK_OCTETS, MAX_RETRIES
-from hanlab.board_json import limits
 from hanlab.cli import main
-from hanlab.counters import Counters
 from hanlab.errors import UsageError
 from hanlab.impairments import PERFECT, Impairments, read_impairments
 from hanlab.lab import Lab, Outcome, Progress
-from hanlab.lab_config import make_lab
+from hanlab.lab.board_json import limits
+from hanlab.lab.config import make_lab
+from hanlab.lab.counters import Counters
 from hanlab.s1sp.outcome import ServiceRequestFailed
 from hanlab.wan.limits import Limits
 

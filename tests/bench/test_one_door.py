@@ -23,12 +23,13 @@ from hanlab.duis.messages import (
 )
 from hanlab.duis.reading import read_response
 from hanlab.duis.writing import write_request
-from hanlab.enrolment import notification, product
 from hanlab.gateway.app import make_app
 from hanlab.gateway.seals import seals_of
 from hanlab.images import OtaImage
-from hanlab.lab import ACCEPTED_CODES, Device, Lab
-from hanlab.office import PKI, named_user, open_pki
+from hanlab.lab import Device, Lab
+from hanlab.lab.answers import ACCEPTED_CODES
+from hanlab.lab.enrolment import notification, product
+from hanlab.lab.office import PKI, named_user, open_pki
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress
 

@@ -22,9 +22,9 @@ from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.keys import LabKeys
 from hanlab.lab import Lab, Outcome
-from hanlab.real_boards import RealBoards
+from hanlab.lab.real_boards import RealBoards
+from hanlab.lab.state import BOARD_KEYS
 from hanlab.s1sp.outcome import ServiceRequestFailed
-from hanlab.state import BOARD_KEYS
 from hanlab.wan.client import WanClient
 from hanlab.wan.errors import AccessDenied
 from hanlab.wan.messages import CountersRead

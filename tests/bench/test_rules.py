@@ -17,11 +17,12 @@ from hanlab.duis.messages import (
     ReadFirmwareVersion,
     UpdateFirmware,
 )
-from hanlab.enrolment import product
 from hanlab.keys import LabKeys
-from hanlab.lab import Device, Lab, s1sp_on, wan_client
-from hanlab.lab_config import DEFAULT, make_lab
-from hanlab.office import named_user
+from hanlab.lab import Device, Lab
+from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.lab.enrolment import product
+from hanlab.lab.office import named_user
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress

@@ -13,9 +13,9 @@ from smp.header import Header
 from smpclient.requests.image_management import ImageErase, ImageUploadWrite
 from smpclient.requests.os_management import ResetWrite
 
-from hanlab.bench.desk import Desk
 from hanlab.keys import Secret
-from hanlab.lab import wan_client
+from hanlab.lab.boards import wan_client
+from hanlab.lab.desk import Desk
 from hanlab.wan.auth import Session
 from hanlab.wan.client import WanClient
 from hanlab.wan.errors import FalseBoard

@@ -20,8 +20,8 @@ from smpclient.transport.serial import SMPSerialRawTransport, SMPSerialTransport
 from smpclient.transport.serial.framing.cobs import Cobs
 
 from hanlab.bench.board import WAN
-from hanlab.bench.desk import Desk
 from hanlab.bench.uart import UartWire
+from hanlab.lab.desk import Desk
 
 BOOT_S = 2.0
 """Virtual time in which every board starts."""

@@ -14,9 +14,9 @@ import pytest
 from hostile import KINDS, Hostile
 from labs import OpenLab, make_image
 
-from hanlab.counters import BoardReport
 from hanlab.images import build, made_body
 from hanlab.lab import Device, Lab, Outcome
+from hanlab.lab.counters import BoardReport
 
 FRAMES = max(10_000, int(os.environ.get("HANLAB_SOAK", "0")))
 IMAGE_OCTETS = 16 * 1024

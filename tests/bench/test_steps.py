@@ -10,9 +10,9 @@ import pytest
 from labs import ESME, OTHER_PPMID, PPMID, image_for, lab_of, outcome
 
 from hanlab.duis.messages import ActivateFirmware, FirmwareActivated, UpdateFirmware
-from hanlab.enrolment import product
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab
+from hanlab.lab.enrolment import product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 ONE_STEP: dict[str, Any] = {"activation_steps": 1}

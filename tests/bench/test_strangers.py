@@ -31,12 +31,13 @@ from smpclient.transport.serial import SMPSerialTransport
 from test_smp_client import BOOT_S, BenchSerial
 
 from hanlab.bench.board import HAN
-from hanlab.bench.desk import Desk
 from hanlab.bench.radio import cobs_encode, fcs16
 from hanlab.cli import main
 from hanlab.keys import LabKeys, Secret
-from hanlab.lab import Lab, Outcome, s1sp_on, wan_client
-from hanlab.lab_config import DEFAULT
+from hanlab.lab import Lab, Outcome
+from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.config import DEFAULT
+from hanlab.lab.desk import Desk
 from hanlab.s1sp.authority import Authorisation, OriginatorCounter
 from hanlab.s1sp.dco import Dco, activation
 from hanlab.s1sp.outcome import ServiceRequestFailed

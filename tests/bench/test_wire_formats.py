@@ -19,7 +19,8 @@ from smp.error import MGMT_ERR
 from smp.message import ReadRequest, ReadResponse, WriteRequest, WriteResponse
 from wire_formats import README, Checked, commands, fields, rules
 
-from hanlab.lab import Lab, wan_client
+from hanlab.lab import Lab
+from hanlab.lab.boards import wan_client
 from hanlab.resources import firmware_dir
 from hanlab.s1sp import dco
 from hanlab.wan import auth, messages

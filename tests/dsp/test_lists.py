@@ -28,7 +28,7 @@ from hanlab.dsp.smi import SmiDevice, Status, read_inventory
 from hanlab.duis.messages import ActivateFirmware, DevicePreNotification, ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.lab_config import read_lab
+from hanlab.lab.config import read_lab
 
 HASH = "cd" * 32
 HEADER = "device_type,manufacturer,model,version,hash"

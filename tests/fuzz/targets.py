@@ -23,7 +23,7 @@ from hanlab.duis.signing import Certificate, SignatureError, verify
 from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError, UsageError
 from hanlab.images import ImageError, OtaImage, inspect
-from hanlab.lab_config import DEFAULT, LabConfig, make_lab, read_lab
+from hanlab.lab.config import DEFAULT, LabConfig, make_lab, read_lab
 from hanlab.wan import messages
 from hanlab.wan.answers import offset, parsed
 from hanlab.wan.framing import FRAMINGS

@@ -43,7 +43,6 @@ from hanlab.duis.pki import DSP_NAME, S1SP, Pki, read_pki
 from hanlab.duis.reading import read_request, read_response
 from hanlab.duis.signing import verify
 from hanlab.duis.writing import write_request
-from hanlab.enrolment import product
 from hanlab.eui import Eui
 from hanlab.gateway.app import make_app
 from hanlab.gateway.bodies import LIMIT, Limits
@@ -57,8 +56,9 @@ from hanlab.gateway.listening import (
 )
 from hanlab.gateway.seals import seals_of
 from hanlab.images import build, made_body
-from hanlab.lab_config import DEFAULT, make_lab
-from hanlab.office import PKI, Office, open_office, open_pki
+from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.lab.enrolment import product
+from hanlab.lab.office import PKI, Office, open_office, open_pki
 
 SAMPLES = Path(__file__).parents[1] / "host" / "duis_samples"
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")

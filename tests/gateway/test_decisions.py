@@ -20,11 +20,11 @@ from hanlab.dsp.service_requests import WebService
 from hanlab.duis.messages import Request, RequestId, UpdateFirmware
 from hanlab.duis.reading import read_request, read_response
 from hanlab.duis.writing import write_request
-from hanlab.enrolment import product
 from hanlab.eui import Eui
 from hanlab.gateway.app import make_app
 from hanlab.gateway.decisions import Decisions
 from hanlab.images import build, made_body
+from hanlab.lab.enrolment import product
 
 OTHER = Eui.parse("90-B3-D5-1F-30-02-00-00")
 

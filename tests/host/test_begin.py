@@ -22,8 +22,8 @@ from hanlab.duis.reading import read_request
 from hanlab.images import OtaImage, build, made_body
 from hanlab.impairments import Impairments
 from hanlab.lab import Lab
-from hanlab.lab_config import DEFAULT, DEVICE_KEYS, KEYS, NODE_KEYS, make_lab, read_lab
-from hanlab.office import open_pki
+from hanlab.lab.config import DEFAULT, DEVICE_KEYS, KEYS, NODE_KEYS, make_lab, read_lab
+from hanlab.lab.office import open_pki
 from hanlab.resources import samples_dir
 
 Hanlab = Callable[..., str]

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import hanlab.lab
+import hanlab.lab.facade
 from hanlab.cli import app, main
 from hanlab.images import build, made_body
 from hanlab.keys import LabKeys
+from hanlab.lab.boards import Boards
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import WanClient
 
@@ -92,13 +93,13 @@ def test_a_device_of_another_han(hanlab_: Hanlab) -> None:
 
 
 def test_a_wrong_key(hanlab_: Hanlab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong_key(boards: hanlab.lab.Boards, name: str) -> WanClient:
+    def wrong_key(boards: Boards, name: str) -> WanClient:
         eui = boards.config.node(name).eui.octets
         key = LabKeys(99).wan(eui)
         port = boards.ports[boards.config.node(name).name]
         return WanClient(port, credentials=Credentials(eui, key, boards.entropy.randbytes))
 
-    monkeypatch.setattr(hanlab.lab, "wan_client", wrong_key)
+    monkeypatch.setattr(hanlab.lab.facade, "wan_client", wrong_key)
     text, report = hanlab_("version", "PPMID")
     assert "hanlab: E20" in text
     assert "  cause: the S1SP has no contact with the CH hub: the board refused the login" in text

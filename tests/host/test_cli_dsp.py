@@ -27,8 +27,8 @@ from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.images import build, made_body
 from hanlab.keys import make_secret
-from hanlab.lab_config import DEFAULT, make_lab
-from hanlab.office import open_office, open_pki
+from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.lab.office import open_office, open_pki
 
 DEFAULT_LAB = make_lab("test", DEFAULT)
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from hanlab.bench_dsp import memory_of_largest_update
+from benchmarks.dsp import memory_of_largest_update
 from hanlab.duis.messages import (
     MAX_COUNTER,
     MAX_IMAGE,

@@ -14,7 +14,7 @@ from hanlab.boards.data import load_board
 from hanlab.duis.messages import ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
-from hanlab.lab_config import DEFAULT, FLASH_SLACK, LabConfig, make_lab, read_lab
+from hanlab.lab.config import DEFAULT, FLASH_SLACK, LabConfig, make_lab, read_lab
 
 LAB = """
 [comms_hub]

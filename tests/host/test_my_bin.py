@@ -14,9 +14,9 @@ import pytest
 
 from hanlab.cli import main
 from hanlab.errors import UsageError
-from hanlab.fitting import ch_makers, misfits, next_version
 from hanlab.images import HardwareRange, MetadataBlock, OtaImage, build, made_body, read_image
-from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.lab.fitting import ch_makers, misfits, next_version
 
 FIRMWARE = bytes(made_body(3000, seed=5))
 LAB = """

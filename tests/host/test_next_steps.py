@@ -23,7 +23,7 @@ from hanlab.cli.hints import with_lab
 from hanlab.errors import UsageError
 from hanlab.gateway.listening import listen
 from hanlab.images import build, made_body
-from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.lab.config import DEFAULT, make_lab
 
 ROOT = Path(__file__).parents[2]
 FOUND = next_steps()

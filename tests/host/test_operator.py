@@ -19,8 +19,8 @@ from hanlab.duis.signing import verify
 from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
-from hanlab.lab_config import DEFAULT, make_lab
-from hanlab.office import open_office
+from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.lab.office import open_office
 
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")

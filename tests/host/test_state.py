@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hanlab.errors import UsageError
-from hanlab.state import LOCK, lock
+from hanlab.lab.state import LOCK, lock
 
 
 def test_a_lab_has_one_owner_at_a_time(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hanlab.board_json import HUB_ADDRESS, PAN_ID, board_json
 from hanlab.keys import LabKeys
-from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.lab.board_json import HUB_ADDRESS, PAN_ID, board_json
+from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.wan import messages
 from hanlab.wan.framing import FRAMINGS
 

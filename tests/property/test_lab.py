@@ -16,7 +16,7 @@ from hanlab.boards.data import Board, DeviceModel, board_names, load_board, load
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.impairments import WIRES, Impairments
-from hanlab.lab_config import DEFAULT, LabConfig, make_lab, read_lab
+from hanlab.lab.config import DEFAULT, LabConfig, make_lab, read_lab
 from hanlab.resources import boards_dir
 
 TEXT = st.text(max_size=12)

@@ -12,9 +12,9 @@ from hanlab.bench.starts import KIND as STARTS
 from hanlab.cli.hints import say_next
 from hanlab.cli.show import console, say
 from hanlab.errors import UsageError
-from hanlab.lab_config import LabConfig, read_lab
+from hanlab.lab.config import LabConfig, read_lab
+from hanlab.lab.state import BOARD_KEYS, LOCK, lock, state_folder
 from hanlab.resources import samples_dir
-from hanlab.state import BOARD_KEYS, LOCK, lock, state_folder
 
 LAB: Final = "lab.toml"
 _KEEPS: Final = (LOCK, BOARD_KEYS, "pki", "boards", "originator_counter")

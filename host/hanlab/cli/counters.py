@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from hanlab.cli.show import say
-from hanlab.counters import Counters
+from hanlab.lab.counters import Counters
 
 _COLUMNS = {
     "sent": "sent",

@@ -8,7 +8,7 @@ from typing import Final
 from hanlab.cli.show import Watch
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
-from hanlab.lab_config import LabConfig
+from hanlab.lab.config import LabConfig
 from hanlab.s1sp.service import Progress
 
 _FORM: Final = re.compile(r"(.+)@(\d{1,3})%?")

@@ -9,9 +9,9 @@ from hanlab.duis.messages import Body
 from hanlab.duis.signing import Signer
 from hanlab.duis.writing import write_request
 from hanlab.eui import Eui
-from hanlab.lab_config import read_lab
-from hanlab.office import PKI, named_user, open_office, open_pki, service_request
-from hanlab.state import state_folder
+from hanlab.lab.config import read_lab
+from hanlab.lab.office import PKI, named_user, open_office, open_pki, service_request
+from hanlab.lab.state import state_folder
 
 
 def print_request(

@@ -23,8 +23,8 @@ from hanlab.images.metadata import MetadataBlock
 from hanlab.images.ota import OtaImage, check_size
 
 if TYPE_CHECKING:
-    from hanlab.fitting import Needs
-    from hanlab.lab_config import LabConfig, NodeConfig
+    from hanlab.lab.config import LabConfig, NodeConfig
+    from hanlab.lab.fitting import Needs
 
 INSPECT_LIMIT = 64 * 1024 * 1024
 """Octets that `inspect` reads: more than any image, less than a laptop's memory."""
@@ -286,8 +286,8 @@ class _Asked(NamedTuple):
 
 
 def _asked(lab: str, to: str | None) -> _Asked:
-    from hanlab.fitting import needs_of
-    from hanlab.lab_config import read_lab
+    from hanlab.lab.config import read_lab
+    from hanlab.lab.fitting import needs_of
 
     path = Path(lab) if lab else None
     config = read_lab(path)
@@ -300,7 +300,7 @@ def _asked(lab: str, to: str | None) -> _Asked:
 
 def _known_maker(name: str, config: LabConfig | None) -> str:
     """The CH manufacturer that is meant; UsageError if there is none that is called so."""
-    from hanlab.fitting import ch_makers
+    from hanlab.lab.fitting import ch_makers
     from hanlab.texts import like
 
     known = ch_makers(config)
@@ -314,9 +314,9 @@ def _known_maker(name: str, config: LabConfig | None) -> str:
 
 def _refuse_taken(image: OtaImage, asked: _Asked) -> None:
     """UsageError if the lab's CPL cannot list the image: another hash, or another version."""
-    from hanlab.fitting import listing_problem, next_version
-    from hanlab.office import DATABASE, open_office
-    from hanlab.state import state_folder
+    from hanlab.lab.fitting import listing_problem, next_version
+    from hanlab.lab.office import DATABASE, open_office
+    from hanlab.lab.state import state_folder
 
     folder = state_folder(asked.path, asked.config)
     if not (folder / DATABASE).exists():

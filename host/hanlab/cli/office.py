@@ -29,17 +29,17 @@ from hanlab.duis.messages import (
     UpdateFirmware,
     UpdateHanDeviceLog,
 )
-from hanlab.enrolment import notification, product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.fitting import how_to_mend, listing_problem, misfits
 from hanlab.images import OtaImage, read_image, warnings_about, warnings_about_octets
-from hanlab.lab_config import LabConfig, NodeConfig, read_lab
-from hanlab.office import PKI, named_user, open_office, open_pki
-from hanlab.state import serving, state_folder
+from hanlab.lab.config import LabConfig, NodeConfig, read_lab
+from hanlab.lab.enrolment import notification, product
+from hanlab.lab.fitting import how_to_mend, listing_problem, misfits
+from hanlab.lab.office import PKI, named_user, open_office, open_pki
+from hanlab.lab.state import serving, state_folder
 
 if TYPE_CHECKING:  # a list needs no boards
-    from hanlab.lab import Answer
+    from hanlab.lab.answers import Answer
 
 _HASH_SHOWN = 16
 _LATELY = 20
@@ -355,7 +355,7 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
 
 def end_as(answer: Answer, *, failed: bool) -> None:
     """Exit with 1 where the service or the device refused; what it said has been printed."""
-    from hanlab.lab import ACCEPTED_CODES
+    from hanlab.lab.answers import ACCEPTED_CODES
 
     body = answer.result and answer.result.body
     refused = isinstance(body, FirmwareActivated) and not body.success

@@ -15,9 +15,9 @@ from hanlab.dsp.accepted import Accepted, parse_id
 from hanlab.dsp.parts import Notice
 from hanlab.duis.messages import RequestId
 from hanlab.errors import UsageError
-from hanlab.lab_config import read_lab
-from hanlab.office import Office, open_office
-from hanlab.state import state_folder
+from hanlab.lab.config import read_lab
+from hanlab.lab.office import Office, open_office
+from hanlab.lab.state import state_folder
 
 if TYPE_CHECKING:  # a list needs no boards
     from hanlab.lab import Lab

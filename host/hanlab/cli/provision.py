@@ -9,17 +9,17 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from hanlab.board_json import board_json
 from hanlab.boards.files import write_files
 from hanlab.cli.show import console, say
 from hanlab.duis.foreign_pki import Imported, import_pki
 from hanlab.duis.pki import Pki, provision
 from hanlab.errors import UsageError
 from hanlab.keys import make_secret
-from hanlab.lab import lab_keys
-from hanlab.lab_config import LabConfig, read_lab
-from hanlab.office import PKI, open_pki, parties
-from hanlab.state import BOARD_KEYS, state_folder
+from hanlab.lab.board_json import board_json
+from hanlab.lab.boards import lab_keys
+from hanlab.lab.config import LabConfig, read_lab
+from hanlab.lab.office import PKI, open_pki, parties
+from hanlab.lab.state import BOARD_KEYS, state_folder
 
 REPLS: Final = ("ttyACM", "usbmodem")
 """What a board's own USB is called, on Linux and macOS."""

@@ -46,14 +46,15 @@ from hanlab.duis.messages import (
 )
 from hanlab.errors import HanlabError, UsageError
 from hanlab.eui import Eui
-from hanlab.fitting import how_to_mend, listed, listing_problem, misfits
 from hanlab.images import OtaImage, read_image, warnings_about
-from hanlab.lab import Answer, Device, Lab
-from hanlab.lab_config import read_lab
-from hanlab.office import named_user
+from hanlab.lab import Device, Lab
+from hanlab.lab.answers import Answer
+from hanlab.lab.config import read_lab
+from hanlab.lab.fitting import how_to_mend, listed, listing_problem, misfits
+from hanlab.lab.office import named_user
+from hanlab.lab.state import serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Report
-from hanlab.state import serving, state_folder
 from hanlab.wan.messages import HanDevice, StoreReadResponse
 
 _ANNOUNCE_S: Final = 5.0

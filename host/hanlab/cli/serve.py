@@ -25,9 +25,9 @@ from hanlab.gateway.progress import ProgressFile
 from hanlab.gateway.seals import Seals, seals_of
 from hanlab.gateway.senders import LOCAL
 from hanlab.lab import Lab
-from hanlab.lab_config import read_lab
-from hanlab.office import PKI, open_pki
-from hanlab.state import announced, state_folder
+from hanlab.lab.config import read_lab
+from hanlab.lab.office import PKI, open_pki
+from hanlab.lab.state import announced, state_folder
 
 
 def run(

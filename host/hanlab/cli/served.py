@@ -20,12 +20,12 @@ from hanlab.duis.writing import write_request
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.gateway.progress import read_progress
-from hanlab.lab import Answer
-from hanlab.lab_config import LabConfig, NodeConfig, read_lab
-from hanlab.office import named_user, open_office, service_request
+from hanlab.lab.answers import Answer
+from hanlab.lab.config import LabConfig, NodeConfig, read_lab
+from hanlab.lab.office import named_user, open_office, service_request
+from hanlab.lab.state import Server, serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress, Report
-from hanlab.state import Server, serving, state_folder
 
 POLL_S: Final = 0.1
 """How often the DSP's memory is looked at for what came of a request."""

@@ -13,9 +13,9 @@ from hanlab.duis.names import sr
 from hanlab.duis.parsing import parse
 from hanlab.duis.reading import read_request
 from hanlab.errors import UsageError
-from hanlab.lab_config import read_lab
-from hanlab.office import PKI, open_pki
-from hanlab.state import state_folder
+from hanlab.lab.config import read_lab
+from hanlab.lab.office import PKI, open_pki
+from hanlab.lab.state import state_folder
 
 
 def run(file: Path, *, lab: Path | None, pki: Path | None, fresh: bool) -> None:

@@ -22,7 +22,7 @@ from hanlab.cli.image import size_in_octets
 from hanlab.cli.show import console, say
 from hanlab.errors import UsageError
 from hanlab.images.files import write_octets
-from hanlab.lab_config import LabConfig, read_lab
+from hanlab.lab.config import LabConfig, read_lab
 from hanlab.resources import firmware_dir
 from hanlab.sweep.compiled import compiled
 from hanlab.sweep.cut import Result

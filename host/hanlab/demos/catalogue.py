@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from hanlab.images import OtaImage
-from hanlab.lab_config import DEFAULT
+from hanlab.lab.config import DEFAULT
 from hanlab.s1sp.outcome import Outcome
 
 KIB: Final = 1024

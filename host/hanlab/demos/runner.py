@@ -44,12 +44,12 @@ from hanlab.duis.messages import (
     UpdateFirmwareWarning,
     UpdateHanDeviceLog,
 )
-from hanlab.enrolment import notification, product
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Lab
-from hanlab.lab_config import LabConfig, make_lab
+from hanlab.lab.config import LabConfig, make_lab
+from hanlab.lab.enrolment import notification, product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.service import Progress
 from hanlab.wan.messages import StoreReadResponse

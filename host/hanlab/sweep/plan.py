@@ -11,7 +11,7 @@ from typing import Final
 from hanlab.bench.flash import Effect, Kind
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
-from hanlab.lab_config import LabConfig
+from hanlab.lab.config import LabConfig
 
 EVERYTHING: Final = "both"
 """The last word of a cut that takes the power from every board, and ends the host's command."""

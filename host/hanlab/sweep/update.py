@@ -10,7 +10,7 @@ from typing import Final
 from hanlab.bench.flash import Effect, Kind, Operation
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Lab, Progress
-from hanlab.lab_config import LabConfig
+from hanlab.lab.config import LabConfig
 from hanlab.s1sp.outcome import Outcome
 from hanlab.sweep.check import gist
 from hanlab.sweep.plan import Phase, Plan, Stage

@@ -16,10 +16,10 @@ from hanlab.bench.radio import Air
 from hanlab.bench.realtime import PtyPort, TcpPort, ToolPort, serve
 from hanlab.bench.starts import Starts
 from hanlab.bench.uart import HostEnd, HostPort, UartWire
-from hanlab.board_json import HUB_ADDRESS, board_json
 from hanlab.boards.vm import Vm, find_vm
 from hanlab.keys import LabKeys
-from hanlab.lab_config import LabConfig, NodeConfig
+from hanlab.lab.board_json import HUB_ADDRESS, board_json
+from hanlab.lab.config import LabConfig, NodeConfig
 
 T = TypeVar("T")
 _HOST = "_host"

@@ -13,7 +13,7 @@ from typing import Final
 
 from hanlab.errors import UsageError
 from hanlab.files import write_whole
-from hanlab.lab_config import LabConfig
+from hanlab.lab.config import LabConfig
 
 STATE: Final = ".hanlab"
 """The folder beside lab.toml (or here) that holds the state folders of the labs there."""

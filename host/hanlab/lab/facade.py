@@ -17,45 +17,40 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
 
 from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
 
 from hanlab.bench.board import OFF_US, EmulatedBoard
-from hanlab.bench.desk import Desk
 from hanlab.boards.data import DeviceModel
-from hanlab.counters import BoardReport, Counters, LaneReport
-from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import User
-from hanlab.duis.messages import ActivateFirmware, Body, Request, Response, UpdateFirmware
+from hanlab.duis.messages import ActivateFirmware, Body, Request, Response
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
-from hanlab.keys import LabKeys, read_secret
-from hanlab.lab_config import LabConfig, NodeConfig, read_lab
-from hanlab.office import DATABASE, Office, open_office, service_request
-from hanlab.real_boards import RealBoards
-from hanlab.s1sp.authority import Authority, OriginatorCounter
-from hanlab.s1sp.dco import Dco
+from hanlab.lab.answers import ACCEPTED_CODES, NO_ANSWER_CODES, Answer, devices_of
+from hanlab.lab.boards import Boards, lab_keys, s1sp_on, wan_client
+from hanlab.lab.config import LabConfig, NodeConfig, read_lab
+from hanlab.lab.counters import BoardReport, Counters, LaneReport
+from hanlab.lab.desk import Desk
+from hanlab.lab.office import DATABASE, Office, open_office, service_request
+from hanlab.lab.real_boards import RealBoards
+from hanlab.lab.state import lock, state_folder
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.rules import is_tested, third_party
-from hanlab.s1sp.service import Progress, Report, S1sp
+from hanlab.s1sp.service import Progress, Report
 from hanlab.s1sp.target import Target
-from hanlab.state import BOARD_KEYS, lock, state_folder
-from hanlab.wan.auth import Credentials
 from hanlab.wan.client import NoAnswer, WanClient
-from hanlab.wan.framing import Link
 from hanlab.wan.messages import (
     CountersRead,
     EventsRead,
@@ -67,46 +62,11 @@ from hanlab.wan.messages import (
 
 __all__ = ["Device", "Lab", "Outcome", "Progress"]
 
-ACCEPTED_CODES: Final = ("I0", "I99", "W110101", "W110401")
-"""Response codes with which a Service Request goes on, or went well."""
-
 RETRY_S: Final = 60.0
 """How long a Service User's system waits before it sends an 11.3 again (s); illustrative."""
-NO_ANSWER_CODES: Final = ("E20", "E21")
-"""No contact with the device, no response of it."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 _Method: TypeAlias = Callable[Concatenate["Lab", P], Coroutine[Any, Any, T]]
-
-
-class Port(Link, Protocol):
-    """The host's end of a board's WAN link."""
-
-    @property
-    def octets_s(self) -> float:
-        """How fast it is, each way (octet/s)."""
-
-
-class Boards(Protocol):
-    """A lab's boards, emulated or real: their WAN links by name, and the clock they live on."""
-
-    config: LabConfig
-    keys: LabKeys
-    entropy: random.Random
-
-    @property
-    def ports(self) -> Mapping[str, Port]: ...
-
-    @property
-    def clock_us(self) -> int: ...
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-
-    def run(self, main: Coroutine[Any, Any, T]) -> T: ...
-
-    def close(self) -> None: ...
 
 
 def _not_in_a_loop(what: str) -> None:
@@ -147,31 +107,6 @@ class Heap:
     total: int
     free: int
     lowest: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a Service Request: the acknowledgement at once, the result (if any) later.
-
-    `deliveries`: everything that was sent to users because of it, DCC Alerts among them.
-    `cause`: what the lab knows of why it failed; the response code says less, and goes to users alone.
-    """
-
-    request: Request
-    acknowledgement: Response
-    result: Response | None
-    deliveries: list[Delivery]
-    cause: ServiceRequestFailed | None = None
-
-    @property
-    def code(self) -> str:
-        """The response code that says how it ended."""
-        return (self.result or self.acknowledgement).code
-
-    @property
-    def alerts(self) -> list[str]:
-        """The codes of the DCC Alerts, in their order."""
-        return [d.code for d in self.deliveries if d.request is None]
 
 
 class Device:
@@ -621,61 +556,6 @@ class Lab:
     def network_key(self) -> bytes:
         """The HAN's network key, for a capture's key file."""
         return self._boards.keys.network.octets
-
-
-def devices_of(body: Body, to: Eui | None) -> tuple[Eui, ...]:
-    """The devices that a Service Request is for."""
-    if isinstance(body, UpdateFirmware):
-        return body.devices
-    return (to,) if to else ()
-
-
-def lab_keys(config: LabConfig, folder: Path) -> LabKeys:
-    """The keys of the lab's boards.
-
-    Raises:
-        UsageError: nobody has provisioned it, though it wants that.
-    """
-    if not config.provisioned:
-        return LabKeys(config.seed)
-    try:
-        return LabKeys(read_secret(folder / BOARD_KEYS))
-    except FileNotFoundError:
-        raise UsageError(
-            f"the boards of lab {config.name} have no keys yet ({folder / BOARD_KEYS})",
-            next_step="hanlab provision makes them, and each board's board.json",
-        ) from None
-
-
-def wan_client(boards: Boards, name: str) -> WanClient:
-    """A client on that board's own link; where the lab's WAN is closed it has the board's key.
-
-    Raises:
-        UsageError: it is a real board, and lab.toml names no port for it.
-    """
-    node = boards.config.node(name)
-    port = boards.ports.get(node.name)
-    if port is None:
-        raise UsageError(
-            f"{node.name} has no port of its own",
-            next_step=f'port = "/dev/ttyUSB2" below {node.name} in lab.toml',
-        )
-    credentials = None
-    if not boards.config.wan_open:
-        eui = node.eui.octets
-        credentials = Credentials(eui, boards.keys.wan(eui), boards.entropy.randbytes)
-    return WanClient(port, credentials=credentials, octets_s=port.octets_s)
-
-
-def s1sp_on(boards: Boards, wan: WanClient, folder: Path) -> S1sp:
-    """The S1SP of the lab's CH, with the DCO; what they must not forget is in `folder`."""
-    hub = boards.config.hub
-    authority = Authority(
-        boards.keys.wan(hub.eui.octets),
-        Dco(boards.keys.dco, folder / "dco.log"),
-        OriginatorCounter(folder / "originator_counter"),
-    )
-    return S1sp(wan, hub.model, authority)
 
 
 def _heap(answer: MemoryPoolStatisticsReadResponse) -> Heap:

@@ -15,9 +15,9 @@ from pathlib import Path
 from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import load_model, model_names
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
-from hanlab.enrolment import product
 from hanlab.images import OtaImage
-from hanlab.lab_config import LabConfig, NodeConfig
+from hanlab.lab.config import LabConfig, NodeConfig
+from hanlab.lab.enrolment import product
 from hanlab.s1sp.rules import holds
 
 

@@ -16,7 +16,7 @@ from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SmiDevice
 from hanlab.duis.messages import DevicePreNotification
 from hanlab.eui import Eui
-from hanlab.lab_config import LabConfig, NodeConfig
+from hanlab.lab.config import LabConfig, NodeConfig
 from hanlab.s1sp.rules import is_served
 
 GAS = frozenset({"GSME", "GPF"})

@@ -17,13 +17,13 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from hanlab import bench_dsp
+from benchmarks import dsp
 from hanlab.bench.uart import BITS_PER_OCTET
 from hanlab.boards.vm import find_vm
 from hanlab.cli.show import console
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Lab, Progress
-from hanlab.lab_config import DEFAULT, make_lab
+from hanlab.lab.config import DEFAULT, make_lab
 
 KIB: Final = 1024
 STARTS: Final = 7
@@ -134,27 +134,27 @@ def commands() -> Iterator[Figure]:
     yield Figure("make demo after set-up (the tour)", f"{tour:.1f} s wall", "under 15 s", tour < 15)
 
 
-def dsp() -> Iterator[Figure]:
-    rate = bench_dsp.decisions()
+def the_dsp() -> Iterator[Figure]:
+    rate = dsp.decisions()
     yield Figure(
         "11.2 and E5 decisions, 16 clients, one core",
         f"{rate:,.0f} a second",
         "at least 500",
         rate >= 500,
     )
-    octets = bench_dsp.memory_of_largest_update()
+    octets = dsp.memory_of_largest_update()
     yield Figure(
         "an 11.1 of 10,240,000 image octets, memory beside the file's",
         f"{octets / 1e6:.0f} MB",
         "under 100 MB",
         octets < 100_000_000,
     )
-    number, seconds = bench_dsp.suspend_half()
+    number, seconds = dsp.suspend_half()
     yield Figure(
-        f"a CPL removal suspends {number:,} of {bench_dsp.DEVICES:,} devices",
+        f"a CPL removal suspends {number:,} of {dsp.DEVICES:,} devices",
         f"{seconds:.2f} s wall",
         "under 5 s",
-        seconds < 5 and number == bench_dsp.DEVICES // 2,
+        seconds < 5 and number == dsp.DEVICES // 2,
     )
 
 
@@ -172,7 +172,7 @@ def main() -> None:
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("limit", no_wrap=True)
     missed = False
-    for measure in (whole_update, heaps, uploads, dsp, commands):
+    for measure in (whole_update, heaps, uploads, the_dsp, commands):
         for figure in measure():
             missed |= not figure.ok
             sign = ("✓ " if figure.ok else "✗ ") + figure.limit if figure.limit else ""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import Board
 from hanlab.keys import LabKeys
-from hanlab.lab_config import LabConfig, NodeConfig
+from hanlab.lab.config import LabConfig, NodeConfig
 
 HUB_ADDRESS: Final = 0x0000
 """The Communications Hub is the HAN's coordinator."""

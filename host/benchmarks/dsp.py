@@ -18,8 +18,8 @@ from hanlab.duis.messages import ReadFirmwareVersion, Request, RequestId, Update
 from hanlab.duis.reading import read_request
 from hanlab.duis.writing import write_request
 from hanlab.eui import Eui
-from hanlab.lab_config import DEFAULT, make_lab
-from hanlab.office import PKI, Office, open_office, open_pki
+from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.lab.office import PKI, Office, open_office, open_pki
 
 REQUESTS: Final = 4_000
 DEVICES: Final = 100_000

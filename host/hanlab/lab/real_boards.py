@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from hanlab.keys import LabKeys
-from hanlab.lab_config import LabConfig
+from hanlab.lab.config import LabConfig
 from hanlab.wan.serial_port import SerialPort
 
 T = TypeVar("T")

@@ -32,10 +32,10 @@ from hanlab.duis.messages import (
     UpdateHanDeviceLog,
     UpdateSecurityCredentials,
 )
-from hanlab.enrolment import enrol
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.lab_config import LabConfig
+from hanlab.lab.config import LabConfig
+from hanlab.lab.enrolment import enrol
 from hanlab.s1sp.installations import Installations
 
 if TYPE_CHECKING:

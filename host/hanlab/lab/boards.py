@@ -1,0 +1,99 @@
+"""A lab's boards, emulated or real, and who talks to them: a client on each one's WAN link, the S1SP of the CH."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from hanlab.errors import UsageError
+from hanlab.keys import LabKeys, read_secret
+from hanlab.lab.config import LabConfig
+from hanlab.lab.state import BOARD_KEYS
+from hanlab.s1sp.authority import Authority, OriginatorCounter
+from hanlab.s1sp.dco import Dco
+from hanlab.s1sp.service import S1sp
+from hanlab.wan.auth import Credentials
+from hanlab.wan.client import WanClient
+from hanlab.wan.framing import Link
+
+T = TypeVar("T")
+
+
+class Port(Link, Protocol):
+    """The host's end of a board's WAN link."""
+
+    @property
+    def octets_s(self) -> float:
+        """How fast it is, each way (octet/s)."""
+
+
+class Boards(Protocol):
+    """A lab's boards, emulated or real: their WAN links by name, and the clock they live on."""
+
+    config: LabConfig
+    keys: LabKeys
+    entropy: random.Random
+
+    @property
+    def ports(self) -> Mapping[str, Port]: ...
+
+    @property
+    def clock_us(self) -> int: ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T: ...
+
+    def close(self) -> None: ...
+
+
+def lab_keys(config: LabConfig, folder: Path) -> LabKeys:
+    """The keys of the lab's boards.
+
+    Raises:
+        UsageError: nobody has provisioned it, though it wants that.
+    """
+    if not config.provisioned:
+        return LabKeys(config.seed)
+    try:
+        return LabKeys(read_secret(folder / BOARD_KEYS))
+    except FileNotFoundError:
+        raise UsageError(
+            f"the boards of lab {config.name} have no keys yet ({folder / BOARD_KEYS})",
+            next_step="hanlab provision makes them, and each board's board.json",
+        ) from None
+
+
+def wan_client(boards: Boards, name: str) -> WanClient:
+    """A client on that board's own link; where the lab's WAN is closed it has the board's key.
+
+    Raises:
+        UsageError: it is a real board, and lab.toml names no port for it.
+    """
+    node = boards.config.node(name)
+    port = boards.ports.get(node.name)
+    if port is None:
+        raise UsageError(
+            f"{node.name} has no port of its own",
+            next_step=f'port = "/dev/ttyUSB2" below {node.name} in lab.toml',
+        )
+    credentials = None
+    if not boards.config.wan_open:
+        eui = node.eui.octets
+        credentials = Credentials(eui, boards.keys.wan(eui), boards.entropy.randbytes)
+    return WanClient(port, credentials=credentials, octets_s=port.octets_s)
+
+
+def s1sp_on(boards: Boards, wan: WanClient, folder: Path) -> S1sp:
+    """The S1SP of the lab's CH, with the DCO; what they must not forget is in `folder`."""
+    hub = boards.config.hub
+    authority = Authority(
+        boards.keys.wan(hub.eui.octets),
+        Dco(boards.keys.dco, folder / "dco.log"),
+        OriginatorCounter(folder / "originator_counter"),
+    )
+    return S1sp(wan, hub.model, authority)
