@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hanlab.demos.catalogue import GAS_METER, METER
+from hanlab.demos.parts import GAS_METER, METER
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab

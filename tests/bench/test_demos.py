@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hanlab.boards.data import load_model, model_names
-from hanlab.demos.catalogue import CATALOGUE, Demo, ImageSpec, Meanwhile, Scene
+from hanlab.demos.catalogue import CATALOGUE
+from hanlab.demos.parts import Demo, ImageSpec, Meanwhile, Scene
 from hanlab.demos.runner import make_image, run_demo
 from hanlab.lab import Lab
 from hanlab.s1sp.service import Progress

@@ -8,7 +8,8 @@ import time
 
 import vfs
 
-from smets1.han import frames, saved
+from smets1 import saved
+from smets1.han import frames
 from smets1.han.counters import FREE, NONE, Counters
 from smets1.han.ids import COORDINATOR, ENDPOINT, PROFILE_SE
 from smets1.han.network import Network, NetworkConfig, eui_text

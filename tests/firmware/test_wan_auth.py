@@ -8,7 +8,7 @@ import vfs
 from test_wan_framing import COBS, Link, cobs, unframe
 from test_wan_server import READ, V1, V2, WRITE, Port, ask, parse, request, serve
 
-from smets1.han import saved
+from smets1 import saved
 from smets1.wan import han_group, image_group
 from smets1.wan.auth import GROUP, Session, hmac_sha256, same, seal_of
 from smets1.wan.dual_control import DualControl

@@ -17,7 +17,7 @@ from hanlab.boards.data import (
     load_model,
     model_names,
 )
-from hanlab.demos.catalogue import ImageSpec
+from hanlab.demos.parts import ImageSpec
 from hanlab.demos.runner import make_image
 from hanlab.errors import UsageError
 

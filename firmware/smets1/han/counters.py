@@ -11,7 +11,7 @@ import struct
 
 from micropython import const
 
-from smets1.han import saved
+from smets1 import saved
 
 STEP = const(1024)
 # From here on counters are drawn by lot, each for one frame, by a node that does not know its own yet. Only challenges

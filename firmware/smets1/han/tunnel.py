@@ -14,7 +14,7 @@ import struct
 
 from micropython import const
 
-from smets1.han import saved
+from smets1 import saved
 from smets1.han.frames import PAYLOAD_MAX
 from smets1.han.ids import CLUSTER_TUNNELING, SUCCESS, TYPE_U16
 from smets1.han.zcl import BODY, Cluster, Exchange, NoAnswer

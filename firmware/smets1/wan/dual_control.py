@@ -2,7 +2,7 @@
 # and one by the Dual Control Organisation (DCO), each over the device, the hash and the counter, and counts once.
 import struct
 
-from smets1.han import saved
+from smets1 import saved
 
 from .auth import hmac_sha256, read_key, same
 

@@ -17,8 +17,9 @@ from hanlab.boards.data import DeviceModel
 from hanlab.cli.capture import how_to_open
 from hanlab.cli.image import size_in_octets
 from hanlab.cli.show import REQUESTS, Watch, console, say, store_bar, wrapped
-from hanlab.demos.catalogue import CATALOGUE, Demo, Scene, find_demo
+from hanlab.demos.catalogue import CATALOGUE, find_demo
 from hanlab.demos.own import own_demo
+from hanlab.demos.parts import Demo, Scene
 from hanlab.demos.runner import Result, run_demo
 from hanlab.errors import UsageError
 from hanlab.images import read_image

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hanlab.boards.data import DeviceModel, load_model, model_names
-from hanlab.demos.catalogue import Demo, ImageSpec, Push, Scene
+from hanlab.demos.parts import Demo, ImageSpec, Push, Scene
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from hanlab.demos.catalogue import (
+from hanlab.demos.parts import (
     Activate,
     Activations,
     BitRot,
