@@ -148,8 +148,11 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "image build app.bin --version IHDAE06 --type PPMID -o x.ota",
         "image build app.bin --version IHDAE07 --lab lab.toml -o y.ota",
     ),
-    "'ask who made it; --drop-rest leaves them out all the same'": NotRun(
-        "about the file of a maker"
+    "'ask who made it; --keep-rest takes them in and puts the total size right, --drop-rest leaves them out'": Proved(
+        "tests/host/test_images_formats.py::test_octets_that_may_be_firmware_are_not_left_out"
+    ),
+    "'leave --keep-rest out'": Walk(
+        "image inspect v6.ota --extract x.ota --keep-rest", "image inspect v6.ota --extract x.ota"
     ),
     "'give the one that is the firmware'": Walk(
         "image build app.bin --size 4K --type PPMID --version IHDAE06 -o x.ota",

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import bincopy
 import pytest
@@ -230,6 +231,8 @@ def test_octets_that_may_be_firmware_are_not_left_out(here: Path) -> None:
     assert not Path("cut.ota").exists()
     run("inspect", "w.ota", "--extract", "cut.ota", "--drop-rest")
     assert Path("cut.ota").stat().st_size == 500
+    run("inspect", "w.ota", "--extract", "kept.ota", "--keep-rest")
+    assert read_image("kept.ota").manufacturer_image == BODY
 
 
 @pytest.mark.parametrize("last", [b"\x1a", b"\xff", b"\0", b"\n\n\n\n"])
@@ -248,10 +251,34 @@ def test_what_a_transfer_in_text_mode_does_is_said() -> None:
     assert "as binary" in error.next_step
 
 
-def test_padding_may_be_left_out(here: Path) -> None:
-    Path("w.ota").write_bytes(PLAIN + b"\xff" * 40)
-    run("inspect", "w.ota", "--extract", "out.ota")
+@pytest.mark.parametrize("last", [b"\xff" * 2, bytes(40), b"\xff" * 56, b"\xff" * 60])
+@pytest.mark.parametrize("after", [b"", PLAIN])
+def test_octets_alike_may_be_padding_or_the_end_of_firmware(
+    here: Path, last: bytes, after: bytes
+) -> None:
+    """Nothing in the file tells which: both hashes are said, and either image can be had."""
+    whole = build(BODY + last, device_type="PPMID", version="IHDAE06")
+    Path("w.ota").write_bytes(PLAIN + last + after)
+    shown = run("inspect", "w.ota", "--extract", "out.ota").stdout
     assert Path("out.ota").read_bytes() == PLAIN
+    assert f"leaves {len(last)} octets {last.hex()[:2].upper()} after the image's end out" in shown
+    assert f"without the {len(last) + len(after)} around it" in shown
+    for image in (read_image("out.ota"), whole):
+        assert image.manufacturer_image_hash.hex() in shown
+    run("inspect", "w.ota", "--extract", "whole.ota", "--keep-rest")
+    assert Path("whole.ota").read_bytes() == whole.to_bytes()
+    assert bool(after) == ("another OTA image follows" in shown)
+
+
+@pytest.mark.parametrize("more", [{"trailer": True}, {"layout": "zigbee"}])
+def test_padding_behind_an_end_that_shows_is_padding(here: Path, more: dict[str, Any]) -> None:
+    image = build(BODY, device_type="PPMID", version="IHDAE06", **more).to_bytes()
+    Path("w.ota").write_bytes(image + b"\xff" * 40)
+    assert inspect(image + b"\xff" * 40).warnings == ()
+    run("inspect", "w.ota", "--extract", "out.ota")
+    assert Path("out.ota").read_bytes() == image
+    with pytest.raises(UsageError, match="no octets after the image's end that may be firmware"):
+        run("inspect", "w.ota", "--extract", "more.ota", "--keep-rest")
 
 
 def test_of_two_images_in_a_row_none_is_lost(here: Path) -> None:
@@ -264,6 +291,9 @@ def test_a_container_that_has_more_than_the_header_says_is_not_cut() -> None:
     data = head.ljust(64, b"\x5a") + PLAIN + b"7 more." + bytes(range(200))
     found = inspect(data)
     assert f"has {len(PLAIN) + 7:,} octets for the image" in str(found.left_out)
+    kept = inspect(data, keep_rest=True).image
+    assert kept is not None
+    assert kept.manufacturer_image == BODY + b"7 more."
 
 
 # -- files of other kinds

@@ -202,10 +202,14 @@ def inspect_command(
         Path | None,
         typer.Option(metavar="OUT.ota", help="Write the OTA image found in it to this file."),
     ] = None,
-    drop_rest: Annotated[
-        bool,
-        typer.Option("--drop-rest", help="With --extract: leave octets out that may be firmware."),
-    ] = False,
+    keep_rest: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-rest/--drop-rest",
+            help="With --extract: octets after the image's end that may be firmware are part of it, "
+            "and the total size is put right; or leave them out.",
+        ),
+    ] = None,
     force: _FORCE = False,
     as_json: _JSON = False,
 ) -> None:
@@ -214,11 +218,19 @@ def inspect_command(
     Exit code 2 if there is no whole OTA image in it.
     """
     data = read_octets(file, INSPECT_LIMIT)
-    found = inspect(data, name=shlex.quote(str(file)), trailer=trailer)
-    if extract and found.image and found.left_out and not drop_rest:
+    found = inspect(
+        data, name=shlex.quote(str(file)), trailer=trailer, keep_rest=keep_rest is True
+    )
+    if extract and found.image and found.left_out and keep_rest is None:
         raise ImageError(
             f"{file}: {found.left_out}",
-            next_step="ask who made it; --drop-rest leaves them out all the same",
+            next_step="ask who made it; --keep-rest takes them in and puts the total size right, "
+            "--drop-rest leaves them out",
+        )
+    if keep_rest and not found.mended:
+        raise UsageError(
+            f"{file} has no octets after the image's end that may be firmware",
+            next_step="leave --keep-rest out",
         )
     if extract and found.image:
         write_octets(extract, found.image.to_bytes(), force=force)
@@ -228,7 +240,9 @@ def inspect_command(
         print_inspection(found, file)
         if extract and found.image:
             size = found.image.header.total_size
-            typer.echo(f"Wrote the OTA image to {shown(str(extract))}: {size:,} octets")
+            around = found.file_size - size
+            without = f", without the {around:,} around it" if around else ""
+            typer.echo(f"Wrote the OTA image to {shown(str(extract))}: {size:,} octets{without}")
     if found.problem:
         raise typer.Exit(2)
 

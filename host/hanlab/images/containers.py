@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hanlab.images.formats import format_of, looks_like
 from hanlab.images.header import HEADER_VERSION, MAGIC
+from hanlab.images.layout import Layout
 
 _PADDING_LEAST = 2
 """Octets that are believed to be padding."""
@@ -79,10 +80,19 @@ def find_ota(data: bytes) -> int | None:
 
 @dataclass(frozen=True)
 class Rest:
-    """The octets behind an OTA image; `known`: they are no part of its firmware."""
+    """The octets behind an OTA image; `known`: they are no part of its firmware.
+
+    `alike`: only that they are all alike speaks for it, and firmware may end so, too.
+    """
 
     note: str
     known: bool = True
+    alike: bool = False
+
+    def may_be_firmware(self, layout: Layout) -> bool:
+        """Whether the end of the image before them, which `layout` is of, may be a wrong one."""
+        ends_there = bool(layout.elements or layout.trailer)
+        return not self.known or (self.alike and not ends_there)
 
 
 def rest_of(data: bytes, start: int, end: int) -> Rest:
@@ -103,10 +113,20 @@ def rest_of(data: bytes, start: int, end: int) -> Rest:
         return Rest(f"has another OTA magic at {end:,}")
     magic = octets.find(MAGIC)
     if magic >= 0 and (padding := _padding(octets[:magic])):
-        return Rest(f"{padding.note}, and another OTA magic at {end + magic:,}", padding.known)
+        return replace(padding, note=f"{padding.note}, and another OTA magic at {end + magic:,}")
     if magic >= 0:
         return Rest(f"has another OTA magic at {end + magic:,}", known=False)
     return Rest(begins(octets), known=False)
+
+
+def furthest_end(data: bytes, start: int, end: int) -> int:
+    """Where the OTA image at data[start:] ends at most if its total size, by which it ends at `end`, is wrong."""
+    container = container_of(data, start)
+    if container and container.size_at is not None:
+        return max(end, min(start + _u32(data, container.size_at), len(data)))
+    magic = data.find(MAGIC, end)
+    alike = magic == end or (magic > end and _padding(data[end:magic]))
+    return magic if alike else len(data)
 
 
 def _padding(octets: bytes) -> Rest | None:
@@ -118,7 +138,8 @@ def _padding(octets: bytes) -> Rest | None:
     if len(set(octets)) != 1:
         return None
     known = len(octets) >= _PADDING_LEAST and octets[0] in (0x00, 0xFF)
-    return Rest(f"{'padding, ' if known else ''}all {octets[:1].hex().upper()}", known)
+    note = f"{'padding, ' if known else ''}all {octets[:1].hex().upper()}"
+    return Rest(note, known, alike=known)
 
 
 def begins(octets: bytes) -> str:

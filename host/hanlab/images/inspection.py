@@ -8,7 +8,14 @@ from typing import Any
 
 from hanlab.errors import UsageError
 from hanlab.images import header as ota
-from hanlab.images.containers import Container, begins, container_of, find_ota, rest_of
+from hanlab.images.containers import (
+    Container,
+    begins,
+    container_of,
+    find_ota,
+    furthest_end,
+    rest_of,
+)
 from hanlab.images.device_types import DEVICE_TYPES, device_type_of, said_in, version_of
 from hanlab.images.doubts import Doubt, doubts_about, evidence_for_gbcs, image_to_push
 from hanlab.images.errors import ImageError
@@ -91,22 +98,26 @@ class Inspection:
         return values
 
 
-def inspect(data: bytes, *, name: str = "FILE", trailer: bool | None = None) -> Inspection:
+def inspect(
+    data: bytes, *, name: str = "FILE", trailer: bool | None = None, keep_rest: bool = False
+) -> Inspection:
     """Explain any octets. `name` is what next steps call the file.
 
     `trailer` says that an image in GBCS's layout has or has not a trailer, where a person knows
-    better than the rule of `hanlab.images.layout`; devices keep to the rule.
+    better than the rule of `hanlab.images.layout`; devices keep to the rule. `keep_rest` says that
+    the header's total size is too small: what follows, and may be firmware, belongs to the image.
     """
-    return _Inspector(data, name, trailer).inspect()
+    return _Inspector(data, name, trailer, keep_rest).inspect()
 
 
 class _Inspector:
     """One walk over the octets; the lists collect what it finds."""
 
-    def __init__(self, data: bytes, name: str, trailer: bool | None) -> None:
+    def __init__(self, data: bytes, name: str, trailer: bool | None, keep_rest: bool) -> None:
         self.data = data
         self.name = name
         self.trailer = trailer
+        self.keep_rest = keep_rest
         self.regions: list[Region] = []
         self.fields: list[Field] = []
         self.doubts: list[Doubt] = []
@@ -134,17 +145,19 @@ class _Inspector:
         end = max(start + int.from_bytes(data[start + 52 : start + 56], "little"), payload)
         self._region(start, payload, "header", "OTA header")
         header = self._header(start)
-        if header and leaves_header_out(data, start, header):
-            self.mended = (
-                f"the header's total size, {header.total_size:,}, leaves the header out: all "
-                f"{len(data) - start:,} octets are the image, and --extract writes them so"
-            )
-            end = len(data)
-            header = replace(header, total_size=end - start)
         layout = find_layout(data, payload, end, trailer=self.trailer)
+        if header and (right := self._right_end(start, end, header, layout)) != end:
+            out = "the header" if right - end in (header.length, ota.FIXED_LENGTH) else f"{right - end:,} octets"
+            self.mended = (
+                f"the header's total size, {header.total_size:,}, leaves {out} out: all "
+                f"{right - start:,} octets are the image, and --extract writes them so"
+            )
+            end = right
+            header = replace(header, total_size=end - start)
+            layout = find_layout(data, payload, end, trailer=self.trailer)
         self._judge(header, data[payload:end], layout)
         self._payload(Span(payload, end), layout)
-        self._after(start, end)
+        self._after(start, end, layout)
         return self._found(Span(start, end), header, layout)
 
     def _judge(self, header: OtaHeader | None, payload: bytes, layout: Layout) -> None:
@@ -229,7 +242,16 @@ class _Inspector:
             note = begins(octets)
         self._region(*span, "around", f"{side} the OTA image", note)
 
-    def _after(self, start: int, end: int) -> None:
+    def _right_end(self, start: int, end: int, header: OtaHeader, layout: Layout) -> int:
+        """Where the image ends: at `end`, by its total size, unless that is known to be too small."""
+        if leaves_header_out(self.data, start, header):
+            return len(self.data)
+        if not self.keep_rest or end >= len(self.data):
+            return end
+        rest = rest_of(self.data, start, end)
+        return furthest_end(self.data, start, end) if rest.may_be_firmware(layout) else end
+
+    def _after(self, start: int, end: int, layout: Layout) -> None:
         if end >= len(self.data):
             return
         rest = rest_of(self.data, start, end)
@@ -240,11 +262,26 @@ class _Inspector:
                 f"{size:,} octets after the image's end ({rest.note}) are neither padding nor a known "
                 "vendor's: they may be firmware that the header's total size leaves out"
             )
-        elif self.data.startswith(ota.MAGIC, end):
+            return
+        most = furthest_end(self.data, start, end)
+        if rest.may_be_firmware(layout):
+            self.warnings.append(self._either_hash(end, most, layout))
+        if self.data.startswith(ota.MAGIC, most):
             self.notes.append(
-                f"another OTA image follows: --extract takes the first; tail -c +{end + 1} {self.name} "
+                f"another OTA image follows: --extract takes the first; tail -c +{most + 1} {self.name} "
                 "has the rest"
             )
+
+    def _either_hash(self, end: int, most: int, layout: Layout) -> str:
+        """That octets which are taken for padding may be firmware, and how to find out."""
+        with_them = find_layout(self.data, layout.image.start, most, trailer=self.trailer)
+        without, all_of_it = (_sha256(self.data[slice(*x.image)]) for x in (layout, with_them))
+        return (
+            f"--extract leaves {most - end:,} octets {self.data[end]:02X} after the image's end out as "
+            "padding. If firmware ends so and the header's total size is too small, they belong to it: compare "
+            f"11.3's hash with the one that its manufacturer gives, without them {without}, with them "
+            f"{all_of_it} (then add --keep-rest)"
+        )
 
     # -- the OTA header
 
