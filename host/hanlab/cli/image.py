@@ -218,9 +218,7 @@ def inspect_command(
     Exit code 2 if there is no whole OTA image in it.
     """
     data = read_octets(file, INSPECT_LIMIT)
-    found = inspect(
-        data, name=shlex.quote(str(file)), trailer=trailer, keep_rest=keep_rest is True
-    )
+    found = inspect(data, name=shlex.quote(str(file)), trailer=trailer, keep_rest=keep_rest is True)
     if extract and found.image and found.left_out and keep_rest is None:
         raise ImageError(
             f"{file}: {found.left_out}",

@@ -147,7 +147,11 @@ class _Inspector:
         header = self._header(start)
         layout = find_layout(data, payload, end, trailer=self.trailer)
         if header and (right := self._right_end(start, end, header, layout)) != end:
-            out = "the header" if right - end in (header.length, ota.FIXED_LENGTH) else f"{right - end:,} octets"
+            out = (
+                "the header"
+                if right - end in (header.length, ota.FIXED_LENGTH)
+                else f"{right - end:,} octets"
+            )
             self.mended = (
                 f"the header's total size, {header.total_size:,}, leaves {out} out: all "
                 f"{right - start:,} octets are the image, and --extract writes them so"
