@@ -759,8 +759,12 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'build the new version with firmware of its own, so that it has a hash of its own'": NotRun(
         "the firmware is the user"
     ),
-    "'give the image another version; `hanlab store --evict ID` takes this one out of the CH'": Walk(
+    "'give the image another version; `hanlab store --evict ID` takes this one out of the CH'": Proved(
+        "tests/bench/test_steps.py::test_other_firmware_of_the_version_that_runs_is_said_to_be_that"
+    ),
+    "f'if that is this image, nothing is left to do: hanlab activate {target.name} --image with the same FILE tells, by its hash. Other firmware needs another version'": Walk(
         "push v6.ota --to PPMID --direct",
+        "activate PPMID --image v6.ota --direct",
         "push v7.ota --to PPMID --direct",
         setup="push v6.ota --to PPMID --direct; activate PPMID --image v6.ota --direct",
         code=1,

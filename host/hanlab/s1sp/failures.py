@@ -159,6 +159,28 @@ def not_offered(error: Refused, image: OtaImage, target: Target) -> ServiceReque
     return refused(error, target)
 
 
+def not_asked_for(version: str, target: Target) -> ServiceRequestFailed:
+    """The device runs the version of this 11.1's image: by that alone nobody knows whether it is the same."""
+    return ServiceRequestFailed(
+        Outcome.DEVICE_REFUSED,
+        f"{target.name} runs {version} already, so it does not ask for an image of that version",
+        next_step=f"if that is this image, nothing is left to do: hanlab activate {target.name} --image with "
+        "the same FILE tells, by its hash. Other firmware needs another version",
+    )
+
+
+def runs_another(
+    code: ActivateCode, version: str, target: Target, hash_: bytes
+) -> ServiceRequestFailed:
+    """The device runs the version that 11.3 means, with another hash than 11.3's."""
+    return ServiceRequestFailed(
+        ACTIVATE_OUTCOME[code],
+        f"{target.name} runs {version} already, but other firmware than that with hash {hash_.hex()[:16]}…: "
+        "it asks for no image of the version that it runs",
+        next_step="give the image another version; `hanlab store --evict ID` takes this one out of the CH",
+    )
+
+
 def _make_room(store: StoreReadResponse, size: int) -> str:
     held = ", ".join(
         f"{i.id} is {i.version} ({i.size:,} B)" for i in store.images if i.state == "stored"

@@ -26,11 +26,13 @@ from hanlab.s1sp.failures import (
     distribution_failed,
     for_another,
     not_activated,
+    not_asked_for,
     not_offered,
     not_stored,
     refused,
+    runs_another,
 )
-from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
+from hanlab.s1sp.outcome import ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.s1sp.rules import busy, holds, refuse_foreign_metadata, refuse_third_party
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, Refused, WanClient
@@ -180,8 +182,8 @@ class S1sp:
             return Outcome.STORED  # the CH keeps it for this device until 11.3
         end = await self._follow(started.job, target, "distribute", report)
         if end.state == "failed":
-            if end.status == _NO_IMAGE_AVAILABLE:
-                await self._runs_already(image.version, target, Outcome.DEVICE_REFUSED)
+            if end.status == _NO_IMAGE_AVAILABLE and await self._runs(image.version, target):
+                raise not_asked_for(image.version, target)
             raise distribution_failed(end, target, len(octets))
         return Outcome.DISTRIBUTED
 
@@ -220,8 +222,9 @@ class S1sp:
                 if end.state == "failed":
                     raise distribution_failed(end, target, end.len, service="11.3")
                 code = ActivateCode(end.status)
-                if code in (ActivateCode.NO_IMAGE_HELD, ActivateCode.HASH_MISMATCH) and end.wanted:
-                    await self._runs_already(end.wanted, target, ACTIVATE_OUTCOME[code])
+                no_image = code in (ActivateCode.NO_IMAGE_HELD, ActivateCode.HASH_MISMATCH)
+                if no_image and end.wanted and await self._runs(end.wanted, target):
+                    raise runs_another(code, end.wanted, target, hash_)
                 if code is not ActivateCode.SUCCESS:
                     raise not_activated(code, target, hash_, end.reason)
                 if end.wanted:
@@ -301,16 +304,9 @@ class S1sp:
             next_step="the CH has to be provisioned with this lab's keys, the S1SP's and the DCO's",
         )
 
-    async def _runs_already(self, version: str, target: Target, outcome: Outcome) -> None:
-        """Raises if the device runs that very version: it asks for no image of it."""
-        running = await self.read_firmware_version(target)
-        if running.firmware == version:
-            raise ServiceRequestFailed(
-                outcome,
-                f"{target.name} runs {running.firmware} already, and takes no other image of that version",
-                next_step="give the image another version; `hanlab store --evict ID` takes this one "
-                "out of the CH",
-            )
+    async def _runs(self, version: str, target: Target) -> bool:
+        """Whether the device runs that very version: it asks for no image of it."""
+        return (await self.read_firmware_version(target)).firmware == version
 
     async def _follow(
         self, job: int, target: Target, stage: str, report: Report
