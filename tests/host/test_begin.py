@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from full_disk import no_room
 
 from hanlab.cli import main
 from hanlab.dsp.settings import DSP_KEYS, USER_KEYS
@@ -63,6 +64,13 @@ def test_init_writes_a_lab_that_works(hanlab: Hanlab) -> None:
     again = hanlab("init", "desk", code=2)
     assert "is there already" in again
     assert Path("desk/lab.toml").read_bytes() == before
+
+
+def test_init_on_a_full_disk_leaves_no_stump(hanlab: Hanlab) -> None:
+    with no_room(1000):  # the sample lab.toml has more
+        assert "File too large" in hanlab("init", "desk", code=2)
+    assert [file for file in Path("desk").rglob("*") if file.is_file()] == []
+    hanlab("init", "desk")
 
 
 def test_what_init_comments_out_can_be_had() -> None:

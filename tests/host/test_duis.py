@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from full_disk import no_room
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -510,6 +511,9 @@ def test_keys_are_their_owners_and_stay(tmp_path: Path) -> None:
     assert again.certificates == made.certificates
     with pytest.raises(UsageError, match="already"):
         provision(folder, parties)
+    with no_room(300), pytest.raises(OSError, match="too large"):  # a certificate has more
+        provision(folder, parties, force=True)
+    assert read_pki(folder).certificates == made.certificates, "all of them or none"
     renewed = provision(folder, parties, force=True)
     assert renewed.certificates != made.certificates
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from hanlab.files import write_whole
+
 LINKTYPE_IEEE802_15_4_WITHFCS: Final = 195
 
 
@@ -57,7 +59,5 @@ def write_key(pcap: Path, network_key: bytes) -> None:
     """Put the HAN's key beside its capture, for Wireshark and for nobody else (mode 0600)."""
     folder = wireshark_folder(pcap)
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = folder / "zigbee_pc_keys"
-    file.touch(mode=0o600)
-    file.chmod(0o600)  # it may have been there before
-    file.write_text(f'"{network_key.hex(":")}","Normal","hanlab HAN"\n')
+    text = f'"{network_key.hex(":")}","Normal","hanlab HAN"\n'
+    write_whole(folder / "zigbee_pc_keys", text.encode(), mode=0o600, lasting=False)

@@ -12,6 +12,7 @@ from hanlab.bench.starts import KIND as STARTS
 from hanlab.cli.hints import say_next
 from hanlab.cli.show import console, say
 from hanlab.errors import UsageError
+from hanlab.files import write_whole
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.state import BOARD_KEYS, LOCK, lock, state_folder
 from hanlab.resources import samples_dir
@@ -32,7 +33,7 @@ def init(folder: Path, *, as_json: bool) -> None:
         raise UsageError(f"{there[0]} is there already", next_step="hanlab init OTHER_FOLDER")
     for file, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.read_bytes())
+        write_whole(target, file.read_bytes())
     if as_json:
         print(json.dumps({"files": [str(t) for t in targets.values()]}))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from hanlab.duis.foreign_pki import Imported, eui_of, load_key
 from hanlab.duis.signing import Certificate, Signer
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
+from hanlab.files import settle, write_whole
 
 DSP_NAME: Final = "dsp"
 S1SP_NAME: Final = "s1sp"
@@ -25,6 +27,8 @@ S1SP: Final = Eui.parse("90-B3-D5-1F-30-00-00-03")
 _ISSUER: Final = "hanlab test CA"
 _UNIT: Final = "07"
 _YEARS: Final = 10
+_ASIDE: Final = ".hanlab-new"
+"""Where keys are made, in their folder, until all of them are there."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,22 @@ def provision(
             )
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    for old in [*folder.glob("*.pem"), *folder.glob("*.key")]:
-        old.unlink()
+    aside = folder / _ASIDE
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    try:
+        _make(aside, parties, list(imported))
+        for old in [*folder.glob("*.pem"), *folder.glob("*.key")]:
+            old.unlink()
+        for file in aside.iterdir():
+            file.rename(folder / file.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    settle(folder)
+    return read_pki(folder)
+
+
+def _make(folder: Path, parties: Iterable[tuple[str, Eui]], theirs: list[Imported]) -> None:
     ca = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name(
         [
@@ -83,7 +101,6 @@ def provision(
         ]
     )
     _keep(folder, "ca", _certificate(issuer, issuer, ca, ca, ca=True), ca)
-    theirs = list(imported)
     for name, eui in parties:
         found = [i for i in theirs if i.eui == eui]
         if found:
@@ -99,7 +116,6 @@ def provision(
             ]
         )
         _keep(folder, name, _certificate(subject, issuer, key, ca, ca=False), key)
-    return read_pki(folder)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -109,7 +125,9 @@ def _is_ours(folder: Path) -> bool:
         names = ca.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except (OSError, ValueError):
         return False
-    strange = any(file.suffix not in (".pem", ".key") for file in folder.iterdir())
+    strange = any(
+        file.suffix not in (".pem", ".key") and file.name != _ASIDE for file in folder.iterdir()
+    )
     return not strange and [name.value for name in names] == [_ISSUER]
 
 
@@ -153,19 +171,17 @@ def _keep(
     folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
 ) -> None:
     _keep_certificate(folder, name, certificate)
-    private = folder / f"{name}.key"
-    private.touch(mode=0o600)
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+    octets = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
+    write_whole(folder / f"{name}.key", octets, mode=0o600)
 
 
 def _keep_certificate(folder: Path, name: str, certificate: x509.Certificate) -> None:
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    octets = certificate.public_bytes(serialization.Encoding.PEM)
+    write_whole(folder / f"{name}.pem", octets)
 
 
 def read_pki(folder: Path) -> Pki:

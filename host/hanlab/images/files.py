@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from hanlab.errors import UsageError
+from hanlab.files import write_whole
 from hanlab.images.doubts import image_to_push
 from hanlab.images.errors import ImageError
 from hanlab.images.ota import DUIS_IMAGE_LIMIT, MAKE_ONE, OtaImage, check_size
@@ -67,7 +68,6 @@ def write_octets(path: str | os.PathLike[str], data: bytes, *, force: bool = Fal
     """
     try:
         target = Path(path).resolve()
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         if target.is_dir():
             raise UsageError(f"{path} is a directory", next_step="name a file in it")
         if target.exists() and not target.is_file():
@@ -77,11 +77,7 @@ def write_octets(path: str | os.PathLike[str], data: bytes, *, force: bool = Fal
                 f"{path} is there already, {target.stat().st_size:,} octets",
                 next_step="give another name, or --force to replace it",
             )
-        try:
-            part.write_bytes(data)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(target, data, lasting=False)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
