@@ -8,14 +8,15 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 import pytest
@@ -419,35 +420,136 @@ def test_a_client_that_goes_away(gateway: Gateway) -> None:
     assert asyncio.run(Gone(gateway, 0).run()) == 400
 
 
-def test_a_connection_that_says_nothing_is_closed_and_one_that_asks_is_not() -> None:
-    class Loop:
-        later: ClassVar[list[tuple[float, Callable[[], None]]]] = []
+@dataclass
+class Timer:
+    seconds: float
+    call: Callable[[], None]
+    cancelled: bool = False
 
-        def call_later(self, seconds: float, what: Callable[[], None]) -> None:
-            self.later.append((seconds, what))
+    def cancel(self) -> None:
+        self.cancelled = True
 
-    class Transport(asyncio.Transport):
-        def get_extra_info(self, name: str, default: Any = None) -> Any:
-            return None
 
-        def close(self) -> None:
-            closed.append(True)
+class Line(asyncio.Transport):
+    """One connection to the server, whose clock is in our hands."""
 
-    closed: list[bool] = []
-    server = make_server(Starlette())
-    server.config.load()
-    assert server.config.limit_concurrency == CONNECTIONS
-    assert server.config.http is ImpatientProtocol
-    protocol = ImpatientProtocol(server.config, server.server_state, {}, _loop=Loop())  # type: ignore[arg-type]
-    protocol.connection_made(Transport())
-    ((seconds, close),) = Loop.later
-    assert seconds == SILENCE_S
-    protocol.cycle = object()  # type: ignore[assignment]
-    close()
-    assert closed == []
-    protocol.cycle = None  # type: ignore[assignment]
-    close()
-    assert closed == [True]
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = False
+        self.unsent = 0
+        """Octets of answers that the client has not taken."""
+        self._timers: list[Timer] = []
+        self.hold = asyncio.Event()
+        """What `/held` waits for before it answers."""
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/held":
+                await self.hold.wait()
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b"no"})
+
+        server = make_server(Starlette())
+        server.config.load()
+        server.config.loaded_app = app
+        self.server = ImpatientProtocol(server.config, server.server_state, {}, _loop=self)  # type: ignore[arg-type]
+        self.server.connection_made(self)
+
+    def call_later(self, seconds: float, what: Callable[..., None], *arguments: Any) -> Timer:
+        timer = Timer(seconds, lambda: what(*arguments))
+        self._timers.append(timer)
+        return timer
+
+    def create_task(self, work: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.get_running_loop().create_task(work, **options)
+
+    async def says(self, octets: bytes) -> None:
+        if octets:  # none would be the end
+            self.server.data_received(octets)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    def silence(self) -> bool:
+        """SILENCE_S go by; whether the connection was cut off."""
+        (timer,) = [t for t in self._timers if t.seconds == SILENCE_S and not t.cancelled]
+        timer.cancel()
+        timer.call()
+        return self.cut
+
+    def abort(self) -> None:
+        self.cut = True
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.cut
+
+    def resume_reading(self) -> None:
+        pass
+
+
+ASKS = b"GET / HTTP/1.1\r\nhost: dsp\r\n\r\n"
+
+
+def test_how_many_connections_there_are_at_once_and_who_watches_them() -> None:
+    config = make_server(Starlette()).config
+    assert config.limit_concurrency == CONNECTIONS
+    assert config.http is ImpatientProtocol
+
+
+@pytest.mark.parametrize(
+    ("begins", "then"),
+    [
+        (b"", b""),
+        (b"GET / HT", b""),
+        (ASKS, b"G"),  # a second request, of which no more comes
+        (b"POST / HTTP/1.1\r\nhost: dsp\r\ncontent-length: 1000000\r\n\r\n", b"<"),  # answered
+    ],
+)
+def test_a_connection_on_which_nobody_asks_is_cut_off(begins: bytes, then: bytes) -> None:
+    """Whatever it says: 64 of them would keep everybody else out."""
+
+    async def talk() -> None:
+        line = Line()
+        await line.says(begins)
+        for _ in range(2):
+            if line.silence():
+                return
+            await line.says(then)
+        assert line.silence()
+
+    asyncio.run(talk())
+
+
+def test_a_client_that_takes_no_answers_is_cut_off() -> None:
+    async def talk() -> None:
+        line = Line()
+        await line.says(b"GET /held HTTP/1.1\r\nhost: dsp\r\n\r\n")
+        line.unsent = 65_536
+        assert not line.silence()
+        assert line.silence()
+        line.hold.set()
+
+    asyncio.run(talk())
+
+
+def test_a_connection_on_which_somebody_asks_stays() -> None:
+    async def talk() -> None:
+        line = Line()
+        for _ in range(3):
+            await line.says(ASKS)
+            assert not line.silence()
+        await line.says(b"GET /held HTTP/1.1\r\nhost: dsp\r\n\r\n")
+        assert not any(line.silence() for _ in range(3)), "it waits for the gateway"
+        line.hold.set()
+
+    asyncio.run(talk())
 
 
 @pytest.mark.parametrize(
@@ -628,6 +730,71 @@ def test_an_answer_that_is_about_the_moment_is_no_refusal(later: int, gateway: G
     listener = Listener([later])
     assert deliver(gateway, listener)[0] == 1.0
     assert len(listener.took) == 1
+
+
+def test_a_full_disk_does_not_end_the_deliveries(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That a message was taken cannot be written down: it goes again, and the others after it."""
+    suspend(gateway, 2)
+    mark = gateway.office.dsp.deliveries.delivered
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorname = "SQLITE_FULL"
+    failures = [trouble(None, full), ValueError("a defect")]
+
+    def fails_first(number: int, now: datetime) -> None:
+        if failures:
+            raise failures.pop(0)
+        mark(number, now)
+
+    monkeypatch.setattr(gateway.office.dsp.deliveries, "delivered", fails_first)
+    listener = Listener([])
+    assert deliver(gateway, listener) == [1.0, 2.0, POLL_S]
+    assert len(listener.took) == 4
+    assert all(d.delivered for d in suppliers(gateway))
+    assert "the disk is full" in caplog.text
+    assert [r.exc_info is not None for r in caplog.records] == [False, True]
+
+
+class Endless(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield bytes(1024)
+        pytest.fail("it is read to its end, which it may not have")
+
+
+def test_what_a_listener_answers_is_not_read(gateway: Gateway) -> None:
+    suspend(gateway, 1)
+
+    class Talker(Listener):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(super().__call__(request).status_code, stream=Endless())
+
+    listener = Talker([])
+    assert deliver(gateway, listener) == [POLL_S]
+    assert suppliers(gateway)[0].delivered
+
+
+def test_a_listener_that_does_not_come_to_an_answer_is_tried_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that sends an octet now and then is never silent for long."""
+    monkeypatch.setattr("hanlab.gateway.delivery.TIMEOUT_S", 0)
+    suspend(gateway, 1)
+
+    class Slow(Listener):
+        async def __call__(self, request: httpx.Request) -> httpx.Response:  # type: ignore[override]
+            monkeypatch.setattr("hanlab.gateway.delivery.TIMEOUT_S", 10)
+            if not self.took:
+                self.took.append(b"")
+                for _ in range(1000):
+                    await asyncio.sleep(0)
+                pytest.fail("it is waited for as long as it likes")
+            return super().__call__(request)
+
+    listener = Slow([])
+    assert deliver(gateway, listener)[0] == 1.0
+    assert len(listener.took) == 2
 
 
 def test_a_message_that_cannot_be_signed_does_not_stop_the_others(

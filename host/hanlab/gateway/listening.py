@@ -17,7 +17,7 @@ from hanlab.errors import UsageError
 CONNECTIONS: Final = 64
 """At once; further ones are answered with 503."""
 SILENCE_S: Final = 30.0
-"""How long a connection may be open before the headers of its first request are there."""
+"""How long a connection may be open without the headers of a request, and without taking its answer."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -74,17 +74,33 @@ def is_loopback(host: str) -> bool:
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP on one connection, closed where nobody asks anything; uvicorn would wait for ever."""
+    """HTTP on one connection, cut off where nobody asks anything; uvicorn would wait for ever.
+
+    Nobody asks while the headers of a request are not whole, the first one's or a later one's, while a
+    body goes on that has been answered already, and while nobody takes an answer.
+    """
 
     silence_s = SILENCE_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(self.silence_s, self._close_if_silent)
+        self._look_later()
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._look_at.cancel()
+        super().connection_lost(exc)
+
+    def _look_later(self) -> None:
+        self._look_at = self.loop.call_later(self.silence_s, self._look, self.cycle)
+
+    def _look(self, before: object) -> None:
+        """`before` is the request of the last look; None: there was none yet."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        stuck = not answering or self.transport.get_write_buffer_size()
+        if self.cycle is before and stuck:
+            self.transport.abort()  # `close` would wait until everything is sent
+        else:
+            self._look_later()
 
 
 def make_server(app: Starlette) -> uvicorn.Server:
