@@ -168,7 +168,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'--to DEVICE says for which it is'": NotRun(
         "a lab with several devices of a type: tests/host/test_images_cli.py"
     ),
-    "f\"--for-ch takes {', '.join(known)}; --lab asks the lab for its CH's\"": Walk(
+    "f\"CHs are made by {', '.join(known)}; hanlab image build --lab asks the lab for its CH's\"": Walk(
         "image build app.bin --version IHDAE06 --type PPMID --for-ch Nosuch -o x.ota",
         "image build app.bin --version IHDAE06 --type PPMID --for-ch Secure -o x.ota",
     ),

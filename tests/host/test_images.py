@@ -362,8 +362,9 @@ def test_metadata_block_octets() -> None:
 
 
 def test_same_firmware_has_another_hash_for_each_ch_manufacturer() -> None:  # rules 28, 29, 30
+    others = {"Another": MetadataBlock("Another")}
     makers = [None, "Secure", "Elster", "Another"]
-    images = {maker: ppmid(b"firmware", for_ch=maker) for maker in makers}
+    images = {maker: ppmid(b"firmware", for_ch=others.get(maker or "", maker)) for maker in makers}
     assert {image.body for image in images.values()} == {b"firmware"}
     approved = images["Secure"].manufacturer_image_hash
     fits = [m for m, image in images.items() if image.manufacturer_image_hash == approved]

@@ -6,17 +6,20 @@ import dataclasses
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bincopy
 import pytest
 
+from hanlab.boards.data import ch_makers
 from hanlab.cli import main
 from hanlab.errors import UsageError
 from hanlab.images import HardwareRange, MetadataBlock, OtaImage, build, made_body, read_image
+from hanlab.images.making import lock_for
 from hanlab.lab.config import DEFAULT, make_lab
-from hanlab.lab.fitting import ch_makers, misfits, next_version
+from hanlab.lab.fitting import misfits, next_version
 
 FIRMWARE = bytes(made_body(3000, seed=5))
 LAB = """
@@ -235,6 +238,17 @@ def test_for_ch_takes_known_makers_only(shell: Shell) -> None:
     assert not Path("x.ota").exists()
     assert shell(*given, "--for-ch", "Secure") == 0
     assert {"Secure", "Elster"} <= set(ch_makers())
+
+
+def test_for_ch_takes_known_makers_only_in_python() -> None:
+    for_maker = partial(build, FIRMWARE, device_type="PPMID", version="1")
+    with pytest.raises(UsageError, match="no CH is made by 'secure'; did you mean Secure") as e:
+        for_maker(for_ch="secure")
+    assert "Elster" in e.value.next_step
+    with pytest.raises(UsageError, match="no CH is made by ''"):
+        for_maker(for_ch="")
+    for maker in (MetadataBlock("Another"), lock_for("Another", ["Another"])):
+        assert for_maker(for_ch=maker).metadata == MetadataBlock("Another")
 
 
 def for_device(eui: str) -> OtaImage:

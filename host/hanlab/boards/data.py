@@ -12,6 +12,7 @@ import difflib
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
@@ -249,6 +250,18 @@ def load_board(name: str) -> Board:
         if unit <= 0 or size <= 0 or size % unit:
             raise UsageError(f"{path}: {key} = {size:,} is no multiple of {unit:,} octets")
     return board
+
+
+@cache
+def ch_makers() -> tuple[str, ...]:
+    """The manufacturers of the CHs that there are Device Models of, as images' metadata call them."""
+    hubs = [m for m in map(load_model, model_names()) if m.device_type == "CHF"]
+    return tuple(sorted({maker for hub in hubs for maker in makers_of(hub)}))
+
+
+def makers_of(hub: DeviceModel) -> set[str]:
+    """What the manufacturer of a CH is called: by its name, and in the metadata that it wants."""
+    return {hub.manufacturer} | ({hub.update.metadata_manufacturer} if hub.update else set())
 
 
 def load_model(name: str) -> DeviceModel:

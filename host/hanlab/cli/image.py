@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 import typer
 from typer.core import TyperCommand
 
+from hanlab.boards.data import makers_of
 from hanlab.cli.image_drawing import built, print_built, print_inspection, shown
 from hanlab.errors import UsageError
 from hanlab.images.conversion import Firmware, firmware_from
@@ -18,8 +19,7 @@ from hanlab.images.errors import ImageError
 from hanlab.images.files import read_octets, write_octets
 from hanlab.images.header import ANY_HARDWARE, MAGIC
 from hanlab.images.inspection import inspect
-from hanlab.images.making import LAYOUTS, build, made_body
-from hanlab.images.metadata import MetadataBlock
+from hanlab.images.making import LAYOUTS, build, lock_for, made_body
 from hanlab.images.ota import OtaImage, check_size
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ def build_command(
     wanted = for_ch if for_ch is not None else needs.for_ch if needs else ""
     lock = None
     if for_ch is not None or wanted:
-        maker = _known_maker(wanted, asked.config if asked else None)
-        lock = MetadataBlock(maker, _number(ch_code, "--ch-code", 0xFFFF))
+        others = makers_of(asked.config.hub.model) if asked else ()
+        lock = lock_for(wanted, others, code=_number(ch_code, "--ch-code", 0xFFFF))
     image = build(
         body.octets,
         device_type=kind or (needs.device_type if needs else ""),
@@ -308,20 +308,6 @@ def _asked(lab: str, to: str | None) -> _Asked:
         raise UsageError(f"this lab has {there}", next_step="--to DEVICE says for which it is")
     node = config.node(to) if to is not None else config.devices[0]
     return _Asked(path, config, node, needs_of(config, node))
-
-
-def _known_maker(name: str, config: LabConfig | None) -> str:
-    """The CH manufacturer that is meant; UsageError if there is none that is called so."""
-    from hanlab.lab.fitting import ch_makers
-    from hanlab.texts import like
-
-    known = ch_makers(config)
-    if name not in known:
-        raise UsageError(
-            f"no CH is made by {name!r}{like(name, known)}",
-            next_step=f"--for-ch takes {', '.join(known)}; --lab asks the lab for its CH's",
-        )
-    return name
 
 
 def _refuse_taken(image: OtaImage, asked: _Asked) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
+from hanlab.boards.data import ch_makers
 from hanlab.errors import UsageError
 from hanlab.images.device_types import (
     GFI_MANUFACTURER,
@@ -31,6 +33,7 @@ from hanlab.images.layout import (
 )
 from hanlab.images.metadata import MetadataBlock, has_metadata
 from hanlab.images.ota import OtaImage, check_file_version, check_size
+from hanlab.texts import like
 
 LAYOUTS = ("gbcs", "zigbee")
 """What may follow the header: the Manufacturer Image itself, or a ZCL sub-element that holds it."""
@@ -90,7 +93,8 @@ def build(
 
     `device_type` is a name of `DEVICE_TYPES`, `version` the 1 to 8 characters that the device will
     report, `hardware` the lowest and highest hardware version that may run it. `for_ch` locks it to
-    the hubs of one CH manufacturer (rules 28 to 31). `file_version` is the header's u32 (default:
+    the hubs of one CH manufacturer (rules 28 to 31): a known one's by name (`lock_for`), of any other
+    by a MetadataBlock. `file_version` is the header's u32 (default:
     `file_version_for(version)`). `trailer` adds a 66-octet trailer, which is illustrative: its
     "signature" is the SHA-512 of the Manufacturer Image, signed by nobody. Firmware of `made_body` gets
     all of these that make it another firmware into its octets, so that its hash is its own.
@@ -122,7 +126,7 @@ def build(
             f"{kind.name} {version}, file version {number}, manufacturer {manufacturer}, "
             f"hardware {hardware[0]} to {hardware[1]}"
         )
-    lock = MetadataBlock(for_ch) if isinstance(for_ch, str) else for_ch
+    lock = lock_for(for_ch) if isinstance(for_ch, str) else for_ch
     block = lock.to_bytes() if lock else b""
     tail = _illustrative_trailer(block + body) if trailer else b""
     _refuse_locked(body)
@@ -144,6 +148,20 @@ def build(
     return OtaImage(
         header=header, body=bytes(body), metadata=lock, trailer=tail or None, elements=elements
     )
+
+
+def lock_for(maker: str, others: Iterable[str] = (), *, code: int = 0) -> MetadataBlock:
+    """The metadata block for the CHs of `maker`: one with a CH among the Device Models, or of `others`.
+
+    Raises UsageError for a name that is none of them. `code` is the manufacturer's Zigbee code.
+    """
+    known = sorted({*ch_makers(), *others})
+    if maker not in known:
+        raise UsageError(
+            f"no CH is made by {maker!r}{like(maker, known)}",
+            next_step=f"CHs are made by {', '.join(known)}; hanlab image build --lab asks the lab for its CH's",
+        )
+    return MetadataBlock(maker, code)
 
 
 def _illustrative_trailer(image: bytes) -> bytes:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hanlab.boards.clauses import Behaviour
-from hanlab.boards.data import load_model, model_names
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.images import OtaImage
 from hanlab.lab.config import LabConfig, NodeConfig
@@ -44,15 +43,6 @@ def needs_of(config: LabConfig, node: NodeConfig) -> Needs:
         hub.update.metadata_manufacturer
         if hub.update and holds(Behaviour.METADATA, hub, model)
         else "",
-    )
-
-
-def ch_makers(config: LabConfig | None = None) -> list[str]:
-    """The manufacturers of CHs that there are, with the lab's own."""
-    models = [load_model(name) for name in model_names()]
-    hubs = [m for m in models if m.device_type == "CHF"] + ([config.hub.model] if config else [])
-    return sorted(
-        {m.manufacturer for m in hubs} | {m.update.metadata_manufacturer for m in hubs if m.update}
     )
 
 
