@@ -375,6 +375,7 @@ SPELLINGS = {
     "JSON text": [b"[]", b"{}", b'{\n  "a": 1}', b'\xef\xbb\xbf{"a":1}', b'[{"a":1}]'],
     "an HTML page": [b"<!-- saved -->\n<html>", b"\xef\xbb\xbf<HTML>"],
     "a ZIP archive": [b"PK\5\6" + bytes(18), b"PK\7\x08PK\3\4"],
+    "text ('; notes')": [b"; notes\n\n: a list\n# and what else there is to say, by hand\n" * 2],
     "a server's answer": [b"Not Found\n", b"HTTP/1.1 200 OK\r\n\r\n", b"error: 403 Forbidden"],
 }
 
@@ -464,6 +465,9 @@ def test_hex_and_srec_are_converted(here: Path, kind: str, encoding: str) -> Non
         lambda text: (text + "\x1a").encode(),
         lambda text: text.encode().ljust(4096, b"\0"),
         lambda text: text.replace("\n", " \r\n\r\n").encode("utf-16"),
+        lambda text: ("\n\r\n" + text).encode(),
+        lambda text: ("; fw 1.2\r\n\r\n# built\n//x\n-- y\n" + text + ";PIC18F4520\n").encode(),
+        lambda text: text.replace("\n", " // 00000> 3@..:A//\n").encode(),  # avrdude's format I
     ],
 )
 def test_hex_and_srec_are_converted_however_they_are_saved(
@@ -485,6 +489,8 @@ def test_a_damaged_hex_file_is_one_sentence_with_its_line(kind: str) -> None:
     with pytest.raises(ImageError, match=r"fw: line 4, .* is no record") as e:
         firmware_from("\n".join([*lines[:3], wrong, *lines[4:]]).encode(), "fw")
     assert "\n" not in e.value.what
+    with pytest.raises(ImageError, match=r"fw: line 6, .* is no record"):
+        firmware_from("\n".join(["; 1", "", *lines[:3], wrong, *lines[4:]]).encode(), "fw")
     with pytest.raises(ImageError, match="fw is cut short: its last line is no end record"):
         firmware_from("\n".join(lines[:-3]).encode(), "fw")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from hanlab.images.errors import ImageError
-from hanlab.images.formats import HEX, SREC, format_of
+from hanlab.images.formats import COMMENT, HEX, SREC, format_of
 from hanlab.images.ota import DUIS_IMAGE_LIMIT
 from hanlab.texts import decoded
 
@@ -50,10 +51,11 @@ def _converted(data: bytes, name: str, kind: str) -> Firmware:
     import bincopy
 
     text = decoded(data).removeprefix("\ufeff").rstrip(_FILE_ENDS).upper()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines[-1].startswith(_ENDS[kind]):
+    lines = [re.split(COMMENT, line, maxsplit=1)[0].strip() for line in text.splitlines()]
+    last = next(line for line in reversed(lines) if line)
+    if not last.startswith(_ENDS[kind]):
         raise ImageError(
-            f"{name} is cut short: its last line is no end record, but {lines[-1][:20]!r}",
+            f"{name} is cut short: its last line is no end record, but {last[:20]!r}",
             next_step="copy or build it again",
         )
     file = bincopy.BinFile()
@@ -63,7 +65,7 @@ def _converted(data: bytes, name: str, kind: str) -> Firmware:
         else (file.add_srec, bincopy.unpack_srec)
     )
     try:
-        add("\n".join(lines))
+        add("\n".join(filter(None, lines)))
     except bincopy.AddDataError:
         raise ImageError(
             f"{name} has two records for the same address",
@@ -71,7 +73,7 @@ def _converted(data: bytes, name: str, kind: str) -> Firmware:
         ) from None
     except (bincopy.Error, ValueError, IndexError) as e:
         raise ImageError(
-            f"{name}: {_damaged_line(text, unpack) or e}", next_step="copy or build it again"
+            f"{name}: {_damaged_line(lines, unpack) or e}", next_step="copy or build it again"
         ) from None
     parts = [(segment.address, len(segment.data)) for segment in file.segments]
     if not parts:
@@ -90,14 +92,14 @@ def _converted(data: bytes, name: str, kind: str) -> Firmware:
     return Firmware(bytes(file.as_binary(padding=bytes([_FILL]))), note)
 
 
-def _damaged_line(text: str, unpack: Callable[[str], Any]) -> str:
-    """Which line of `text` is no record, and why; "" if each one is."""
+def _damaged_line(lines: list[str], unpack: Callable[[str], Any]) -> str:
+    """Which of `lines` is no record, and why; "" if each one is, or empty."""
     import bincopy
 
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
-            if line.strip():
-                unpack(line.strip())
+            if line:
+                unpack(line)
         except (bincopy.Error, ValueError, IndexError) as e:
-            return f"line {number}, {line.strip()[:40]!r}, is no record: {e}"
+            return f"line {number}, {line[:40]!r}, is no record: {e}"
     return ""

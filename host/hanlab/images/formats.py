@@ -137,6 +137,13 @@ def _matches(pattern: bytes) -> Callable[[bytes], bool]:
 _REFUSALS: Final = (
     b"not found|access denied|forbidden|unauthori[sz]ed|bad request|bad gateway|too many requests"
 )
+COMMENT: Final = r"(?:;|#|//|--)"
+"""What begins a comment in a file of records: a line that vendors put in front or at the end, and avrdude's
+`I` format behind each record."""
+_RECORD: Final = rb"(?:%b[^\r\n]*[\r\n]\s*)*%%b(?:[0-9a-f]{2})+\s*(?:[\r\n]|$|%b)" % (
+    COMMENT.encode(),
+    COMMENT.encode(),
+)
 # What texts begin with, white space and a byte order mark aside.
 _TEXTS: Final[tuple[tuple[Callable[[bytes], bool], Format], ...]] = (
     (_matches(rb"(?:<!--.{0,500}?-->\s*)*(?:<!doctype\s+html|<html|<head)"), _HTML),
@@ -147,8 +154,8 @@ _TEXTS: Final[tuple[tuple[Callable[[bytes], bool], Format], ...]] = (
         _ANSWER,
     ),
     (_matches(rb"%PDF"), _PDF),
-    (_matches(rb":[0-9a-f]{8}(?:[0-9a-f]{2})+\s*(?:[\r\n]|$)"), HEX),
-    (_matches(rb"S[0-9][0-9a-f]{6}(?:[0-9a-f]{2})+\s*(?:[\r\n]|$)"), SREC),
+    (_matches(_RECORD % rb":[0-9a-f]{8}"), HEX),
+    (_matches(_RECORD % rb"S[0-9][0-9a-f]{6}"), SREC),
 )
 _UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _SHORTEST_TEXT: Final = 64
