@@ -17,6 +17,7 @@ from desk import (
     Office,
     device,
     furnished,
+    run,
     update,
 )
 
@@ -145,6 +146,25 @@ def test_a_user_who_has_no_counter_left_is_told_and_an_operator_helps(
     assert str(2**64 - 1) in entry.why
     assert office.dsp.next_counter(SUPPLIER) == 42
     assert office.receive(READ, ESME, counter=42) == "I99"
+
+
+def test_after_a_reset_a_request_may_have_the_id_of_one_that_has_ended(office: Office) -> None:
+    """And not of one that is pending: that would be two with one answer."""
+    ended, pending = office.request(READ, ESME, counter=1), office.request(READ, ESME, counter=2)
+    assert office.dsp.receive(ended).code == "I99"
+    run(office.dsp.carry_out(ended.id, lambda _: None))
+    assert office.dsp.receive(pending).code == "I99"
+    office.dsp.reset_counter(SUPPLIER)
+    assert office.dsp.receive(ended).code == "I99"
+    assert office.dsp.unfinished() == [pending.id, ended.id]
+    with pytest.raises(ReplayError, match="is pending"):
+        office.dsp.receive(pending)
+    assert office.dsp.counters.last(SUPPLIER) == 1
+    assert office.dsp.next_counter(SUPPLIER) == 3
+    assert (answer := run(office.dsp.carry_out(ended.id, lambda _: None)))
+    assert answer.code == "I0"
+    run(office.dsp.carry_out(pending.id, lambda _: None))
+    assert office.dsp.receive(pending).code == "I99"
 
 
 @pytest.mark.parametrize("last", [-1, 2**64 - 1, 10**30])

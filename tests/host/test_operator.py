@@ -66,6 +66,13 @@ def test_any_stored_counter_leaves_a_way_on(last: int) -> None:
     assert "counter reset" in hanlab("audit", "--json")[1]
 
 
+def test_after_a_reset_commands_work_as_before() -> None:
+    """Their RequestIDs were there before."""
+    for _ in range(2):
+        assert hanlab("version", "PPMID")[0] == 0
+        assert hanlab("dsp", "reset-counter", "supplier")[0] == 0
+
+
 def test_counters_are_listed_and_set() -> None:
     remember(5)
     assert json.loads(hanlab("dsp", "counters", "--json")[1])["counters"]["supplier"] == 5

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from hanlab.dsp.counters import ReplayError
 from hanlab.dsp.database import Database
 from hanlab.duis.messages import (
     CANCELLED,
@@ -67,12 +68,24 @@ class AcceptedRequests:
         self._sql = database.sql
 
     def add(self, accepted: Accepted) -> None:
+        """It is pending from now on.
+
+        An ended request may have had the same RequestID, before its user's counter was reset.
+
+        Raises:
+            ReplayError: one with that RequestID is pending.
+        """
+        if self.find(accepted.id):
+            raise ReplayError(
+                f"{accepted.id} is pending, and another request has the same RequestID",
+                next_step="hanlab requests shows what is pending; each request has a counter of its own",
+            )
         body, image = _dump(accepted)
         if image is not None:
             sha = hashlib.sha256(image).digest()
             self._sql.execute("INSERT OR IGNORE INTO images VALUES (?, ?)", (sha, image))
         self._sql.execute(
-            "INSERT INTO requests (id, service, body, due, at, state)"
+            "INSERT OR REPLACE INTO requests (id, service, body, due, at, state)"
             " VALUES (?, ?, ?, ?, ?, 'accepted')",
             (
                 str(accepted.id),

@@ -210,12 +210,16 @@ class Dsp:
     # -- a Service Request comes
 
     def next_counter(self, originator: Eui) -> int:
-        """A counter above the last one of that user.
+        """A counter above the last one of that user, and of no request of its own that is pending.
 
         Raises:
             CounterError: there is none.
         """
-        return self.counters.next(originator)
+        pending = {r.counter for r in self.unfinished() if r.originator == originator}
+        counter = self.counters.next(originator)
+        while counter in pending:  # from before the user's counter was reset
+            counter += 1
+        return counter
 
     def reset_counter(self, originator: Eui, last: int = 0) -> int:
         """Let a user count on from `last`; what the last counter was. Older requests can be sent again.
