@@ -9,7 +9,7 @@ from hanlab.demos.catalogue import CATALOGUE
 from hanlab.demos.parts import Demo, ImageSpec, Meanwhile, Scene
 from hanlab.demos.runner import make_image, run_demo
 from hanlab.lab import Lab
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 
 
 class _Unwatched:

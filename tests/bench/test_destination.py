@@ -15,7 +15,7 @@ from hanlab.images import OtaImage
 from hanlab.lab import Lab
 from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.resources import firmware_dir
-from hanlab.s1sp.service import POLL_S
+from hanlab.s1sp.hub import POLL_S
 from hanlab.wan.client import Refused
 from hanlab.wan.messages import Distribute, HanError, ProgressRead, ProgressReadResponse
 
@@ -33,7 +33,7 @@ def image_for(eui: Eui) -> OtaImage:
 
 def distribute(lab: Lab, image: OtaImage) -> ProgressReadResponse:
     """Upload and distribute without the S1SP, which would refuse it; how the job ended."""
-    wan = lab.s1sp._wan
+    wan = lab.s1sp._hub.wan
 
     async def go() -> ProgressReadResponse:
         async for _ in wan.upload(image.to_bytes()):

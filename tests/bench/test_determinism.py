@@ -14,7 +14,7 @@ from hanlab.lab.boards import s1sp_on, wan_client
 from hanlab.lab.desk import Desk
 from hanlab.resources import checkout
 from hanlab.s1sp.outcome import Outcome
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 from hanlab.s1sp.target import Target
 from hanlab.wan.messages import Challenge
 

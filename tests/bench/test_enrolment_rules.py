@@ -22,7 +22,7 @@ from hanlab.wan.messages import Activate, Distribute, ProgressRead
 
 
 async def _smso(lab: Lab) -> WanClient:
-    await lab.s1sp._wan.close()  # one line, one client
+    await lab.s1sp._hub.wan.close()  # one line, one client
     return wan_client(lab.desk, "hub")
 
 

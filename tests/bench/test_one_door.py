@@ -31,7 +31,7 @@ from hanlab.lab.answers import ACCEPTED_CODES
 from hanlab.lab.enrolment import notification, product
 from hanlab.lab.office import PKI, named_user, open_pki
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 
 LAB = """
 [comms_hub]

@@ -25,7 +25,7 @@ from hanlab.lab.enrolment import product
 from hanlab.lab.office import named_user
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 from hanlab.wan.client import WanClient
 from hanlab.wan.errors import AccessDenied, FalseBoard, Refused, WanError
 from hanlab.wan.messages import GROUP, HanError, ProgressRead, VersionRead

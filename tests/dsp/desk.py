@@ -29,7 +29,7 @@ from hanlab.duis.messages import (
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Report
+from hanlab.s1sp.progress import Report
 
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 OTHER_SUPPLIER = Eui.parse("90-B3-D5-1F-30-02-00-00")

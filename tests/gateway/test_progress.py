@@ -9,7 +9,7 @@ import pytest
 from hanlab.duis.messages import RequestId
 from hanlab.eui import Eui
 from hanlab.gateway.progress import ProgressFile, read_progress
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 
 USER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")

@@ -25,7 +25,7 @@ from hanlab.boards.vm import find_vm
 from hanlab.cli import main
 from hanlab.cli.show import Watch, store_bar
 from hanlab.images import build, made_body
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 from hanlab.wan.messages import StoreReadResponse
 
 BODY = 20_000

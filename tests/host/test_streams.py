@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hanlab.cli.show import Watch, console
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 from hanlab.sweep.pool import ctrl_c_waits
 
 COMMAND = [sys.executable, "-c", "from hanlab.start import main; main()"]

@@ -9,7 +9,7 @@ from hanlab.cli.show import Watch
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
 from hanlab.lab.config import LabConfig
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 
 _FORM: Final = re.compile(r"(.+)@(\d{1,3})%?")
 _EXAMPLE: Final = "--cut PPMID@43% (of the transfer to it), --cut hub@43% (of the upload to the CH)"

@@ -25,7 +25,7 @@ from hanlab.errors import UsageError
 from hanlab.images import read_image
 from hanlab.lab import Lab
 from hanlab.s1sp.outcome import Outcome
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 
 _BRIEF: Final = {
     Outcome.STORED: "in the CH, not yet in the device",

@@ -54,7 +54,7 @@ from hanlab.lab.fitting import how_to_mend, listed, listing_problem, misfits
 from hanlab.lab.office import named_user
 from hanlab.lab.state import serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Report
+from hanlab.s1sp.progress import Report
 from hanlab.wan.messages import HanDevice, StoreReadResponse
 
 _ANNOUNCE_S: Final = 5.0

@@ -25,7 +25,7 @@ from hanlab.lab.config import LabConfig, NodeConfig, read_lab
 from hanlab.lab.office import named_user, open_office, service_request
 from hanlab.lab.state import Server, serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Progress, Report
+from hanlab.s1sp.progress import Progress, Report
 
 POLL_S: Final = 0.1
 """How often the DSP's memory is looked at for what came of a request."""

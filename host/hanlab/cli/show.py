@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 if TYPE_CHECKING:  # lists draw no progress, and need no SMP
-    from hanlab.s1sp.service import Progress as Step
+    from hanlab.s1sp.progress import Progress as Step
     from hanlab.wan.messages import StoreReadResponse
 
 REQUESTS: Final = {

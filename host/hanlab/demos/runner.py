@@ -51,7 +51,7 @@ from hanlab.lab import Lab
 from hanlab.lab.config import LabConfig, make_lab
 from hanlab.lab.enrolment import notification, product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.service import Progress
+from hanlab.s1sp.progress import Progress
 from hanlab.wan.messages import StoreReadResponse
 
 _SIZE_AT = 52

@@ -35,7 +35,7 @@ from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 if TYPE_CHECKING:
-    from hanlab.s1sp.service import Report
+    from hanlab.s1sp.progress import Report
 
 _LOG: Final = logging.getLogger(__name__)
 _NO_RESPONSE: Final = "E21"

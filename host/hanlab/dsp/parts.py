@@ -33,7 +33,7 @@ from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import Outcome
 
 if TYPE_CHECKING:
-    from hanlab.s1sp.service import Report
+    from hanlab.s1sp.progress import Report
 
 _REQUESTS: Final = logging.getLogger("hanlab.requests")
 

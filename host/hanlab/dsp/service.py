@@ -52,7 +52,7 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 
 if TYPE_CHECKING:
-    from hanlab.s1sp.service import Report
+    from hanlab.s1sp.progress import Report
 
 MANUFACTURER: Final = "manufacturer"
 """The party that lists its products on the CPL (rule 18)."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from hanlab.duis.messages import RequestId
 from hanlab.errors import HanlabError
 from hanlab.lab import Lab
-from hanlab.s1sp.service import Progress, Report
+from hanlab.s1sp.progress import Progress, Report
 
 _LOG: Final = logging.getLogger(__name__)
 SLICE_S: Final = 0.02

@@ -11,7 +11,7 @@ from typing import Final
 
 from hanlab.duis.messages import RequestId
 from hanlab.files import write_whole
-from hanlab.s1sp.service import Progress, Report
+from hanlab.s1sp.progress import Progress, Report
 
 _FILE: Final = "progress.json"
 _EVERY_S: Final = 0.1

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hanlab.lab.answers import Answer
     from hanlab.lab.facade import Device, Lab
     from hanlab.s1sp.outcome import Outcome
-    from hanlab.s1sp.service import Progress
+    from hanlab.s1sp.progress import Progress
 
 __all__ = ["Answer", "Device", "Lab", "Outcome", "Progress"]
 
@@ -22,7 +22,7 @@ _WHERE: Final = {
     "Device": "hanlab.lab.facade",
     "Lab": "hanlab.lab.facade",
     "Outcome": "hanlab.s1sp.outcome",
-    "Progress": "hanlab.s1sp.service",
+    "Progress": "hanlab.s1sp.progress",
 }
 
 if not TYPE_CHECKING:  # a type checker knows the names from above, and no others

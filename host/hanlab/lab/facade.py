@@ -47,8 +47,8 @@ from hanlab.lab.real_boards import RealBoards
 from hanlab.lab.state import lock, state_folder
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.progress import Progress, Report
 from hanlab.s1sp.rules import is_tested, third_party
-from hanlab.s1sp.service import Progress, Report
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, WanClient
 from hanlab.wan.messages import (

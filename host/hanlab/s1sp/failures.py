@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from hanlab.boards.clauses import Behaviour
@@ -14,12 +15,6 @@ from hanlab.wan.client import NoAnswer, Refused
 from hanlab.wan.messages import GROUP, HanError, ProgressReadResponse, StoreReadResponse
 
 IMAGE_GROUP: Final = 1
-_NO_ROOM: Final = {30: Outcome.TOO_LARGE, 31: Outcome.OVERFLOW}
-_BAD_HASH: Final = 24
-_BAD_HEADER: Final = 22
-_BAD_METADATA: Final = 5
-_FLASH_FAILED: Final = 12
-_BUSY: Final = 10
 _DAMAGED: Final = 0x80
 """ZCL MALFORMED_COMMAND as a job's status: flash does not hold what was stored."""
 
@@ -51,66 +46,88 @@ _HAN_OUTCOMES: Final = {
 }
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What a refusal means. `what` may name {numbers} (of the image and the store), the CH's {model}, what it {said}.
+
+    Without a `next_step` the image needs room.
+    """
+
+    outcome: Outcome
+    what: str
+    next_step: str = ""
+
+
+_SILENCE: Final = (-1, -1)
+"""In place of a refusal's group and code: there was no answer."""
+
+_IMAGE_REFUSED: Final = {
+    (IMAGE_GROUP, 30): _Words(
+        Outcome.TOO_LARGE, "the CH refused it before the first octet: {numbers}"
+    ),
+    (IMAGE_GROUP, 31): _Words(Outcome.OVERFLOW, "the CH refused it in mid-transfer: {numbers}"),
+    (IMAGE_GROUP, 24): _Words(
+        Outcome.CORRUPT,
+        "what the CH stored has another hash than what was sent",
+        next_step="push again",
+    ),
+    (IMAGE_GROUP, 22): _Words(
+        Outcome.NOT_AN_IMAGE,
+        "the {model} does not take this for an OTA file: no OTA header, or one that claims another size",
+        next_step="hanlab image inspect FILE",
+    ),
+    (IMAGE_GROUP, 12): _Words(
+        Outcome.DEVICE_REFUSED,
+        "the CH's flash did not take the image",
+        next_step="push again; if it stays so, the board's flash is worn out",
+    ),
+    _SILENCE: _Words(
+        Outcome.SILENT,
+        "the CH stopped answering ({said})",
+        next_step="push again: it goes on where it stopped",
+    ),
+}
+"""What the CH's answer to an image means, by SMP group and code."""
+
+_IMAGE_REFUSED_FOR_ROOM: Final = {
+    (IMAGE_GROUP, 24): _Words(
+        Outcome.TRUNCATED,
+        "the CH took every octet but kept only what fits, so the hash differs: {numbers}",
+    ),
+    _SILENCE: _Words(Outcome.SILENT, "the CH stopped answering: {numbers}"),
+}
+"""What it means in place of that, of an image that is larger than what is free."""
+
+_OTHERWISE_REFUSED: Final = _Words(
+    Outcome.DEVICE_REFUSED,
+    "the CH refused the image: {said}",
+    next_step="hanlab image inspect FILE shows what is in it",
+)
+_METADATA_REFUSED: Final = (IMAGE_GROUP, 5)
+_BUSY: Final = (0, 10)
+
+
 def not_stored(
     error: Refused | NoAnswer, store: StoreReadResponse, hub: DeviceModel, size: int
 ) -> ServiceRequestFailed:
     """Why the CH did not take an image of `size` octets; `store` is what it said after that."""
+    why = (error.group, error.rc) if isinstance(error, Refused) else _SILENCE
+    if why == _METADATA_REFUSED:
+        return wrong_metadata(hub, hub.update.metadata_manufacturer if hub.update else "")
+    if why == _BUSY:
+        return busy()
+    words = _IMAGE_REFUSED.get(why, _OTHERWISE_REFUSED)
+    if size > store.free:
+        words = _IMAGE_REFUSED_FOR_ROOM.get(why, words)
     capacity = "no published limit" if store.capacity is None else f"{store.capacity:,} B"
     short = size - store.free
     numbers = f"image {size:,} B; store of the {hub.model} {capacity}, {store.free:,} B free; " + (
         f"short by {short:,} B" if short > 0 else "but its flash has no room for it"
     )
-    make_room = _make_room(store, size)
-    if isinstance(error, NoAnswer):
-        if size > store.free:
-            return ServiceRequestFailed(
-                Outcome.SILENT, f"the CH stopped answering: {numbers}", next_step=make_room
-            )
-        return ServiceRequestFailed(
-            Outcome.SILENT,
-            f"the CH stopped answering ({error.what})",
-            next_step="push again: it goes on where it stopped",
-        )
-    if error.group == IMAGE_GROUP and error.rc in _NO_ROOM:
-        outcome = _NO_ROOM[error.rc]
-        when = "before the first octet" if outcome is Outcome.TOO_LARGE else "in mid-transfer"
-        return ServiceRequestFailed(
-            outcome, f"the CH refused it {when}: {numbers}", next_step=make_room
-        )
-    if error.group == IMAGE_GROUP and error.rc == _BAD_HASH:
-        if size > store.free:
-            return ServiceRequestFailed(
-                Outcome.TRUNCATED,
-                f"the CH took every octet but kept only what fits, so the hash differs: {numbers}",
-                next_step=make_room,
-            )
-        return ServiceRequestFailed(
-            Outcome.CORRUPT,
-            "what the CH stored has another hash than what was sent",
-            next_step="push again",
-        )
-    if error.group == IMAGE_GROUP and error.rc == _BAD_HEADER:
-        return ServiceRequestFailed(
-            Outcome.NOT_AN_IMAGE,
-            f"the {hub.model} does not take this for an OTA file: no OTA header, or one "
-            "that claims another size",
-            next_step="hanlab image inspect FILE",
-        )
-    if error.group == IMAGE_GROUP and error.rc == _BAD_METADATA:
-        wanted = hub.update.metadata_manufacturer if hub.update else ""
-        return wrong_metadata(hub, wanted)
-    if error.group == 0 and error.rc == _BUSY:
-        return busy()
-    if error.group == IMAGE_GROUP and error.rc == _FLASH_FAILED:
-        return ServiceRequestFailed(
-            Outcome.DEVICE_REFUSED,
-            "the CH's flash did not take the image",
-            next_step="push again; if it stays so, the board's flash is worn out",
-        )
     return ServiceRequestFailed(
-        Outcome.DEVICE_REFUSED,
-        f"the CH refused the image: {error.what}",
-        next_step="hanlab image inspect FILE shows what is in it",
+        words.outcome,
+        words.what.format(numbers=numbers, model=hub.model, said=error.what),
+        next_step=words.next_step or _make_room(store, size),
     )
 
 

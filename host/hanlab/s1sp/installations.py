@@ -20,7 +20,8 @@ from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, Service
 from hanlab.s1sp.rules import holds
 
 if TYPE_CHECKING:  # lists of the DSP's need no SMP
-    from hanlab.s1sp.service import Report, S1sp
+    from hanlab.s1sp.progress import Report
+    from hanlab.s1sp.service import S1sp
     from hanlab.s1sp.target import Target
 
 _CODES: Final = {outcome: code for code, outcome in ACTIVATE_OUTCOME.items()}
@@ -128,7 +129,7 @@ class Installations:
         code = ActivateCode.SUCCESS
         version = None
         if target.model.says_version:  # rule 95
-            from hanlab.s1sp.service import may_have_happened
+            from hanlab.s1sp.activations import may_have_happened
 
             with self._noted(device), _reaching(installation.hub), may_have_happened():
                 version = (await installation.s1sp.wait_until_back(target)).firmware
