@@ -51,6 +51,32 @@ def test_the_steps_are_the_devices_on_any_ch(model: str, tmp_path: Path) -> None
         assert held(lab) == []
 
 
+@pytest.mark.rule(96, 97)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_any_smp_client_uploads_is_for_nobody_until_an_11_1(
+    steps: int, tmp_path: Path
+) -> None:
+    """11.1 names the devices; SMP's upload has no word for that."""
+    with lab_of(tmp_path, {**PPMID, "activation_steps": steps}) as lab:
+        (device,) = lab.devices
+        image = image_for(device)
+
+        async def upload() -> None:
+            async for _ in lab.s1sp._wan.upload(image.to_bytes()):
+                pass
+
+        lab.run(lab.store())
+        lab.run(upload())
+        assert held(lab) == ["NEW1"]
+        with pytest.raises(ServiceRequestFailed, match="comes first") as e:
+            lab.run(lab.activate_firmware(image.manufacturer_image_hash, device))
+        assert e.value.outcome is Outcome.NO_IMAGE_HELD
+        assert e.value.next_step == "hanlab push FILE --to PPMID"
+        assert outcome(lab, image, device) in (Outcome.STORED, Outcome.DISTRIBUTED)
+        assert activate(lab, image, device) is Outcome.ACTIVATED
+        assert runs(lab, device) == "NEW1"
+
+
 @pytest.mark.rule(95)
 @pytest.mark.parametrize("says", [True, False])
 def test_whether_the_answer_says_the_version_is_the_devices(says: bool, tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ class CommsHub:
     async def run(self):
         self._log("boot", self.store.recovered)
         self.heap.sample()
-        await asyncio.gather(self.network.run(), self.server.run(), self._listen_to_gsme())
+        await asyncio.gather(
+            self.network.run(), self.server.run(), self._events.run(), self._listen_to_gsme()
+        )
 
     async def _listen_to_gsme(self):
         if not self._gpf:

@@ -84,6 +84,7 @@ class HanDevice:
         await asyncio.gather(
             self.network.run(),
             self.service.run(),
+            self.events.run(),
             self.ota.run(self._fetched),
             self._begin(),
             self._announce(),
