@@ -11,7 +11,8 @@ import pytest
 from hanlab.bench.flash import Effect, Kind, Operation
 from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import FOREVER, BenchError, Kernel
-from hanlab.bench.radio import MAX_RETRIES, _wants_ack
+from hanlab.bench.mac import mac_header
+from hanlab.bench.radio import MAX_RETRIES
 from hanlab.bench.uart import ADAPTER_LATENCY_US, HostPort, UartWire
 from hanlab.boards.data import load_board
 from hanlab.impairments import Impairments
@@ -141,7 +142,8 @@ def test_half_done_is_mostly_neither_done_nor_undone() -> None:
 
 def test_a_radio_acknowledges_unicasts_that_ask_for_it() -> None:
     def asks(control: int, destination: int) -> bool:
-        return _wants_ack(struct.pack("<HBHHH", control, 1, 0x1A62, destination, 0))
+        octets = struct.pack("<HBHHHH", control, 1, 0x1A62, destination, 0, 0)
+        return mac_header(octets).wants_ack
 
     assert asks(0x8861, 0x3D01)
     assert not asks(0x8841, 0x3D01), "nobody asked"

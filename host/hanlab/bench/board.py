@@ -111,6 +111,11 @@ class EmulatedBoard:
         return self._process is not None
 
     @property
+    def unique_id(self) -> bytes:
+        """The board's own, its EUI-64 (8 octets, most significant first)."""
+        return self._provision.unique_id
+
+    @property
     def lifeline(self) -> socket.socket | None:
         """Readable between two steps only if the VM has ended: then `gone` says how."""
         return self._socket

@@ -1,22 +1,26 @@
-"""The HAN's air: an IEEE 802.15.4 channel at 2.4 GHz that several boards share.
+"""The air of a lab: IEEE 802.15.4 at 2.4 GHz. Each PAN has a channel of its own, which its boards share.
 
 Each board's radio does what a transceiver does by itself: it waits for a clear channel (unslotted
 CSMA-CA), sends, acknowledges a unicast frame for its own address, drops what its FCS says is damaged, and
-sends again what is not acknowledged. The firmware hands it COBS
-frames with the FCS in place. Times are those of IEEE 802.15.4-2015 clause 10 (O-QPSK PHY, 250 kbit/s).
+sends again what is not acknowledged. Which PAN it is in and which short address it has, it learns from what its
+board sends; its extended address is the board's unique id. The firmware hands it COBS frames with the FCS in
+place. Times are those of IEEE 802.15.4-2015 clause 10 (O-QPSK PHY, 250 kbit/s).
 """
 
 from __future__ import annotations
 
+import random
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from hanlab.bench.board import HAN, EmulatedBoard
 from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import Kernel
+from hanlab.bench.mac import BEACON, BEACON_REQUEST, BROADCAST, MacHeader, mac_header
 from hanlab.impairments import PERFECT, Impairments
 
 SYMBOL_US: Final = 16
@@ -37,16 +41,36 @@ ACK_OCTETS: Final = 5
 ACK_US: Final = (PHY_OCTETS + ACK_OCTETS) * OCTET_US
 ACK_WAIT_US: Final = 54 * SYMBOL_US
 """macAckWaitDuration: after that a frame counts as not acknowledged."""
-
-_ACK_REQUEST: Final = 0x20
-_BROADCAST: Final = 0xFFFF
+SCAN_US: Final = 960 * (2**5 + 1) * SYMBOL_US
+"""How long a radio takes beacons after its board has sent a beacon request: a scan of duration 5."""
 
 Capture = Callable[[int, bytes], None]
 """Takes each frame on the air: when it began (µs) and its PSDU, FCS included."""
 
 
+@dataclass
+class _Channel:
+    """Of one PAN: when it is free again (µs), and its stations' chance."""
+
+    random: random.Random
+    free_at: int = 0
+
+
+@dataclass(frozen=True)
+class _Frame:
+    psdu: bytes
+    header: MacHeader = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", mac_header(self.psdu))
+
+    @property
+    def air_us(self) -> int:
+        return (PHY_OCTETS + len(self.psdu)) * OCTET_US
+
+
 class Air:
-    """The shared channel; `attach` a board, `capture` to see every frame.
+    """`attach` a board, `capture` to see every frame of every PAN.
 
     `impairments` are those of each way between two boards; a unit is a frame for the receiver.
     """
@@ -57,51 +81,56 @@ class Air:
         """What happened on the way from one board to another, by their names."""
         self.frames = 0
         self._impairments = impairments
-        self._random = kernel.random("air")
-        self._free_at = 0
+        self._channels: dict[int | None, _Channel] = {}
         self._stations: list[_Station] = []
         self._captures: list[Capture] = []
 
-    def attach(self, board: EmulatedBoard, address: int | None = None) -> None:
-        """Give `board` a radio; without its short `address` the radio learns it from what it sends."""
-        self._stations.append(_Station(self, board, address))
+    def attach(
+        self, board: EmulatedBoard, pan: int | None = None, address: int | None = None
+    ) -> None:
+        """Give `board` a radio: in that PAN, with that short `address`, until the board sends as another."""
+        self._stations.append(_Station(self, board, pan, address))
 
     def capture(self, capture: Capture) -> None:
         self._captures.append(capture)
 
     def transmit(self, psdu: bytes) -> None:
-        """Somebody within range who is no board of this HAN sends once, as soon as the channel is clear."""
-        begin = max(self.kernel.now, self._free_at) + CCA_US + TURNAROUND_US
-        end = begin + (PHY_OCTETS + len(psdu)) * OCTET_US
-        self._free_at = end + LONG_INTERFRAME_US
+        """Somebody within range who is no board of this lab sends once, as soon as the channel is clear."""
+        frame = _Frame(psdu)
+        channel = self._channel(frame)
+        begin = max(self.kernel.now, channel.free_at) + CCA_US + TURNAROUND_US
+        end = begin + frame.air_us
+        channel.free_at = end + LONG_INTERFRAME_US
         self.kernel.at(begin, partial(self._captured, psdu))
         for receiver in self._stations:
             self.kernel.at(end, partial(receiver.hear, end, psdu))
 
-    def send(self, station: _Station, psdu: bytes, tries: int) -> None:
+    def send(self, station: _Station, frame: _Frame, tries: int) -> None:
         """Have `station` send a frame as soon as the channel is clear; `tries` were in vain."""
+        channel = self._channel(frame)
         be = min(MIN_BE + tries, MAX_BE)
-        backoff = self._random.randrange(1 << be) * UNIT_BACKOFF_US + CCA_US
-        begin = max(self.kernel.now, self._free_at) + backoff + TURNAROUND_US
-        end = begin + (PHY_OCTETS + len(psdu)) * OCTET_US
-        self._free_at = end + LONG_INTERFRAME_US
-        if _wants_ack(psdu):
-            self._free_at += TURNAROUND_US + ACK_US
+        backoff = channel.random.randrange(1 << be) * UNIT_BACKOFF_US + CCA_US
+        begin = max(self.kernel.now, channel.free_at) + backoff + TURNAROUND_US
+        end = begin + frame.air_us
+        channel.free_at = end + LONG_INTERFRAME_US
+        if frame.header.wants_ack:
+            channel.free_at += TURNAROUND_US + ACK_US
         self.frames += 1
-        self.kernel.at(begin, partial(self._captured, psdu))
-        self.kernel.at(end, partial(self._landed, station, psdu, tries))
+        self.kernel.at(begin, partial(self._captured, frame.psdu))
+        self.kernel.at(end, partial(self._landed, station, frame, tries))
 
-    def _landed(self, station: _Station, psdu: bytes, tries: int) -> None:
+    def _landed(self, station: _Station, frame: _Frame, tries: int) -> None:
         """The frame is through the air: who has it, and does the sender know?"""
         now = self.kernel.now
-        to = _destination(psdu)
-        acknowledged = not _wants_ack(psdu)
+        psdu, header = frame.psdu, frame.header
+        acknowledged = not header.wants_ack
         way: Lane | None = None
         for receiver in self._stations:
             if receiver is station:
                 continue
-            if to not in (receiver.address, _BROADCAST):
-                receiver.hear(now, psdu)  # it drops by itself what is not for it
+            if not receiver.is_meant(header, now):
+                if receiver.overhears(header):
+                    receiver.hear(now, psdu)  # it drops by itself what is not for it
                 continue
             way = self._lane(station, receiver)
             intact = way.take(now, psdu, again=tries > 0, heard=receiver.is_on)
@@ -112,11 +141,20 @@ class Air:
         if acknowledged:
             station.done(now)
         elif tries < MAX_RETRIES and station.is_on:
-            self.kernel.at(now + ACK_WAIT_US, partial(self.send, station, psdu, tries + 1))
+            self.kernel.at(now + ACK_WAIT_US, partial(self.send, station, frame, tries + 1))
         else:
             if way:
                 way.counters.given_up += 1
             station.done(now + ACK_WAIT_US)
+
+    def _channel(self, frame: _Frame) -> _Channel:
+        """One for each PAN, so that what is busy in one home is no delay in another, nor another's chance."""
+        pan = frame.header.pan
+        channel = self._channels.get(pan)
+        if channel is None:
+            name = "air" if pan is None else f"air of PAN {pan:04X}"
+            channel = self._channels[pan] = _Channel(self.kernel.random(name))
+        return channel
 
     def _lane(self, source: _Station, sink: _Station) -> Lane:
         key = source.name, sink.name
@@ -135,13 +173,17 @@ class Air:
 class _Station:
     """One board's radio: it sends one frame after the other, each up to `MAX_RETRIES` times again."""
 
-    def __init__(self, air: Air, board: EmulatedBoard, address: int | None) -> None:
+    def __init__(
+        self, air: Air, board: EmulatedBoard, pan: int | None, address: int | None
+    ) -> None:
         self._air = air
         self._board = board
         self._coded = bytearray()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[_Frame] = deque()
         self._sending = False
+        self._scans_until = 0
         self.name = board.name
+        self.pan = pan
         self.address = address
         self.rejected = 0  # what the board handed over that is no frame
         board.connect(HAN, self._from_board)
@@ -149,6 +191,18 @@ class _Station:
     @property
     def is_on(self) -> bool:
         return self._board.running
+
+    def is_meant(self, header: MacHeader, now: int) -> bool:
+        """Whether its board is to have that frame."""
+        if header.to is None:
+            return header.kind == BEACON and now < self._scans_until
+        if isinstance(header.to, bytes):
+            return header.to == self._board.unique_id
+        return header.to_pan in (self.pan, BROADCAST) and header.to in (self.address, BROADCAST)
+
+    def overhears(self, header: MacHeader) -> bool:
+        """Whether a frame for somebody else is on the air of its PAN."""
+        return header.to is not None and header.to_pan == self.pan
 
     def _from_board(self, when: int, octets: bytes) -> None:
         self._coded += octets
@@ -158,15 +212,22 @@ class _Station:
             if psdu is None or not 5 <= len(psdu) <= MAX_PSDU:
                 self.rejected += 1
                 continue
-            if len(psdu) > 9:
-                self.address = struct.unpack_from("<H", psdu, 7)[0]
-            self._air.kernel.at(when, partial(self._send, psdu))
+            frame = _Frame(psdu)
+            self._learn(frame, when)
+            self._air.kernel.at(when, partial(self._send, frame))
         if len(self._coded) > 2 * MAX_PSDU:
             self._coded.clear()
             self.rejected += 1
 
-    def _send(self, psdu: bytes) -> None:
-        self._queue.append(psdu)
+    def _learn(self, frame: _Frame, when: int) -> None:
+        header = frame.header
+        if isinstance(header.sender, int):
+            self.pan, self.address = header.sender_pan, header.sender
+        if header.command(frame.psdu) == BEACON_REQUEST:
+            self._scans_until = when + SCAN_US
+
+    def _send(self, frame: _Frame) -> None:
+        self._queue.append(frame)
         if not self._sending:
             self._next()
 
@@ -195,15 +256,6 @@ class _Station:
         """As `hear`, for what may be damaged: the radio drops it by its FCS."""
         if len(psdu) > 2 and fcs16(psdu[:-2]) == struct.unpack_from("<H", psdu, len(psdu) - 2)[0]:
             self.hear(when, psdu)
-
-
-def _wants_ack(psdu: bytes) -> bool:
-    return len(psdu) >= 9 and bool(psdu[0] & _ACK_REQUEST) and _destination(psdu) != _BROADCAST
-
-
-def _destination(psdu: bytes) -> int | None:
-    """The short address that a frame is for; None: it has none."""
-    return int(struct.unpack_from("<H", psdu, 5)[0]) if len(psdu) >= 9 else None
 
 
 def _ack(sequence: int) -> bytes:

@@ -18,7 +18,7 @@ from hanlab.bench.starts import Starts
 from hanlab.bench.uart import HostEnd, HostPort, UartWire
 from hanlab.boards.vm import Vm, find_vm
 from hanlab.keys import LabKeys
-from hanlab.lab.board_json import HUB_ADDRESS, board_json
+from hanlab.lab.board_json import HUB_ADDRESS, PAN_ID, board_json
 from hanlab.lab.config import LabConfig, NodeConfig
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Desk:
                 self.boards[node.name] = board
                 self.ports[node.name] = HostPort(self.kernel)
                 self._wire(self.ports[node.name], node)
-                self.air.attach(board, HUB_ADDRESS + len(self.boards) - 1)
+                self.air.attach(board, PAN_ID, HUB_ADDRESS + len(self.boards) - 1)
             if pcap:
                 self._capture = PcapWriter(pcap)
                 self.air.capture(self._capture)
