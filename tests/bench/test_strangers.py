@@ -471,12 +471,26 @@ def test_counters_grow_over_sessions_and_survive_their_loss(house: House) -> Non
     s1sp = s1sp_on(house.desk, house.wan, house.folder)
     house.desk.run(s1sp.activate_firmware(house.hash, house.target, lambda _: None))
     assert counter.read_text() == "71\n"
-    for content in ("", "x", "\xff"):
+    far = ("9" * 18, "9" * 19, str(2**63 - 1), str(2**64 - 1), "9" * 5000, "-5", "\u0663", "7 8")
+    for content in ("", "x", "\xff", *far[1:]):
         counter.write_text(content)
         assert OriginatorCounter(counter).after(71) == 72
+        assert counter.read_text() == "72\n"
+    counter.write_text(far[0])
+    assert OriginatorCounter(counter).after(71) == 10**18
+    counter.write_text("72\n")
     assert OriginatorCounter(counter).after(0) == 73, "what was authorised once never counts again"
     counter.unlink()
     assert OriginatorCounter(counter).after(71) == 72
+
+
+@pytest.mark.parametrize("accepted", [2**63 - 1, 2**64 - 1, 2**70, -1])
+def test_no_counter_is_above_the_last_one(accepted: int) -> None:
+    """On an open WAN anybody may say for the CH what it has accepted."""
+    with pytest.raises(ServiceRequestFailed, match="none above") as failed:
+        OriginatorCounter().after(accepted)
+    assert failed.value.outcome is Outcome.NOT_AUTHORISED
+    assert OriginatorCounter().after(2**63 - 2) == 2**63 - 1
 
 
 # -- HAN

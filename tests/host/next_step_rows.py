@@ -290,6 +290,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'hanlab requests shows what is pending; each request has a counter of its own'": NotRun(
         "tests/dsp/test_authorisation.py::test_after_a_reset_a_request_may_have_the_id_of_one_that_has_ended"
     ),
+    "'flash the CH anew: it counts from 0 then'": NotRun(
+        "takes 2^63 activations, or an open WAN; tests/bench/test_strangers.py::test_no_counter_is_above_the_last_one"
+    ),
     "f'count on from {last}, or use the milliseconds since 1970'": NotRun("the sender counts"),
     "f'hanlab cpl add {entry.version} lists it again'": Walk(
         "cpl add v6.ota", "cpl add IHDAE06", setup="cpl add v6.ota; cpl withdraw IHDAE06"
