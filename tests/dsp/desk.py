@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,7 +126,12 @@ class Door:
 class Office:
     """A DSP with one HAN (and a second one) in its SMI; `send` sends as the supplier."""
 
-    def __init__(self, settings: DspSettings = BOTH_SWITCHES_ON, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: DspSettings = BOTH_SWITCHES_ON,
+        path: Path | None = None,
+        elsewhere: Callable[[], bool] | None = None,
+    ) -> None:
         hubs = dict.fromkeys((HUB, ESME, GSME, GPF, PPMID), HUB)
         self.door = Door({**hubs, OTHER_HUB: OTHER_HUB, OTHER_PPMID: OTHER_HUB})
         self.door.runs = dict.fromkeys(self.door.hubs, OLD)
@@ -140,6 +145,7 @@ class Office:
             clock=lambda: datetime(2026, 1, 1, tzinfo=UTC) + self.passed,
             write=self._write,
             chance=random.Random(1),
+            elsewhere=elsewhere,
         )
 
     def _write(self, response: Response) -> bytes:

@@ -13,7 +13,15 @@ from desk import ACTIVATE, ESME, NETWORK, PPMID, READ, SUPPLIER, Office, furnish
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.settings import DEFAULT_SETTINGS, DSP, DspSettings
 from hanlab.dsp.smi import Status
-from hanlab.duis.messages import ActivateFirmware, Body, ReadFirmwareVersion, Request, RequestId
+from hanlab.duis.messages import (
+    CANCELLED,
+    ActivateFirmware,
+    Body,
+    ReadFirmwareVersion,
+    Request,
+    RequestId,
+)
+from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 
 OLDER, NEWER = bytes(31) + b"\6", bytes(31) + b"\7"
@@ -177,6 +185,86 @@ def test_what_has_begun_is_not_pulled_back(killed: Killed) -> None:
     response = run(office.dsp.carry_out(begun.id, lambda progress: None))
     assert response.code == "I0"
     assert killed.ends() == []
+
+
+def test_what_another_process_carries_out_is_not_pulled_back(killed: Killed) -> None:
+    """As `hanlab requests cancel` and `hanlab inventory --hand-over` beside `hanlab serve`."""
+    office = killed.again()
+    begun = killed.accept(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    waits = killed.accept(ActivateFirmware(NEWER, MARCH), ESME)
+    beside = Office(path=killed.path, elsewhere=lambda: True)
+    true_activate = office.door.activate_firmware
+
+    async def while_it_runs(hash_: bytes, device: Eui, report: Any) -> Any:
+        assert not beside.dsp.cancel(begun.id)
+        beside.dsp.hand_over(PPMID, OTHER)
+        assert beside.dsp.cancel(waits.id)
+        return await true_activate(hash_, device, report)
+
+    office.door.activate_firmware = while_it_runs  # type: ignore[method-assign]
+    office.passed = FEBRUARY - NEW_YEAR
+    response = run(office.dsp.carry_out(begun.id, lambda progress: None))
+    assert response.code == "I0"
+    answers = [d.code for d in office.dsp.deliveries.last() if d.request == str(begun.id)]
+    assert answers == ["I0"]
+    assert office.dsp.unfinished() == []
+    beside.database.close()
+
+
+def test_what_was_being_carried_out_when_its_process_was_killed_can_be_cancelled(
+    killed: Killed,
+) -> None:
+    """Beside nobody, and beside the next process, which has not begun it."""
+    requests = [killed.accept(ActivateFirmware(OLDER), device) for device in (PPMID, ESME)]
+    for request in requests:
+        killed.office.dsp.parts.accepted.begin(request.id)
+    alone = Office(path=killed.path, elsewhere=lambda: False)
+    assert alone.dsp.cancel(requests[0].id)
+    alone.database.close()
+    killed.again()
+    beside = Office(path=killed.path, elsewhere=lambda: True)
+    assert beside.dsp.cancel(requests[1].id)
+    beside.database.close()
+
+
+def test_what_failed_without_an_answer_is_not_under_way_any_more(killed: Killed) -> None:
+    office = killed.again()
+    request = killed.accept(ActivateFirmware(OLDER), PPMID)
+
+    async def fails(hash_: bytes, device: Eui, report: Any) -> Any:
+        raise HanlabError("the disk is full", next_step="")
+
+    office.door.activate_firmware = fails  # type: ignore[method-assign]
+    with pytest.raises(HanlabError, match="disk is full"):
+        run(office.dsp.carry_out(request.id, lambda progress: None))
+    beside = Office(path=killed.path, elsewhere=lambda: True)
+    assert beside.dsp.cancel(request.id)
+    beside.database.close()
+
+
+def test_an_11_3_that_has_begun_is_not_cancelled_by_duis(killed: Killed) -> None:
+    office = killed.again()
+    begun = killed.accept(ActivateFirmware(OLDER, FEBRUARY), PPMID)
+    true_activate = office.door.activate_firmware
+
+    async def while_it_runs(hash_: bytes, device: Eui, report: Any) -> Any:
+        assert office.receive(ActivateFirmware(OLDER, CANCELLED), PPMID) == "I99"
+        assert office.dsp.audit.read(1)[0].why == "0 future-dated 11.3 cancelled"
+        assert office.dsp.unfinished() == [begun.id]
+        return await true_activate(hash_, device, report)
+
+    office.door.activate_firmware = while_it_runs  # type: ignore[method-assign]
+    office.passed = FEBRUARY - NEW_YEAR
+    assert run(office.dsp.carry_out(begun.id, lambda progress: None)).code == "I0"
+
+
+def test_an_11_1_that_is_cancelled_keeps_nobody_off_the_han(killed: Killed) -> None:
+    """An update that never begins is none in progress (rule 37)."""
+    office = killed.office
+    request = killed.accept(update(PPMID))
+    assert office.receive(update(PPMID)) == "E110105"
+    assert office.dsp.cancel(request.id)
+    assert office.receive(update(PPMID)) == "I99"
 
 
 def test_cancelled_by_whoever_runs_the_lab(killed: Killed) -> None:

@@ -293,6 +293,9 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'flash the CH anew: it counts from 0 then'": NotRun(
         "takes 2^63 activations, or an open WAN; tests/bench/test_strangers.py::test_no_counter_is_above_the_last_one"
     ),
+    "'wait for its end: hanlab requests shows when it has gone'": NotRun(
+        "tests/host/test_cli_dsp.py::test_requests_are_listed_resumed_and_cancelled"
+    ),
     "f'count on from {last}, or use the milliseconds since 1970'": NotRun("the sender counts"),
     "f'hanlab cpl add {entry.version} lists it again'": Walk(
         "cpl add v6.ota", "cpl add IHDAE06", setup="cpl add v6.ota; cpl withdraw IHDAE06"

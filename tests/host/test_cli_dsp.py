@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from hanlab.images import build, made_body
 from hanlab.keys import make_secret
 from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.lab.office import open_office, open_pki
+from hanlab.lab.state import lock
 
 DEFAULT_LAB = make_lab("test", DEFAULT)
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
@@ -317,6 +319,10 @@ def test_requests_are_listed_resumed_and_cancelled(shell_of_two: Shell) -> None:
     assert "nothing is overdue" in shell("requests", "resume")
     kill("version", "PPMID")
     (pending,) = shell.json("requests")["requests"]
+    held = lock(Path(".hanlab/default"))  # as whoever carries it out has it
+    with pytest.raises(HanlabError, match="is being carried out now"):
+        shell("requests", "cancel", pending["request_id"])
+    os.close(held)
     assert "✓ cancelled" in shell("requests", "cancel", pending["request_id"])
     for again in ("cancel", "resume"):
         with pytest.raises(HanlabError, match="is not pending"):

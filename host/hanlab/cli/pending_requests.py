@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -92,7 +92,7 @@ def cancel(id_: str, *, lab: Path | None, as_json: bool) -> None:
     office = _office(lab)
     try:
         if not office.dsp.cancel(request):
-            raise _not_pending(request)
+            raise _not_pending(request, office.dsp.unfinished())
     finally:
         office.close()
     if as_json:
@@ -112,7 +112,7 @@ def resume(id_: str | None, *, lab: Path | None, as_json: bool) -> None:
             bench.run(bench.meet_pending())
         else:
             if request not in bench.dsp.unfinished():
-                raise _not_pending(request)
+                raise _not_pending(request, [])
             bench.run(bench.dsp.resume(request))
         report = told(bench)
     if as_json:
@@ -140,7 +140,12 @@ def _read(text: str) -> RequestId:
         ) from None
 
 
-def _not_pending(request: RequestId) -> UsageError:
+def _not_pending(request: RequestId, unfinished: Sequence[RequestId]) -> UsageError:
+    if request in unfinished:
+        return UsageError(
+            f"{request} is being carried out now, which is not taken back",
+            next_step="wait for its end: hanlab requests shows when it has gone",
+        )
     return UsageError(
         f"{request} is not pending: it has ended, or never was accepted",
         next_step="hanlab requests shows what is pending, hanlab audit what became of others",

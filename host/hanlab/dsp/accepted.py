@@ -96,6 +96,15 @@ class AcceptedRequests:
             ),
         )
 
+    def begin(self, request: RequestId, *, begun: bool = True) -> None:
+        """It is being carried out from now on, which other processes see; or it is not any more."""
+        self._sql.execute("UPDATE requests SET begun = ? WHERE id = ?", (begun, str(request)))
+
+    def begun(self) -> set[RequestId]:
+        """What is being carried out, if the process that said so has not been killed."""
+        rows = self._sql.execute("SELECT id FROM requests WHERE state = 'accepted' AND begun")
+        return {parse_id(id_) for (id_,) in rows}
+
     def done(self, request: RequestId) -> None:
         self._end(request, "done")
 
@@ -114,14 +123,18 @@ class AcceptedRequests:
             " FROM requests WHERE state = 'accepted' AND service IN ('11.1', '11.4'))"
         )
 
-    def cancel(self, request: Request) -> int:
-        """Cancel the user's future-dated requests of that service to that device; how many."""
+    def cancel(self, request: Request, begun: Collection[RequestId]) -> int:
+        """Cancel the user's future-dated requests of that service to that device, but for `begun`; how many."""
         like = f"{request.id.originator}:{request.id.target}:%"
-        return self._sql.execute(
-            "UPDATE requests SET state = 'cancelled'"
+        rows = self._sql.execute(
+            "SELECT id FROM requests"
             " WHERE state = 'accepted' AND due IS NOT NULL AND service = ? AND id LIKE ?",
             (request.service, like),
-        ).rowcount
+        ).fetchall()
+        void = {parse_id(id_) for (id_,) in rows} - set(begun)
+        for id_ in void:
+            self.withdraw(id_)
+        return len(void)
 
     def supersede(
         self, newer: Accepted, now: datetime, begun: Collection[RequestId]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -46,12 +48,29 @@ _OUT_OF_REACH: Final = (Outcome.NO_DEVICE, Outcome.NO_CONTACT)
 class Execution:
     """Carries accepted requests out, one call each."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, elsewhere: Callable[[], bool] | None) -> None:
+        """`elsewhere`: whether another process carries requests out now; None: it is this one that does."""
         self._parts = parts
+        self._elsewhere = elsewhere
         self._left = frozenset(parts.accepted.all())
         """What earlier processes have left behind."""
-        self.begun: set[RequestId] = set()
+        self._begun: set[RequestId] = set()
         """What is under way, or has met a defect of hanlab's: that is for the next start."""
+        if elsewhere is None and (killed := parts.accepted.begun()):
+            with parts.database.transaction(lasting=False):
+                for request in killed:
+                    parts.accepted.begin(request, begun=False)
+
+    @property
+    def begun(self) -> set[RequestId]:
+        """What is under way: it is not pulled back any more.
+
+        Within a transaction that stays so, also where another process carries out.
+        """
+        if self._elsewhere is None:
+            return self._begun
+        begun = self._parts.accepted.begun()
+        return begun if begun and self._elsewhere() else set()
 
     async def carry_out(self, request: RequestId, report: Report) -> Response | None:
         """Do what was acknowledged with I99; the response, which is in `deliveries` as well.
@@ -90,7 +109,7 @@ class Execution:
         now = self._parts.clock()
         for id_ in pending:
             accepted = self._parts.accepted.find(id_)
-            if not accepted or id_ in self.begun:
+            if not accepted or id_ in self._begun:
                 continue
             if request is None and accepted.falls_due > now:
                 return None
@@ -106,7 +125,7 @@ class Execution:
     async def _meet(self, request: RequestId) -> None:
         """Carry out a request that somebody else has sent, or an earlier command."""
         accepted = self._parts.accepted.find(request)
-        if accepted is None or request in self.begun:  # cancelled or begun meanwhile
+        if accepted is None or request in self._begun:  # cancelled or begun meanwhile
             return
         notices = [Notice(request, accepted.service, d, "begins") for d in accepted.devices]
         for notice in notices:
@@ -124,18 +143,21 @@ class Execution:
     async def _begin(self, request: RequestId, report: Report) -> Response | None:
         with self._parts.database.transaction(lasting=False):  # nobody supersedes it meanwhile
             accepted = self._parts.accepted.find(request)
-            if accepted is None or request in self.begun:
+            if accepted is None or request in self._begun:
                 return None
             if accepted.due and (refusal := self._refusal(accepted)):
                 self._parts.record("DSP", request.target, accepted.service, refusal)
                 return self._done(accepted, self._answer(accepted, refusal.code))
-            self.begun.add(request)
+            self._parts.accepted.begin(request)
+            self._begun.add(request)
         try:
             response = await self._carry_out(accepted, report)
         except (HanlabError, asyncio.CancelledError):
-            self.begun.discard(request)
+            self._begun.discard(request)
+            with suppress(HanlabError), self._parts.database.transaction(lasting=False):
+                self._parts.accepted.begin(request, begun=False)
             raise
-        self.begun.discard(request)
+        self._begun.discard(request)
         end = response.code if response else "done"
         self._parts.log(f"{accepted.service} {request} has ended: {end}")
         return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the tables below; a file of a later version is refused, not guessed at."""
 
 UNANSWERED: Final = """
@@ -67,6 +67,7 @@ CREATE TABLE requests (
     body TEXT NOT NULL,                  -- JSON
     due TEXT,                            -- ISO 8601: not before
     at TEXT,                             -- ISO 8601: when it was accepted
+    begun INTEGER NOT NULL DEFAULT 0,    -- whoever has the lab carries it out now, or did when it was killed
     state TEXT NOT NULL                  -- accepted, done, cancelled or superseded
 );
 CREATE INDEX requests_state ON requests (state);
@@ -111,5 +112,6 @@ CREATE INDEX deliveries_waiting ON deliveries (recipient, id)
     WHERE delivered IS NULL AND refused IS NULL;
 """,
     2: UNANSWERED,
+    3: "ALTER TABLE requests ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;",
 }
 """From each earlier version to the next one."""

@@ -76,7 +76,9 @@ class Dsp:
         clock: Callable[[], datetime],
         write: Write,
         chance: random.Random,
+        elsewhere: Callable[[], bool] | None = None,
     ) -> None:
+        """`elsewhere`: whether another process carries requests out now; None: this one has the lab."""
         self.parts = Parts(
             database,
             settings,
@@ -95,7 +97,7 @@ class Dsp:
         self.audit = self.parts.audit
         self.deliveries = self.parts.deliveries
         self.counters = Counters(database)
-        self._execution = Execution(self.parts)
+        self._execution = Execution(self.parts, elsewhere)
         self.no_contact = ""
         """Why no board can be reached any more: what is for a device is answered E20 then."""
 
@@ -179,6 +181,7 @@ class Dsp:
             self.smi.set_supplier(eui, to.eui)
             why = f"{to.name} is the responsible supplier now"
             self.parts.record("lab", eui, "change of supplier", Decision("changed", 150, why))
+            begun = self._execution.begun
             for accepted in self.pending():
                 user = self.settings.user(accepted.id.originator)
                 request = SERVICE_REQUESTS[accepted.service]
@@ -187,7 +190,7 @@ class Dsp:
                     user
                     and device
                     and eui in accepted.devices
-                    and accepted.id not in self._execution.begun
+                    and accepted.id not in begun
                     and not answers_for(user, device, request)
                 ):
                     self._answers_no_more(accepted, eui, user)
@@ -316,7 +319,7 @@ class Dsp:
                 return replace(decided, code=code), None
             case ReadFirmwareVersion(execution) | ActivateFirmware(execution=execution):
                 if is_cancellation(execution):
-                    number = self.parts.accepted.cancel(request)
+                    number = self.parts.accepted.cancel(request, self._execution.begun)
                     why = f"{number} future-dated {request.service} cancelled"
                     return Decision(ACCEPTED, None, why), None
                 self._keep(_accepted(request, execution, self.parts.clock()))
@@ -424,12 +427,13 @@ class Dsp:
         return [accepted for accepted in found if accepted]
 
     def cancel(self, request: RequestId) -> bool:
-        """Take back what is pending, as whoever runs the lab wants it; whether it was."""
+        """Take back what is pending and has not begun, as whoever runs the lab wants it; whether it was."""
         with self.parts.transaction():
             accepted = self.parts.accepted.find(request)
             if accepted is None or request in self._execution.begun:
                 return False
             self.parts.accepted.withdraw(request)
+            self.parts.s1sp.end(accepted.devices)
             for device in accepted.devices:
                 why = "cancelled by whoever runs the lab"
                 self._ended(request, accepted.service, device, "cancelled", why)

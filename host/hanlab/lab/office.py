@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +36,7 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.lab.config import LabConfig
 from hanlab.lab.enrolment import enrol
+from hanlab.lab.state import is_in_use
 from hanlab.s1sp.installations import Installations
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def open_office(
         clock=lambda: began + timedelta(microseconds=clock_us()),
         write=write,
         chance=random.Random(f"{config.seed} lost responses"),
+        elsewhere=None if installations else partial(is_in_use, folder),
     )
     began = max(began, dsp.smi.last_time() or began)
     enrol(dsp, config)

@@ -55,18 +55,25 @@ def serving(folder: Path) -> Server | None:
     try:
         said = json.loads((folder / SERVER).read_text("utf-8"))
         server = Server(folder, said["url"], Path(said["pki"]), said["process"])
-        fd = os.open(folder / LOCK, os.O_RDWR)
+        owner = (folder / LOCK).read_text("ascii", "replace")
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return server if owner == str(server.process) and is_in_use(folder) else None
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a command has the lab in `folder` now."""
     try:
-        if os.pread(fd, 20, 0).decode("ascii", "replace") != str(server.process):
-            return None
+        fd = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return server
+        return True
     finally:
         os.close(fd)
-    return None
+    return False
 
 
 def lock(folder: Path) -> int:
