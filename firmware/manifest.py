@@ -1,6 +1,6 @@
 # Freezes the firmware into a MicroPython build: `make BOARD=RPI_PICO FROZEN_MANIFEST=…/manifest.py`.
 # MicroPython's own tool executes this file.
-include("$(PORT_DIR)/boards/manifest.py")  # noqa: F821
-package("smets1", base_path=".")  # noqa: F821
-module("main.py", base_path=".")  # noqa: F821
-module("chip.py", base_path="../boards/ports")  # noqa: F821
+include("$(PORT_DIR)/boards/manifest.py")
+package("smets1", base_path=".")
+module("main.py", base_path=".")
+module("chip.py", base_path="../boards/ports")

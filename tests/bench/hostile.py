@@ -155,7 +155,7 @@ class Hostile:
                     self._writes.append(octets)
             write(octets)
 
-        port.write = heard  # type: ignore[method-assign]
+        port.write = heard  # type: ignore[method-assign]  # on this wire alone
 
     # -- the air
 

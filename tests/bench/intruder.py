@@ -94,5 +94,5 @@ class Liar:
                 self.true.append(answer)
             feed(octets)
 
-        port.write = from_host  # type: ignore[method-assign]
-        port.feed = from_board  # type: ignore[method-assign]
+        port.write = from_host  # type: ignore[method-assign]  # on this wire alone
+        port.feed = from_board  # type: ignore[method-assign]  # on this wire alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,8 +22,12 @@ from hanlab.impairments import Impairments
 def test_events_of_one_moment_come_in_the_order_in_which_they_were_made() -> None:
     kernel = Kernel()
     came: list[tuple[int, str]] = []
+
+    def note(name: str) -> Callable[[], None]:
+        return lambda: came.append((kernel.now, name))
+
     for when, name in ((20, "c"), (10, "a"), (20, "d"), (10, "b"), (30, "late")):
-        kernel.at(when, lambda name=name: came.append((kernel.now, name)))  # type: ignore[misc]
+        kernel.at(when, note(name))
     assert kernel.next_time() == 10
     kernel.run_until_host_ready(20)
     assert came == [(10, "a"), (10, "b"), (20, "c"), (20, "d")], "the one at the limit as well"
@@ -115,6 +120,10 @@ def test_octets_take_their_time_to_the_host() -> None:
 def test_the_two_ways_of_a_wire_have_luck_of_their_own() -> None:
     kernel = Kernel(1)
     arrived: dict[str, list[bytes]] = {"a": [], "b": []}
+
+    def into(sink: str) -> Callable[[int, bytes], None]:
+        return lambda when, unit: arrived[sink].append(unit)
+
     for source, sink in (("a", "b"), ("b", "a")):
         lane = Lane(
             kernel,
@@ -122,7 +131,7 @@ def test_the_two_ways_of_a_wire_have_luck_of_their_own() -> None:
             source,
             sink,
             Impairments(loss=0.5),
-            lambda when, unit, sink=sink: arrived[sink].append(unit),  # type: ignore[misc]
+            into(sink),
         )
         for number in range(100):
             lane.take(0, bytes([number]))

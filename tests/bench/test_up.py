@@ -228,10 +228,7 @@ def test_a_board_that_dies_ends_it(open_desk: OpenDesk) -> None:
     desk = open_desk()
 
     def kill_a_board(ptys: dict[str, str]) -> None:
-        async def booted() -> None:
-            await asyncio.sleep(2)
-
-        desk.run(booted())
+        desk.run(asyncio.sleep(2))
         process = desk.boards["hub"]._process
         assert process
         process.kill()

@@ -236,11 +236,11 @@ def run(main: Any) -> Any:
             nonlocal skipped
             while True:
                 await asyncio.sleep(0)
-                later = [h.when() for h in loop._scheduled if not h.cancelled()]  # type: ignore[attr-defined]
+                later = [h.when() for h in loop._scheduled if not h.cancelled()]  # type: ignore[attr-defined]  # asyncio has no public way to them
                 if later:
                     skipped += max(0.0, min(later) - loop.time())
 
-        loop.time = lambda: true_time() + skipped  # type: ignore[method-assign]
+        loop.time = lambda: true_time() + skipped  # type: ignore[method-assign]  # this loop alone
         skipper = asyncio.ensure_future(skip())
         try:
             return await main

@@ -51,7 +51,7 @@ class Killed:
             self.hashes.append(hash_)
             return await true_activate(hash_, device, report)
 
-        later.door.activate_firmware = activate  # type: ignore[method-assign]
+        later.door.activate_firmware = activate  # type: ignore[method-assign]  # that door alone
         return later
 
     def accept(self, body: Body, to: Eui = DSP) -> Request:
@@ -171,7 +171,7 @@ def test_a_refused_request_supersedes_nothing(killed: Killed) -> None:
     assert office.dsp.unfinished() == [older.id]
 
 
-def test_what_has_begun_is_not_pulled_back(killed: Killed) -> None:
+def test_what_has_begun_is_not_pulled_back(killed: Killed, monkeypatch: pytest.MonkeyPatch) -> None:
     office = killed.again()
     begun = office.request(ActivateFirmware(OLDER), PPMID)
     office.dsp.receive(begun)
@@ -181,7 +181,7 @@ def test_what_has_begun_is_not_pulled_back(killed: Killed) -> None:
         assert office.receive(ActivateFirmware(NEWER), PPMID) == "I99"
         return await true_activate(hash_, device, report)
 
-    office.door.activate_firmware = while_it_runs  # type: ignore[method-assign]
+    monkeypatch.setattr(office.door, "activate_firmware", while_it_runs)
     response = run(office.dsp.carry_out(begun.id, lambda progress: None))
     assert response.code == "I0"
     assert killed.ends() == []
@@ -278,7 +278,7 @@ def test_cancelled_by_whoever_runs_the_lab(killed: Killed) -> None:
 
 
 def test_a_defect_in_a_pending_request_does_not_stop_the_next_one(
-    killed: Killed, caplog: pytest.LogCaptureFixture
+    killed: Killed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older = killed.accept(ActivateFirmware(OLDER), PPMID)
     office = killed.again()
@@ -286,7 +286,7 @@ def test_a_defect_in_a_pending_request_does_not_stop_the_next_one(
     async def defect(hash_: bytes, device: Eui, report: Any) -> Any:
         raise ZeroDivisionError("a defect")
 
-    office.door.activate_firmware = defect  # type: ignore[method-assign]
+    monkeypatch.setattr(office.door, "activate_firmware", defect)
     _, response = office.send(READ, ESME)
     assert response
     assert response.code == "I0"
@@ -365,7 +365,9 @@ def test_a_change_of_supplier_leaves_what_others_have_pending(killed: Killed) ->
 
 
 @pytest.mark.rule(150)
-def test_what_is_under_way_at_a_change_of_supplier_ends_as_it_would(killed: Killed) -> None:
+def test_what_is_under_way_at_a_change_of_supplier_ends_as_it_would(
+    killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     office = killed.office
     true_activate = office.door.activate_firmware
 
@@ -373,7 +375,7 @@ def test_what_is_under_way_at_a_change_of_supplier_ends_as_it_would(killed: Kill
         office.dsp.hand_over(PPMID, OTHER)
         return await true_activate(hash_, device, report)
 
-    office.door.activate_firmware = handed_over_meanwhile  # type: ignore[method-assign]
+    monkeypatch.setattr(office.door, "activate_firmware", handed_over_meanwhile)
     _, result = office.send(ACTIVATE, PPMID)
     assert result
     assert result.code == "I0"

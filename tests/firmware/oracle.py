@@ -1,4 +1,3 @@
-# ruff: noqa: E402, I001
 # Runs inside the MicroPython VM: `micropython oracle.py FIRMWARE_DIR PORTS_DIR`. Says what the firmware makes of
 # octets, for tests/property to compare with what the host makes of them. A question is a line on stdin, (name,
 # arguments...) as Python writes a tuple; the answer is a line on stdout, (True, value) or (False, exception, text).

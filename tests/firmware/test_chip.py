@@ -67,7 +67,7 @@ class Machine:
 
 sys.modules["machine"] = Machine
 
-import chip  # noqa: E402
+import chip
 
 
 class Time:

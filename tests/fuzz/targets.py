@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from smpclient.requests.image_management import ImageStatesRead, ImageUploadWrite
 from smpclient.requests.os_management import MCUMgrParametersRead, MemoryPoolStatisticsRead
@@ -24,12 +25,13 @@ from hanlab.duis.writing import write_request
 from hanlab.errors import HanlabError, UsageError
 from hanlab.images import ImageError, OtaImage, inspect
 from hanlab.lab.config import DEFAULT, LabConfig, make_lab, read_lab
+from hanlab.toml import parse_toml
 from hanlab.wan import messages
 from hanlab.wan.answers import offset, parsed
 from hanlab.wan.framing import FRAMINGS
 
 # the boards' own files are read again and again
-board_data.parse_toml = lru_cache(maxsize=64)(board_data.parse_toml)  # type: ignore[attr-defined]
+patch.object(board_data, "parse_toml", lru_cache(maxsize=64)(parse_toml)).start()
 
 _FOLDER: Final = Path(tempfile.mkdtemp(prefix="hanlab-fuzz-"))
 _LAB: Final = make_lab("fuzz", DEFAULT)
@@ -164,15 +166,11 @@ def boards(octets: bytes) -> None:
     (folder / "models").mkdir(parents=True, exist_ok=True)
     (folder / "x.toml").write_bytes(octets)
     (folder / "models" / "x.toml").write_bytes(octets)
-    before = board_data.boards_dir  # type: ignore[attr-defined]
-    board_data.boards_dir = lambda: folder  # type: ignore[attr-defined]
-    try:
+    with patch.object(board_data, "boards_dir", lambda: folder):
         with suppress(UsageError):
             assert isinstance(load_board("x"), Board)
         with suppress(UsageError):
             assert isinstance(load_model("x"), DeviceModel)
-    finally:
-        board_data.boards_dir = before  # type: ignore[attr-defined]
 
 
 _PARSERS: Final = (images, console, cobs, answers, lab, impair, boards, duis, lists)

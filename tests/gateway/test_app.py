@@ -451,7 +451,7 @@ class Line(asyncio.Transport):
         server = make_server(Starlette())
         server.config.load()
         server.config.loaded_app = app
-        self.server = ImpatientProtocol(server.config, server.server_state, {}, _loop=self)  # type: ignore[arg-type]
+        self.server = ImpatientProtocol(server.config, server.server_state, {}, _loop=self)  # type: ignore[arg-type]  # of a loop, what it asks
         self.server.connection_made(self)
 
     def call_later(self, seconds: float, what: Callable[..., None], *arguments: Any) -> Timer:
@@ -783,7 +783,7 @@ def test_a_listener_that_does_not_come_to_an_answer_is_tried_again(
     suspend(gateway, 1)
 
     class Slow(Listener):
-        async def __call__(self, request: httpx.Request) -> httpx.Response:  # type: ignore[override]
+        async def __call__(self, request: httpx.Request) -> httpx.Response:  # type: ignore[override]  # httpx takes it
             monkeypatch.setattr("hanlab.gateway.delivery.TIMEOUT_S", 10)
             if not self.took:
                 self.took.append(b"")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from .run import Fate, State, fate_of, is_good_enough, rests_on
@@ -32,9 +34,15 @@ def test_no_mutant_is_there_twice() -> None:
     assert not twice, "\n".join(twice)
 
 
-def _mutant(**fields: object) -> Mutant:
-    known = {"source": "x.toml#1", "why": "w", "file": "README.md", "old": "a", "new": "b"}
-    return Mutant(**{**known, "tests": ("tests/host/test_cli.py",), **fields})  # type: ignore[arg-type]
+def _mutant(**fields: Any) -> Mutant:
+    known: dict[str, Any] = {
+        "source": "x.toml#1",
+        "why": "w",
+        "file": "README.md",
+        "old": "a",
+        "new": "b",
+    }
+    return Mutant(**{**known, "tests": ("tests/host/test_cli.py",), **fields})
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,12 @@ def mostly(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(strategy, strategy, strategy, ANYTHING)
 
 
-def settings_of(*tables: object) -> list[str]:
+def settings_of(*tables: Any) -> list[str]:
     """Every setting that the parser knows, as its own error text lists them."""
     found = []
     for table in tables:
         with pytest.raises(UsageError) as error:
-            make_lab("x", table)  # type: ignore[arg-type]
+            make_lab("x", table)
         found += error.value.next_step.removeprefix("there are ").split(", ")
     return sorted(set(found))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-from cobs import cobs  # type: ignore[import-untyped]
-from crcmod.predefined import mkPredefinedCrcFun  # type: ignore[import-untyped]
+from cobs import cobs
+from crcmod.predefined import mkPredefinedCrcFun
 from hypothesis import example, given
 from hypothesis import strategies as st
 from smpclient.transport.serial.framing import cobs as smp_cobs

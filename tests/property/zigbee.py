@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from crcmod.predefined import mkPredefinedCrcFun  # type: ignore[import-untyped]
+from crcmod.predefined import mkPredefinedCrcFun
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from smpclient.transport.serial.framing.cobs import cobs_decode, cobs_encode

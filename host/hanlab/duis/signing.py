@@ -259,7 +259,7 @@ def _verifier() -> type[XMLVerifier]:
         """
 
         def _tostring(self, xml_node: Any, **kwargs: Any) -> Any:
-            return super()._tostring(_whole(xml_node), **kwargs)  # type: ignore[no-untyped-call]
+            return super()._tostring(_whole(xml_node), **kwargs)  # type: ignore[no-untyped-call]  # signxml has no type there
 
         def _c14n(self, nodes: Any, *args: Any, **kwargs: Any) -> Any:
             return super()._c14n(_whole(nodes), *args, **kwargs)

@@ -82,7 +82,7 @@ class ImpatientProtocol(H11Protocol):
 
     silence_s = SILENCE_S
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn itself
         super().connection_made(transport)
         self._look_later()
 
