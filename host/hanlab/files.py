@@ -36,6 +36,11 @@ def write_whole(
         settle(path.parent)
 
 
+def file_stem(name: str) -> str:
+    """What the files of a board are called; its name may be HOME/NAME, and the rest of it has no dot."""
+    return name.replace("/", ".")
+
+
 def settle(folder: Path) -> None:
     """Have the names in a folder on the disk as well: a file's own sync does not care for them."""
     fd = os.open(folder, os.O_RDONLY)

@@ -40,12 +40,18 @@ class LabKeys:
 
     def __init__(self, source: int | Secret) -> None:
         self._source = source
-        self.network = self._make("HAN", 16)
-        """The HAN's network key."""
         self.stranger = self._make("other HAN", 16)
         """Another HAN's network key."""
         self.dco = self._make("DCO")
         """The Dual Control Organisation's, for 11.3."""
+
+    def network(self, home: int) -> Secret:
+        """The network key of the HAN of the lab's home with that number, from 0."""
+        return self._make(f"HAN {home}" if home else "HAN", 16)
+
+    def install_code(self, eui: bytes) -> bytes:
+        """What the label of the device with that EUI-64 says: 16 octets, without the CRC that Zigbee adds."""
+        return self._make(f"install code of {eui.hex()}", 16).octets
 
     def wan(self, eui: bytes) -> Secret:
         """The key of the board with that EUI-64 (8 octets), for its WAN link."""

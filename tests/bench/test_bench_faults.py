@@ -20,7 +20,7 @@ from hanlab.boards.data import load_board
 from hanlab.boards.vm import Vm
 from hanlab.errors import UsageError
 from hanlab.lab import Device, Lab
-from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.boards import DualControl, s1sp_on, wan_client
 from hanlab.lab.desk import Desk
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.target import Target
@@ -267,7 +267,7 @@ def test_board_that_is_off_acknowledges_nothing(open_desk: OpenDesk, tmp_path: P
     desk = open_desk()
     node = desk.config.devices[0]
     target = Target(node.name, node.eui.octets, node.model)
-    s1sp = s1sp_on(desk, wan_client(desk, "hub"), tmp_path)
+    s1sp = s1sp_on(wan_client(desk, "hub"), desk.config.hub, DualControl(desk.keys, tmp_path))
     frames: list[bytes] = []
     desk.air.capture(lambda _, psdu: frames.append(psdu))
     desk.run(s1sp.wait_until_back(target))

@@ -121,7 +121,7 @@ def capture(open_lab: OpenLab, tmp_path: Path) -> tuple[Path, bytes]:
     pcap = tmp_path / "han.pcap"
     with open_lab(pcap=pcap) as lab:
         full_update(lab)
-        return pcap, lab.network_key
+        return pcap, lab.network_keys["HAN"]
 
 
 @needs_tshark

@@ -10,7 +10,7 @@ import pytest
 from labs import OpenDesk, make_image
 
 from hanlab.boards.vm import Vm
-from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.boards import DualControl, s1sp_on, wan_client
 from hanlab.lab.desk import Desk
 from hanlab.resources import checkout
 from hanlab.s1sp.outcome import Outcome
@@ -41,7 +41,11 @@ def run(desk: Desk, pcap: Path) -> Run:
     target = Target(node.name, node.eui.octets, node.model)
     image = make_image(12_000)
     wan = wan_client(desk, desk.config.hub.name)
-    s1sp = s1sp_on(desk, wan, desk.boards[node.name].flash.path.parent)
+    s1sp = s1sp_on(
+        wan,
+        desk.config.hub,
+        DualControl(desk.keys, desk.boards[node.name].flash.path.parent),
+    )
     seen: list[tuple[str, int, int]] = []
 
     def report(progress: Progress) -> None:

@@ -137,7 +137,7 @@ def test_the_device_gets_a_default_that_no_user_sent(
         heard: list[bytes] = []
         lab.desk.air.capture(lambda when, psdu: heard.append(psdu))
         assert lab.run(lab.update_firmware(image_for(device), device)) is Outcome.DISTRIBUTED
-        sent = jitters(heard, lab.network_key)
+        sent = jitters(heard, lab.network_keys["HAN"])
     assert sent
     assert set(sent) == {value}
 

@@ -32,7 +32,7 @@ class Air:
 
     def __init__(self, lab: Lab) -> None:
         self.said: list[tuple[bool, str, dict[str, bytes]]] = []
-        self._key = lab.network_key
+        self._key = lab.network_keys["HAN"]
         lab.desk.air.capture(lambda when, psdu: self._take(heard(psdu, self._key)))
 
     def _take(self, frame: Heard | None) -> None:

@@ -484,10 +484,10 @@ def test_command_line(
 @pytest.mark.parametrize("board", BOARDS)
 def test_deadlines_are_the_boards(open_impaired: OpenImpaired, board: str) -> None:
     lab = open_impaired(hub={"board": board})
-    assert lab._wan.limits == Limits(), "of a board that has not been asked"
+    assert lab.home().wan.limits == Limits(), "of a board that has not been asked"
     lab.run(lab.store())
     said = limits(lab.config.hub.board)
-    assert lab._wan.limits == Limits(
+    assert lab.home().wan.limits == Limits(
         said["reply_ms"] / 1000,
         said["write_octets_s"],
         said["hash_octets_s"],
@@ -528,7 +528,7 @@ def test_killed_in_the_upload(open_impaired: OpenImpaired, octets: int) -> None:
     if CHECKPOINT < octets < SIZE:
         at = int(uploads[0].split()[3].strip(":").replace(",", ""))
         assert octets - CHECKPOINT - 4096 <= at <= octets + 4096
-        sent = update.lab._wan.octets_sent
+        sent = update.lab.home().wan.octets_sent
         assert sent < len(image.to_bytes()) - at + 12_000, "and only the rest went over the wire"
 
 
@@ -541,7 +541,7 @@ def test_killed_in_the_distribution(open_impaired: OpenImpaired, octets: int) ->
         lab.run(lab.update_firmware(image, lab.device("PPMID"), kill))
     update = Update(open_impaired(), SIZE)
     update.run()
-    assert update.lab._wan.octets_sent < 12_000, "the CH had all of it"
+    assert update.lab.home().wan.octets_sent < 12_000, "the CH had all of it"
     if octets > CHECKPOINT:
         (note,) = [note for note in update.notes if "goes on at" in note]
         at = int(note.split()[3].strip(":").replace(",", ""))

@@ -19,7 +19,7 @@ from hanlab.duis.messages import (
 )
 from hanlab.keys import LabKeys
 from hanlab.lab import Device, Lab
-from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.boards import DualControl, s1sp_on, wan_client
 from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.lab.enrolment import product
 from hanlab.lab.office import named_user
@@ -108,7 +108,7 @@ def test_the_gpf_lags_and_catches_up(tmp_path: Path) -> None:
 
     with lab_of(tmp_path, GSME) as lab:
         (gsme,) = lab.devices
-        gpf = lab.config.gpf
+        gpf = lab.config.home().gpf
         assert gpf
 
         def mirror() -> str:
@@ -127,7 +127,7 @@ def test_the_gpf_lags_and_catches_up(tmp_path: Path) -> None:
 
 def test_the_gpf_is_in_the_inventory_of_its_gsme(tmp_path: Path) -> None:
     with lab_of(tmp_path, GSME) as lab:
-        gpf = lab.config.gpf
+        gpf = lab.config.home().gpf
         assert gpf
         found = lab.dsp.smi.find(gpf)
         assert found
@@ -322,7 +322,7 @@ def test_a_ch_with_other_keys_is_no_contact(tmp_path: Path) -> None:
         wan = wan_client(lab.desk, "hub")
         installation = Installation(
             lab.hub.target,
-            s1sp_on(lab.desk, wan, tmp_path),
+            s1sp_on(wan, config.hub, DualControl(lab.desk.keys, tmp_path)),
             {lab.devices[0].eui: lab.devices[0].target},
         )
         with pytest.raises(ServiceRequestFailed, match="another key") as failed:

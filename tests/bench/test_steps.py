@@ -62,7 +62,7 @@ def test_what_any_smp_client_uploads_is_for_nobody_until_an_11_1(
         image = image_for(device)
 
         async def upload() -> None:
-            async for _ in lab._wan.upload(image.to_bytes()):
+            async for _ in lab.home().wan.upload(image.to_bytes()):
                 pass
 
         lab.run(lab.store())

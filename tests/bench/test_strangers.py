@@ -35,7 +35,7 @@ from hanlab.bench.radio import cobs_encode, fcs16
 from hanlab.cli import main
 from hanlab.keys import LabKeys, Secret
 from hanlab.lab import Lab, Outcome
-from hanlab.lab.boards import s1sp_on, wan_client
+from hanlab.lab.boards import DualControl, s1sp_on, wan_client
 from hanlab.lab.config import DEFAULT
 from hanlab.lab.desk import Desk
 from hanlab.s1sp.authority import Authorisation, OriginatorCounter
@@ -378,7 +378,7 @@ def house(open_desk: OpenDesk, tmp_path: Path) -> House:
 
 def _house(desk: Desk, folder: Path) -> House:
     wan = wan_client(desk, "hub")
-    s1sp = s1sp_on(desk, wan, folder)
+    s1sp = s1sp_on(wan, desk.config.hub, DualControl(desk.keys, folder))
     image = make_image(2000)
     made = House(desk, folder, wan, s1sp, image.manufacturer_image_hash)
     desk.run(s1sp.wait_until_back(made.target))
@@ -468,7 +468,7 @@ def test_counters_grow_over_sessions_and_survive_their_loss(house: House) -> Non
     assert counter.read_text() == "1\n"
     house.desk.run(house.wan.write(Activate, eui=EUI, hash=house.hash, **vars(house.signed(70))))
     house.desk.run(asyncio.sleep(5))
-    s1sp = s1sp_on(house.desk, house.wan, house.folder)
+    s1sp = s1sp_on(house.wan, house.desk.config.hub, DualControl(house.desk.keys, house.folder))
     house.desk.run(s1sp.activate_firmware(house.hash, house.target, lambda _: None))
     assert counter.read_text() == "71\n"
     far = ("9" * 18, "9" * 19, str(2**63 - 1), str(2**64 - 1), "9" * 5000, "-5", "\u0663", "7 8")
@@ -687,7 +687,7 @@ def _forms(key: bytes) -> Iterator[bytes]:
 
 def _keys(seed: int, *euis: bytes) -> list[bytes]:
     keys = LabKeys(seed)
-    secrets = [keys.network, keys.dco, *(keys.wan(eui) for eui in euis)]
+    secrets = [keys.network(0), keys.dco, *(keys.wan(eui) for eui in euis)]
     return [form for secret in secrets for form in _forms(secret.octets)]
 
 

@@ -114,7 +114,7 @@ def test_every_message_on_the_wire_is_as_described(tmp_path: Path) -> None:
         listen(lab.desk.ports["P7"], checked)
         lab.run(lab.wait_until_back(device))
         image = make_image(60_000)
-        client = lab._wan  # two on one line would take each other's answers
+        client = lab.home().wan  # two on one line would take each other's answers
 
         async def begin() -> StoreReadResponse:
             async with aclosing(client.upload(image.to_bytes())) as upload:

@@ -622,10 +622,31 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'leave --pcap out, or capture the HAN with a sniffer'": Proved(
         "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
     ),
-    "f'it has {known}' if known else 'its lab.toml needs a [[device]]'": Walk(
+    "f'it has {listed}' if listed else 'its lab.toml needs a [[device]]'": Walk(
         "version NOSUCH", "version PPMID"
     ),
-    "'write [[device]]'": Lab({"device": {}}, {"device": []}),
+    "'put the [comms_hub] into a [[home]], or take the [[home]]s out'": Proved(
+        "tests/host/test_lab_homes.py::test_wrong_homes_get_a_sentence_and_a_next_step"
+    ),
+    "'fewer [[home]]s, or a smaller count: each board is a process'": Proved(
+        "tests/host/test_lab_homes.py::test_wrong_homes_get_a_sentence_and_a_next_step"
+    ),
+    "'a count from 1 on, or no count for one home: each board is a process'": Proved(
+        "tests/host/test_lab_homes.py::test_wrong_homes_get_a_sentence_and_a_next_step"
+    ),
+    "'give it a lower eui'": Proved(
+        "tests/host/test_lab_homes.py::test_wrong_homes_get_a_sentence_and_a_next_step"
+    ),
+    "'put it into a [[home]], or leave joined out'": Proved(
+        "tests/host/test_lab_homes.py::test_wrong_homes_get_a_sentence_and_a_next_step"
+    ),
+    "f'name one (--home NAME): it has {some([h.name for h in self.homes])}'": Proved(
+        "tests/host/test_lab_homes.py::test_a_lab_of_several_homes_has_no_hub"
+    ),
+    "'leave the last two octets of a label out, its CRC; or leave install_code out: the lab makes one'": Lab(
+        {"device": [{"install_code": "83FED340"}]}, {"device": [{"install_code": "83FED3407A93"}]}
+    ),
+    "f'write [[{key}]]'": Lab({"device": {}}, {"device": []}),
     "f'gpf = \"{GPF}\"'": Lab({"comms_hub": {"gpf": 3}}),
     "'a HAN has one gas meter at most'": Lab(
         {
@@ -660,7 +681,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'1: everything happens on 11.3 (rule 96); 2: 11.1 distributes, 11.3 activates (rule 97)'": Lab(
         {"device": [{"activation_steps": 3}]}, {"device": [{"activation_steps": 2}]}
     ),
-    "f'[{key}] with board, model and eui'": Lab({"comms_hub": 3}, {"comms_hub": {}}),
+    "f'{table} with board, model and eui'": Lab({"comms_hub": 3}, {"comms_hub": {}}),
     "f'{key} = true'": Lab({"wan_open": 3}),
     "'--lab takes a lab.toml'": Walk("store --lab .", "store --lab lab.toml"),
     "'check its name; without --lab there is one CH with one PPMID'": Walk(

@@ -23,7 +23,9 @@ from hanlab.duis.reading import read_request
 from hanlab.images import OtaImage, build, made_body
 from hanlab.impairments import Impairments
 from hanlab.lab import Lab
-from hanlab.lab.config import DEFAULT, DEVICE_KEYS, KEYS, NODE_KEYS, make_lab, read_lab
+from hanlab.lab.config import DEFAULT, KEYS, make_lab, read_lab
+from hanlab.lab.homes import HOME_KEYS
+from hanlab.lab.nodes import DEVICE_KEYS, NODE_KEYS
 from hanlab.lab.office import open_pki
 from hanlab.resources import samples_dir
 
@@ -207,14 +209,16 @@ def settings() -> dict[str, dict[str, str]]:
 
 
 NODES, WIRES, FILE = "[comms_hub] and [[device]]", "[wan] and [han]", "The file"
+HOME = "[[home]]"
 
 
 def test_every_setting_is_documented_and_no_other() -> None:
     page = {section: set(rows) for section, rows in settings().items()}
-    tables = {"comms_hub", "device", "dsp", "user", "wan", "han"}
+    tables = {"comms_hub", "device", "home", "dsp", "user", "wan", "han"}
     assert page == {
         FILE: set(KEYS) - tables,
         NODES: {*NODE_KEYS, "gpf"},
+        HOME: set(HOME_KEYS),
         WIRES: {f.name for f in fields(Impairments)},
         "[dsp]": set(DSP_KEYS),
         "[[user]]": set(USER_KEYS),
@@ -230,6 +234,9 @@ def test_every_documented_example_is_read(section: str, key: str, example: str) 
     data: dict[str, Any] = {**DEFAULT, "comms_hub": dict(DEFAULT["comms_hub"])}
     if section == FILE:
         data[key] = value
+    elif section == HOME:
+        boards = {key: data.pop(key) for key in ("comms_hub", "device")}
+        data["home"] = [{"name": "a", **boards, key: value}]
     elif key in DEVICE_KEYS:
         data["device"] = [{**DEFAULT["device"][0], key: value}]
     elif section == NODES:

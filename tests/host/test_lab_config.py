@@ -14,7 +14,8 @@ from hanlab.boards.data import load_board
 from hanlab.duis.messages import ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
-from hanlab.lab.config import DEFAULT, FLASH_SLACK, LabConfig, make_lab, read_lab
+from hanlab.lab.config import DEFAULT, LabConfig, make_lab, read_lab
+from hanlab.lab.nodes import FLASH_SLACK
 
 LAB = """
 [comms_hub]

@@ -111,7 +111,7 @@ def test_a_coroutine_that_is_awaited_outside(lab: Lab, call: Callable[[Lab], Any
         lambda lab: lab.desk,
         lambda lab: lab.power_cycle(lab.hub),
         lambda lab: lab.board(lab.hub),
-        lambda lab: lab.network_key,
+        lambda lab: lab.network_keys,
         lambda lab: lab.frames_on_air,
         lambda lab: lab.serve(print),
     ],

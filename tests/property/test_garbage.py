@@ -30,8 +30,8 @@ CONSOLE, COBS = 1, 2
 CONFIG = make_lab("test", DEFAULT)
 PPMID_ADDRESS = HUB_ADDRESS + 1
 KEYS = LabKeys(CONFIG.seed)
-HUB = Node(PAN_ID, HUB_ADDRESS, CONFIG.hub.eui.octets, KEYS.network.octets)
-PPMID = Node(PAN_ID, PPMID_ADDRESS, CONFIG.devices[0].eui.octets, KEYS.network.octets)
+HUB = Node(PAN_ID, HUB_ADDRESS, CONFIG.hub.eui.octets, KEYS.network(0).octets)
+PPMID = Node(PAN_ID, PPMID_ADDRESS, CONFIG.devices[0].eui.octets, KEYS.network(0).octets)
 
 READ, WRITE = 0, 2
 RESET = (WRITE, 0, 5)

@@ -25,6 +25,7 @@ from hanlab.bench.kernel import BenchError, Kernel
 from hanlab.bench.starts import Starts
 from hanlab.boards.data import Board
 from hanlab.boards.vm import Vm
+from hanlab.files import file_stem
 from hanlab.resources import boards_dir, firmware_dir
 
 WAN: Final = 0
@@ -76,8 +77,9 @@ class EmulatedBoard:
         self.kernel = kernel
         self.name = name
         self.facts = facts
-        flash = folder / f"{name}.flash"
-        self._starts = Starts(folder, name, is_new=not flash.exists())
+        stem = file_stem(name)
+        flash = folder / f"{stem}.flash"
+        self._starts = Starts(folder, stem, is_new=not flash.exists())
         self.flash = NorFlash(flash, facts.flash)
         self.lost = 0
         """UART octets lost because flash work held the interrupts (the hardware FIFO was full)."""
@@ -87,7 +89,7 @@ class EmulatedBoard:
         self._vm = vm
         self._firmware = firmware or firmware_dir()
         self._provision = provision
-        self._log = folder / f"{name}.log"
+        self._log = folder / f"{stem}.log"
         self._log.unlink(missing_ok=True)
         self._wires: dict[int, Transmit] = {}
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -55,9 +56,11 @@ def wireshark_folder(pcap: Path) -> Path:
     return pcap.with_name(f"{pcap.name}.wireshark")
 
 
-def write_key(pcap: Path, network_key: bytes) -> None:
-    """Put the HAN's key beside its capture, for Wireshark and for nobody else (mode 0600)."""
+def write_keys(pcap: Path, network_keys: Mapping[str, bytes]) -> None:
+    """Put the HANs' keys, by their names, beside the capture, for Wireshark and for nobody else (mode 0600)."""
     folder = wireshark_folder(pcap)
     folder.mkdir(mode=0o700, exist_ok=True)
-    text = f'"{network_key.hex(":")}","Normal","hanlab HAN"\n'
+    text = "".join(
+        f'"{key.hex(":")}","Normal","hanlab {name}"\n' for name, key in network_keys.items()
+    )
     write_whole(folder / "zigbee_pc_keys", text.encode(), mode=0o600, lasting=False)

@@ -23,8 +23,9 @@ from hanlab.images.making import LAYOUTS, build, lock_for, made_body
 from hanlab.images.ota import OtaImage, check_size
 
 if TYPE_CHECKING:
-    from hanlab.lab.config import LabConfig, NodeConfig
+    from hanlab.lab.config import LabConfig
     from hanlab.lab.fitting import Needs
+    from hanlab.lab.nodes import NodeConfig
 
 INSPECT_LIMIT = 64 * 1024 * 1024
 """Octets that `inspect` reads: more than any image, less than a laptop's memory."""
@@ -159,7 +160,8 @@ def build_command(
     wanted = for_ch if for_ch is not None else needs.for_ch if needs else ""
     lock = None
     if for_ch is not None or wanted:
-        others = makers_of(asked.config.hub.model) if asked else ()
+        hubs = [home.hub.model for home in asked.config.homes] if asked else []
+        others = {maker for hub in hubs for maker in makers_of(hub)}
         lock = lock_for(wanted, others, code=_number(ch_code, "--ch-code", 0xFFFF))
     image = build(
         body.octets,

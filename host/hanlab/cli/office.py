@@ -32,9 +32,10 @@ from hanlab.duis.messages import (
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, read_image, warnings_about, warnings_about_octets
-from hanlab.lab.config import LabConfig, NodeConfig, read_lab
+from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.enrolment import notification, product
 from hanlab.lab.fitting import how_to_mend, listing_problem, misfits
+from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import PKI, named_user, open_office, open_pki
 from hanlab.lab.state import serving, state_folder
 

@@ -21,7 +21,8 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.gateway.progress import read_progress
 from hanlab.lab.answers import Answer
-from hanlab.lab.config import LabConfig, NodeConfig, read_lab
+from hanlab.lab.config import LabConfig, read_lab
+from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import named_user, open_office, service_request
 from hanlab.lab.state import Server, serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed

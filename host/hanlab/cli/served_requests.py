@@ -21,7 +21,7 @@ from hanlab.duis.messages import (
 from hanlab.duis.writing import write_response
 from hanlab.eui import Eui
 from hanlab.lab.answers import Answer, devices_of
-from hanlab.lab.config import NodeConfig
+from hanlab.lab.nodes import NodeConfig
 from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, ServiceRequestFailed
 
 

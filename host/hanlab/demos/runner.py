@@ -313,7 +313,7 @@ class _Run:
         return str(answer.result.body.version)
 
     async def _mirror(self) -> str:
-        gpf = self._lab.config.gpf
+        gpf = self._lab.config.home().gpf
         assert gpf, "a scene that asks the GPF has a GSME"
         return await self._read(gpf)
 

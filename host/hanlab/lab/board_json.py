@@ -10,11 +10,14 @@ from typing import Any, Final
 from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import Board
 from hanlab.keys import LabKeys
-from hanlab.lab.config import LabConfig, NodeConfig
+from hanlab.lab.config import LabConfig
+from hanlab.lab.homes import HomeConfig
+from hanlab.lab.nodes import NodeConfig
 
 HUB_ADDRESS: Final = 0x0000
 """The Communications Hub is the HAN's coordinator."""
 PAN_ID: Final = 0x5331
+"""Of the lab's first home; the next one's is the next number."""
 HAN_BAUD: Final = 115_200
 """Of the wire that is the HAN between real boards: the same for all that it joins."""
 
@@ -22,7 +25,6 @@ HAN_BAUD: Final = 115_200
 def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, Any]:
     """The contents of that board's board.json."""
     model = node.model
-    address = {n.name: HUB_ADDRESS + i for i, n in enumerate(config.nodes)}
     played: dict[str, Any] = {
         "model": model.model,
         "manufacturer": model.manufacturer,
@@ -43,24 +45,48 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
         "open": config.wan_open,
         "key": keys.wan(node.eui.octets).octets.hex(),
     }
-    if node is config.hub:
+    if node.is_hub:
         wan["dco_key"] = keys.dco.octets.hex()
     wiring = {"port": _wiring(node)} if config.is_real else {}
-    mirror = {"gpf": config.gpf.octets.hex()} if config.gpf and node is config.hub else {}
+    home = config.home_of(node)
+    mirror = {"gpf": home.gpf.octets.hex()} if home and home.gpf and node.is_hub else {}
     return {
-        "role": "comms_hub" if node is config.hub else "device",
+        "role": "comms_hub" if node.is_hub else "device",
         "eui": node.eui.octets.hex(),
         "model": played,
         "limits": limits(node.board),
-        "han": {
-            "pan": PAN_ID,
-            "address": address[node.name],
-            "key": (keys.stranger if node.stranger else keys.network).octets.hex(),
-        },
+        **({} if node.is_hub else {"install_code": install_code(node, keys).hex()}),
+        **(_han(home, node, keys) if home and node.joined else {}),
         "wan": wan,
         **mirror,
         **wiring,
-        "neighbours": [_neighbour(n, address[n.name]) for n in config.nodes if n is not node],
+    }
+
+
+def pan(home: HomeConfig) -> int:
+    """The PAN identifier of that home's HAN."""
+    return PAN_ID + home.number
+
+
+def addresses(home: HomeConfig) -> dict[str, int]:
+    """The short addresses of those that come with the home's network key, by name."""
+    joined = [node for node in home.nodes if node.joined]
+    return {node.name: HUB_ADDRESS + i for i, node in enumerate(joined)}
+
+
+def install_code(node: NodeConfig, keys: LabKeys) -> bytes:
+    """What is on the device's label, without the CRC."""
+    return node.install_code or keys.install_code(node.eui.octets)
+
+
+def _han(home: HomeConfig, node: NodeConfig, keys: LabKeys) -> dict[str, Any]:
+    """The HAN that a board comes with, and who else is on it."""
+    key = keys.stranger if node.stranger else keys.network(home.number)
+    address = addresses(home)
+    others = [other for other in home.nodes if other.name in address and other is not node]
+    return {
+        "han": {"pan": pan(home), "address": address[node.name], "key": key.octets.hex()},
+        "neighbours": [_neighbour(other, address[other.name]) for other in others],
     }
 
 

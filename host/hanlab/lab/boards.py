@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from hanlab.errors import UsageError
 from hanlab.keys import LabKeys, read_secret
 from hanlab.lab.config import LabConfig
+from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.state import BOARD_KEYS
 from hanlab.s1sp.authority import Authority, OriginatorCounter
 from hanlab.s1sp.dco import Dco
@@ -88,12 +89,28 @@ def wan_client(boards: Boards, name: str) -> WanClient:
     return WanClient(port, credentials=credentials, octets_s=port.octets_s)
 
 
-def s1sp_on(boards: Boards, wan: WanClient, folder: Path) -> S1sp:
-    """The S1SP of the lab's CH, with the DCO; what they must not forget is in `folder`."""
-    hub = boards.config.hub
-    authority = Authority(
-        boards.keys.wan(hub.eui.octets),
-        Dco(boards.keys.dco, folder / "dco.log"),
-        OriginatorCounter(folder / "originator_counter"),
-    )
-    return S1sp(wan, hub.model, authority)
+def network_keys(boards: Boards) -> dict[str, bytes]:
+    """The network key of each home's HAN, by what to call it."""
+    homes = boards.config.homes
+    return {
+        f"HAN of {home.name}" if len(homes) > 1 else "HAN": boards.keys.network(home.number).octets
+        for home in homes
+    }
+
+
+class DualControl:
+    """The S1SP's counter and the DCO, one each for all of a lab's homes; what they must not forget is in `folder`."""
+
+    def __init__(self, keys: LabKeys, folder: Path) -> None:
+        self._keys = keys
+        self._dco = Dco(keys.dco, folder / "dco.log")
+        self._counter = OriginatorCounter(folder / "originator_counter")
+
+    def at(self, hub: NodeConfig) -> Authority:
+        """What authorises activations at that CH."""
+        return Authority(self._keys.wan(hub.eui.octets), self._dco, self._counter)
+
+
+def s1sp_on(wan: WanClient, hub: NodeConfig, dual_control: DualControl) -> S1sp:
+    """The S1SP at that CH, which `wan` reaches."""
+    return S1sp(wan, hub.model, dual_control.at(hub))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +40,7 @@ class Counters:
 
     lanes: tuple[LaneReport, ...]
     client: ClientCounters
-    """Of the S1SP's client on the CH's UART."""
+    """Of the S1SP's clients on the CHs' UARTs, together."""
     boards: tuple[BoardReport, ...]
 
     @property
@@ -48,3 +50,11 @@ class Counters:
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"adds_up": self.adds_up}
+
+
+def sum_of(clients: Iterable[ClientCounters]) -> ClientCounters:
+    """What several clients counted, added up."""
+    total: Counter[str] = Counter()
+    for client in clients:
+        total.update(dataclasses.asdict(client))
+    return ClientCounters(**total)

@@ -11,15 +11,17 @@ from typing import Any, Final, TypeVar
 from hanlab.bench.board import WAN, BoardError, EmulatedBoard, Provision
 from hanlab.bench.kernel import Kernel
 from hanlab.bench.loop import BenchLoop
-from hanlab.bench.pcap import PcapWriter, write_key
+from hanlab.bench.pcap import PcapWriter, write_keys
 from hanlab.bench.radio import Air
 from hanlab.bench.realtime import PtyPort, TcpPort, ToolPort, serve
 from hanlab.bench.starts import Starts
 from hanlab.bench.uart import HostEnd, HostPort, UartWire
 from hanlab.boards.vm import Vm, find_vm
 from hanlab.keys import LabKeys
-from hanlab.lab.board_json import HUB_ADDRESS, PAN_ID, board_json
-from hanlab.lab.config import LabConfig, NodeConfig
+from hanlab.lab.board_json import addresses, board_json, pan
+from hanlab.lab.boards import network_keys
+from hanlab.lab.config import LabConfig
+from hanlab.lab.nodes import NodeConfig
 
 T = TypeVar("T")
 _HOST = "_host"
@@ -66,11 +68,13 @@ class Desk:
                 self.boards[node.name] = board
                 self.ports[node.name] = HostPort(self.kernel)
                 self._wire(self.ports[node.name], node)
-                self.air.attach(board, PAN_ID, HUB_ADDRESS + len(self.boards) - 1)
+                home = config.home_of(node)
+                address = addresses(home).get(node.name) if home else None
+                self.air.attach(board, pan(home) if home and node.joined else None, address)
             if pcap:
                 self._capture = PcapWriter(pcap)
                 self.air.capture(self._capture)
-                write_key(pcap, self.keys.network.octets)
+                write_keys(pcap, network_keys(self))
         except BaseException:
             self.close()
             raise

@@ -16,7 +16,8 @@ from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SmiDevice
 from hanlab.duis.messages import DevicePreNotification
 from hanlab.eui import Eui
-from hanlab.lab.config import LabConfig, NodeConfig
+from hanlab.lab.config import LabConfig
+from hanlab.lab.nodes import NodeConfig
 from hanlab.s1sp.rules import is_served
 
 GAS = frozenset({"GSME", "GPF"})
@@ -27,23 +28,23 @@ def enrol(dsp: Dsp, config: LabConfig) -> None:
     for device in records(config):
         if dsp.smi.find(device.eui) is None:
             dsp.smi.add(device)
-    for node in (config.hub, *config.devices):
-        entry = product(node.model)
+    for entry in {product(node.model): None for node in config.nodes}:
         if all(e.version != entry.version for e in dsp.cpl.of_product(entry)):
             dsp.load([entry])
 
 
 def records(config: LabConfig) -> Iterator[SmiDevice]:
-    """The SMI's records of a lab's devices, as they come from the box."""
-    yield _record(config.hub, config.dsp, None)
-    for node in config.devices:
-        if is_served(node.model, config.hub.model):
-            yield _record(node, config.dsp, config.hub.eui)
-    if config.gsme and config.gpf:
-        gsme = _record(config.gsme, config.dsp, config.hub.eui)
-        yield dataclasses.replace(
-            gsme, eui=config.gpf, device_type="GPF", version=None, gsme=gsme.eui
-        )
+    """The SMI's records of a lab's devices, as they come from the box; those on no HAN have none."""
+    for home in config.homes:
+        yield _record(home.hub, config.dsp, None)
+        for node in home.devices:
+            if node.joined and is_served(node.model, home.hub.model):
+                yield _record(node, config.dsp, home.hub.eui)
+        if home.gsme and home.gpf:
+            gsme = _record(home.gsme, config.dsp, home.hub.eui)
+            yield dataclasses.replace(
+                gsme, eui=home.gpf, device_type="GPF", version=None, gsme=gsme.eui
+            )
 
 
 def _record(node: NodeConfig, settings: DspSettings, hub: Eui | None) -> SmiDevice:

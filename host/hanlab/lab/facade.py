@@ -29,7 +29,6 @@ from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
 
 from hanlab.bench.board import OFF_US, EmulatedBoard
-from hanlab.boards.data import DeviceModel
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import User
@@ -38,10 +37,12 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.lab.answers import ACCEPTED_CODES, NO_ANSWER_CODES, Answer, devices_of
-from hanlab.lab.boards import Boards, lab_keys, s1sp_on, wan_client
-from hanlab.lab.config import LabConfig, NodeConfig, read_lab
-from hanlab.lab.counters import BoardReport, Counters, LaneReport
+from hanlab.lab.boards import Boards, DualControl, lab_keys, network_keys, s1sp_on, wan_client
+from hanlab.lab.config import LabConfig, read_lab
+from hanlab.lab.counters import BoardReport, Counters, LaneReport, sum_of
 from hanlab.lab.desk import Desk
+from hanlab.lab.home import Device, Home
+from hanlab.lab.homes import HomeConfig
 from hanlab.lab.office import DATABASE, Office, open_office, service_request
 from hanlab.lab.real_boards import RealBoards
 from hanlab.lab.state import lock, state_folder
@@ -49,6 +50,7 @@ from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress, Report
 from hanlab.s1sp.rules import is_tested, third_party
+from hanlab.s1sp.service import S1sp
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, WanClient
 from hanlab.wan.messages import (
@@ -60,7 +62,7 @@ from hanlab.wan.messages import (
     VersionReadResponse,
 )
 
-__all__ = ["Device", "Lab", "Outcome", "Progress"]
+__all__ = ["Device", "Home", "Lab", "Outcome", "Progress"]
 
 RETRY_S: Final = 60.0
 """How long a Service User's system waits before it sends an 11.3 again (s); illustrative."""
@@ -109,20 +111,6 @@ class Heap:
     lowest: int
 
 
-class Device:
-    """A board of the lab by its name, with its EUI-64 and Device Model."""
-
-    def __init__(self, node: NodeConfig) -> None:
-        self.name = node.name
-        self.eui = node.eui
-        self.model: DeviceModel = node.model
-        self.board = node.board
-
-    @property
-    def target(self) -> Target:
-        return Target(self.name, self.eui.octets, self.model)
-
-
 class Lab:
     """Open one with `Lab.open`; use it as a context manager."""
 
@@ -137,8 +125,6 @@ class Lab:
         self.config = config
         self.folder = folder
         self.pcap = pcap
-        self.hub = Device(config.hub)
-        self.devices = tuple(Device(node) for node in config.devices)
         self._office: Office | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -150,14 +136,24 @@ class Lab:
                 raise
         except OSError as e:
             raise _not_writable(e, folder) from None
-        self._wan = wan_client(self._boards, config.hub.name)
-        self.s1sp = s1sp_on(self._boards, self._wan, folder)
+        dual_control = DualControl(self._boards.keys, folder)
+        self.homes = tuple(self._home(home, dual_control) for home in config.homes)
+        self.shelf = tuple(map(Device, config.shelf))
+        """Devices in no home."""
+        self._knows_places = len(config.nodes) == len(config.homes[0].nodes) and all(
+            node.joined for node in config.nodes
+        )
         self.paced = False
         """Set before the DSP is first asked: an emulated lab keeps the wall clock's time."""
         self.notices: list[Notice] = []
         """What became of requests that earlier commands had left pending."""
         self.on_notice: Callable[[Notice], None] | None = None
         """Called with each of them as it comes."""
+
+    def _home(self, home: HomeConfig, dual_control: DualControl) -> Home:
+        wan = wan_client(self._boards, home.hub.name)
+        s1sp = s1sp_on(wan, home.hub, dual_control)
+        return Home(home.name, Device(home.hub), tuple(map(Device, home.devices)), s1sp, wan)
 
     def _open_boards(self, pcap: Path | None, firmware: Path | None) -> Boards:
         keys = lab_keys(self.config, self.folder)
@@ -216,7 +212,8 @@ class Lab:
             if self._office:
                 self._office.close()
             if self.config.is_real:
-                self.run(self._wan.close())
+                for home in self.homes:
+                    self.run(home.wan.close())
             self._opened.close()
         finally:
             os.close(self._lock)
@@ -271,7 +268,7 @@ class Lab:
 
     @property
     def frames_on_air(self) -> int:
-        """How many frames the HAN has carried, acknowledgements not counted."""
+        """How many frames the HANs have carried, acknowledgements not counted."""
         return self.desk.air.frames
 
     @property
@@ -279,19 +276,59 @@ class Lab:
         """The lab's time in µs: the bench's, which has nothing to do with the wall clock, if it is emulated."""
         return self._boards.clock_us
 
+    # -- its boards
+
+    @property
+    def hub(self) -> Device:
+        """The CH of a lab of one home.
+
+        Raises:
+            UsageError: it has several.
+        """
+        return self.home().hub
+
+    @property
+    def s1sp(self) -> S1sp:
+        """The S1SP at the CH of a lab of one home; see `hub`."""
+        return self.home().s1sp
+
+    @cached_property
+    def devices(self) -> tuple[Device, ...]:
+        """Every board but the CHs, home by home; those on the shelf last."""
+        return (*(device for home in self.homes for device in home.devices), *self.shelf)
+
+    @cached_property
+    def boards(self) -> tuple[Device, ...]:
+        """Every board, home by home, in each the CH first; those on the shelf last."""
+        return (*(d for home in self.homes for d in (home.hub, *home.devices)), *self.shelf)
+
+    def home(self, name: str | None = None) -> Home:
+        """The home with that name; without a name the only one.
+
+        Raises:
+            UsageError: there is none, or there are several and no name.
+        """
+        return self.homes[self.config.home(name).number]
+
+    def home_of(self, device: Device) -> Home | None:
+        """The home on whose HAN the S1SP knows the device to be, its CH among them; None: on none."""
+        hub = self.installations.hub_of(device.eui)
+        return next((home for home in self.homes if home.hub.eui == hub), None)
+
     def device(self, name: str) -> Device:
-        """The board with that name, EUI-64 or (if there is one only) device type.
+        """The board with that name or EUI-64, or where there is one alone that name without HOME/, or type.
 
         Raises:
             UsageError: there is none, or there are several.
         """
         wanted = self.config.node(name).name
-        return next(d for d in (self.hub, *self.devices) if d.name == wanted)
+        return next(d for d in self.boards if d.name == wanted)
 
     @property
     def untested(self) -> list[Device]:
-        """The devices that were never tested together with this CH; they work as they can (rule 149)."""
-        return [d for d in self.devices if not is_tested(d.model, self.hub.model)]
+        """The devices that were never tested together with their CH; they work as they can (rule 149)."""
+        homes = [(device, self.home_of(device)) for device in self.devices]
+        return [d for d, home in homes if home and not is_tested(d.model, home.hub.model)]
 
     # -- Service Requests through the DSP
 
@@ -321,12 +358,23 @@ class Lab:
 
     @cached_property
     def installations(self) -> Installations:
-        """What the DSP's S1SP serves: this lab's CH with its HAN."""
-        devices = {device.eui: device.target for device in (self.hub, *self.devices)}
-        if self.config.gpf and self.config.gsme:
-            gsme = self.config.gsme.model
-            devices[self.config.gpf] = Target("GPF", self.config.gpf.octets, gsme)
-        return Installations([Installation(self.hub.target, self.s1sp, devices)])
+        """What the DSP's S1SP serves: this lab's CHs with their HANs."""
+        installations = []
+        away = {device.eui: device.target for device in self.shelf}
+        for home, config in zip(self.homes, self.config.homes, strict=True):
+            here = {home.hub.eui: home.hub.target}
+            for device, node in zip(home.devices, config.devices, strict=True):
+                (here if node.joined else away)[device.eui] = device.target
+            if config.gpf and config.gsme:
+                here[config.gpf] = Target("GPF", config.gpf.octets, config.gsme.model)
+            installations.append(Installation(home.hub.target, home.s1sp, here))
+        return Installations(installations, away)
+
+    async def _look_around(self) -> None:
+        """Before the first request of a lab in which a device may be elsewhere than lab.toml has it."""
+        if not self._knows_places:
+            self._knows_places = True
+            await self.installations.look()
 
     @_on_its_clock
     async def send(
@@ -364,6 +412,7 @@ class Lab:
 
     async def _send_once(self, request: Request, report: Report, before: int) -> Answer:
         """Its deliveries are those after number `before`; what is pending and falls due before it is met first."""
+        await self._look_around()
         acknowledgement = self.dsp.receive(request)
         sent = self.dsp.deliveries.after(before)
         await self.dsp.carry_out_before(request.id)
@@ -379,6 +428,7 @@ class Lab:
 
         Everything that goes to a device does so first; `notices` says what became of it.
         """
+        await self._look_around()
         if self._office or (self.folder / DATABASE).exists():
             await self.dsp.carry_out_due()
 
@@ -393,7 +443,12 @@ class Lab:
                 # the S1SP told the DSP nothing of a third-party PPMID, so that is all the DSP can say
                 known = self.dsp.smi.find(eui)
                 of_lab = next((d for d in self.devices if d.eui == eui), None)
-                cause = third_party(of_lab.target, self.hub.model) if of_lab and not known else None
+                home = of_lab and self.home_of(of_lab)
+                cause = (
+                    third_party(of_lab.target, home.hub.model)
+                    if of_lab and home and not known
+                    else None
+                )
             if cause:
                 return cause
         return None
@@ -406,13 +461,13 @@ class Lab:
     ) -> Outcome:
         """11.1 Update Firmware; see `S1sp.update_firmware`."""
         await self.meet_pending()
-        return await self.s1sp.update_firmware(image, device.target, report)
+        return await self._s1sp_of(device).update_firmware(image, device.target, report)
 
     @_on_its_clock
     async def read_firmware_version(self, device: Device) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device answers."""
         await self.meet_pending()
-        return await self.s1sp.read_firmware_version(device.target)
+        return await self._s1sp_of(device).read_firmware_version(device.target)
 
     @_on_its_clock
     async def activate_firmware(
@@ -420,30 +475,34 @@ class Lab:
     ) -> Outcome:
         """11.3 Activate Firmware; see `S1sp.activate_firmware`."""
         await self.meet_pending()
-        return await self.s1sp.activate_firmware(hash_, device.target, report)
+        return await self._s1sp_of(device).activate_firmware(hash_, device.target, report)
 
     @_on_its_clock
     async def wait_until_back(self, device: Device) -> VersionReadResponse:
         """The version of a device that restarts, as soon as it answers again."""
         await self.meet_pending()
-        return await self.s1sp.wait_until_back(device.target)
+        return await self._s1sp_of(device).wait_until_back(device.target)
+
+    def _s1sp_of(self, device: Device) -> S1sp:
+        installation, _ = self.installations.find(device.eui)
+        return installation.s1sp
 
     # -- the Communications Hub
 
     @_on_its_clock
-    async def store(self) -> StoreReadResponse:
-        """What the CH's image store holds."""
-        return await self.s1sp.store()
+    async def store(self, home: str | None = None) -> StoreReadResponse:
+        """What the image store of the CH holds, in a lab of several homes of the CH of that one."""
+        return await self.home(home).s1sp.store()
 
     @_on_its_clock
-    async def evict(self, image_id: int) -> None:
-        """Remove an image from the CH's store."""
-        await self.s1sp.evict(image_id)
+    async def evict(self, image_id: int, home: str | None = None) -> None:
+        """Remove an image from the store of the CH (of that home)."""
+        await self.home(home).s1sp.evict(image_id)
 
     @_on_its_clock
-    async def han_devices(self) -> list[HanDevice]:
-        """The devices that the CH knows on its HAN."""
-        return await self.s1sp.devices()
+    async def han_devices(self, home: str | None = None) -> list[HanDevice]:
+        """The devices that the CH (of that home) knows on its HAN."""
+        return await self.home(home).s1sp.devices()
 
     # -- the boards
 
@@ -507,7 +566,7 @@ class Lab:
         """
         desk = self._boards if isinstance(self._boards, Desk) else None
         boards = []
-        for device in (self.hub, *self.devices):
+        for device in self.boards:
             if device.name not in self._boards.ports:
                 continue
             async with self._client(device) as client:
@@ -527,12 +586,12 @@ class Lab:
                 LaneReport(lane.wire, lane.source, lane.sink, dataclasses.replace(lane.counters))
                 for lane in (*lanes, *air)
             ),
-            client=dataclasses.replace(self._wan.counters),
+            client=sum_of([home.wan.counters for home in self.homes]),
             boards=tuple(boards),
         )
 
     async def _everyone_answers(self) -> None:
-        for device in (self.hub, *self.devices):
+        for device in self.boards:
             # without a login, which would let in whoever attaches to the same link next
             client = WanClient(self._boards.ports[device.name])
             await client.connect()
@@ -541,9 +600,10 @@ class Lab:
     @asynccontextmanager
     async def _client(self, device: Device) -> AsyncIterator[WanClient]:
         """A client on that board's own UART."""
-        if device is self.hub:
-            yield self._wan
-            return
+        for home in self.homes:
+            if device is home.hub:
+                yield home.wan
+                return
         client = wan_client(self._boards, device.name)
         try:
             yield client
@@ -553,9 +613,9 @@ class Lab:
     # -- for captures
 
     @property
-    def network_key(self) -> bytes:
-        """The HAN's network key, for a capture's key file."""
-        return self._boards.keys.network.octets
+    def network_keys(self) -> dict[str, bytes]:
+        """Each HAN's network key, for a capture's key file."""
+        return network_keys(self._boards)
 
 
 def _heap(answer: MemoryPoolStatisticsReadResponse) -> Heap:

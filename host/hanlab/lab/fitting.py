@@ -15,8 +15,9 @@ from pathlib import Path
 from hanlab.boards.clauses import Behaviour
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.images import OtaImage
-from hanlab.lab.config import LabConfig, NodeConfig
+from hanlab.lab.config import LabConfig
 from hanlab.lab.enrolment import product
+from hanlab.lab.nodes import NodeConfig
 from hanlab.s1sp.rules import holds
 
 
@@ -34,21 +35,23 @@ class Needs:
 
 
 def needs_of(config: LabConfig, node: NodeConfig) -> Needs:
-    """What an image for `node` has to have."""
-    model, hub = node.model, config.hub.model
+    """What an image for `node` has to have; on the shelf no CH wants anything."""
+    model, home = node.model, config.home_of(node)
+    hub = home.hub.model if home else None
     return Needs(
         model.device_type,
         model.ota.manufacturer_code if model.ota else None,
         int(model.hardware_version, 16) if model.ota else None,
         hub.update.metadata_manufacturer
-        if hub.update and holds(Behaviour.METADATA, hub, model)
+        if hub and hub.update and holds(Behaviour.METADATA, hub, model)
         else "",
     )
 
 
 def misfits(image: OtaImage, config: LabConfig, node: NodeConfig) -> list[str]:
     """Why the image is none that `node` would get and take, in words; empty if it is."""
-    return list(_misfits(image, needs_of(config, node), node, config.hub.model.model))
+    home = config.home_of(node)
+    return list(_misfits(image, needs_of(config, node), node, home.hub.model.model if home else ""))
 
 
 def _misfits(image: OtaImage, needs: Needs, node: NodeConfig, hub: str) -> Iterator[str]:

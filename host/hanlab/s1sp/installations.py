@@ -6,10 +6,11 @@ refuses of a single request it refuses in `S1sp`, for whoever asks.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hanlab.boards.clauses import Behaviour
@@ -41,8 +42,19 @@ class Installation:
 class Installations:
     """Everything that this S1SP serves."""
 
-    def __init__(self, installations: Iterable[Installation]) -> None:
+    def __init__(
+        self, installations: Iterable[Installation], away: Mapping[Eui, Target] | None = None
+    ) -> None:
+        """`away`: devices that come on no HAN, and may get onto one."""
         self._by_hub = {Eui(i.hub.eui): i for i in installations}
+        self._targets = dict(away or {})
+        self._hub_of: dict[Eui, Eui] = {}
+        """What was last heard of where each device is."""
+        for hub, installation in self._by_hub.items():
+            self._targets.update(installation.devices)
+            self._hub_of.update(dict.fromkeys(installation.devices, hub))
+        self._began_on: dict[Eui, Eui] = {}
+        """Of each device whose update has begun and not ended, the CHF; it may move meanwhile."""
         self._busy: defaultdict[Eui, set[Eui]] = defaultdict(set)
         """By CHF, the devices whose update has begun and not ended."""
         self.ends: dict[Eui, Outcome | ServiceRequestFailed] = {}
@@ -52,15 +64,41 @@ class Installations:
 
     def hub_of(self, device: Eui) -> Eui | None:
         """The CHF of the installation that a device belongs to."""
-        return next((hub for hub, i in self._by_hub.items() if device in i.devices), None)
+        return self._hub_of.get(device)
+
+    async def look(self) -> None:
+        """Read from every CH which devices are on its HAN; one that does not answer has those that it had.
+
+        A device that two CHs have is where it has been heard.
+        """
+        from hanlab.wan.errors import WanError
+
+        tables = await asyncio.gather(
+            *(i.s1sp.devices() for i in self._by_hub.values()), return_exceptions=True
+        )
+        heard = []
+        for hub, table in zip(self._by_hub, tables, strict=True):
+            if isinstance(table, WanError):
+                continue
+            if isinstance(table, BaseException):
+                raise table
+            of_the_ch = {device for device, at in self._hub_of.items() if at == hub}
+            for gone in of_the_ch - {Eui(d.eui) for d in table} - self._fixed(hub):
+                del self._hub_of[gone]
+            heard += [(d.seen, Eui(d.eui), hub) for d in table]
+        self._hub_of.update({eui: hub for _, eui, hub in sorted(heard)})
+
+    def _fixed(self, hub: Eui) -> set[Eui]:
+        """What is part of a CH: its CHF, its GPF."""
+        devices = self._by_hub[hub].devices
+        return {hub, *(eui for eui, target in devices.items() if target.name == "GPF")}
 
     def in_progress(self, device: Eui) -> bool:
         """Whether an update in progress on that device's HAN keeps another one off it (rule 35, 18.63)."""
         hub = self.hub_of(device)
         if hub is None:
             return False
-        installation = self._by_hub[hub]
-        target = installation.devices[device]
+        installation, target = self.find(device)
         if not holds(Behaviour.ONE_UPDATE, installation.hub.model, target.model):
             return False
         return bool(self._busy[hub]) or installation.s1sp.updating
@@ -69,12 +107,13 @@ class Installations:
         """An update begins on the HANs of these devices, and keeps others off until `end`."""
         for device in devices:
             if hub := self.hub_of(device):
+                self._began_on[device] = hub
                 self._busy[hub].add(device)
 
     def end(self, devices: Iterable[Eui]) -> None:
         """It has ended, well or not: the next one is welcome (rule 37)."""
         for device in devices:
-            if hub := self.hub_of(device):
+            if hub := self._began_on.pop(device, None):
                 self._busy[hub].discard(device)
 
     async def update_firmware(self, image: OtaImage, device: Eui, report: Report) -> Outcome:
@@ -85,9 +124,11 @@ class Installations:
         """
         try:
             with self._noted(device):
-                installation, target = self._find(device)
+                installation, target = self.find(device)
                 with _reaching(installation.hub):
-                    outcome = await installation.s1sp.update_firmware(image, target, report)
+                    outcome = await installation.s1sp.update_firmware(
+                        image, target, lambda step: report(replace(step, device=target.name))
+                    )
         except ServiceRequestFailed as e:
             self.ends[device] = e
             raise
@@ -101,7 +142,7 @@ class Installations:
             ServiceRequestFailed: there is no answer.
         """
         with self._noted(device):
-            installation, target = self._find(device)
+            installation, target = self.find(device)
             with _reaching(installation.hub):
                 read = await installation.s1sp.wait_until_back(target)
         return FirmwareVersionRead(read.firmware)
@@ -116,7 +157,7 @@ class Installations:
         """
         try:
             with self._noted(device):
-                installation, target = self._find(device)
+                installation, target = self.find(device)
                 with _reaching(installation.hub):
                     await installation.s1sp.activate_firmware(hash_, target, report)
         except ServiceRequestFailed as e:
@@ -145,10 +186,15 @@ class Installations:
             self.failures[device] = e
             raise
 
-    def _find(self, device: Eui) -> tuple[Installation, Target]:
-        for installation in self._by_hub.values():
-            if device in installation.devices:
-                return installation, installation.devices[device]
+    def find(self, device: Eui) -> tuple[Installation, Target]:
+        """The installation that a device belongs to.
+
+        Raises:
+            ServiceRequestFailed: it belongs to none.
+        """
+        hub = self._hub_of.get(device)
+        if hub is not None and device in self._targets:
+            return self._by_hub[hub], self._targets[device]
         raise ServiceRequestFailed(
             Outcome.NO_DEVICE,
             f"no CH of this lab has {device} on its HAN",

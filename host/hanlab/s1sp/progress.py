@@ -15,6 +15,8 @@ class Progress:
     total: int
     note: str = ""
     """How the stage began, if not afresh: where it goes on, or why it starts again."""
+    device: str = ""
+    """For which device, by its name, where a Service Request is for several."""
 
 
 Report = Callable[[Progress], None]
