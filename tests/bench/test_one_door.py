@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from lab_file import lab_toml
 from labs import THIRD_PARTY, image_for, lab_of
 
 from hanlab.cli import main
@@ -32,18 +33,6 @@ from hanlab.lab.enrolment import notification, product
 from hanlab.lab.office import PKI, named_user, open_pki
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress
-
-LAB = """
-[comms_hub]
-board = "esp32-devkitc"
-model = "skyline-i510"
-eui = "00-DB-12-34-56-78-90-A2"
-[[device]]
-name = "PPMID"
-board = "pico"
-model = "sed-v3"
-eui = "00-DB-12-34-56-78-90-A4"
-"""
 
 
 def no_report(progress: Progress) -> None:
@@ -148,7 +137,7 @@ def test_it_is_refused_by_direct_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("lab.toml").write_text(LAB)
+    Path("lab.toml").write_text(lab_toml(model="sed-v3"))
     with lab_of(tmp_path / "other", THIRD_PARTY) as lab:
         Path("a.ota").write_bytes(image_for(lab.devices[0]).to_bytes())
     monkeypatch.setattr(sys, "argv", ["hanlab", *command, "--lab", "lab.toml", "--direct"])
@@ -164,7 +153,7 @@ def test_the_command_line_flags_what_was_never_tested_together(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for model, flagged in (("sed-v3", True), ("pipit-500", False)):
-        Path("lab.toml").write_text(LAB.replace("sed-v3", model))
+        Path("lab.toml").write_text(lab_toml(model=model))
         for more in ([], ["--json"]):
             monkeypatch.setattr(sys, "argv", ["hanlab", "devices", "--lab", "lab.toml", *more])
             with pytest.raises(SystemExit) as end:

@@ -224,6 +224,14 @@ _SERVICES: dict[type, str] = {
 }
 
 
+def suspend(office: Office, eui: Eui = ESME) -> None:
+    """Withdraw what that device runs from the CPL."""
+    found = office.dsp.smi.find(eui)
+    assert found
+    office.dsp.withdraw(entry(found, str(found.version)))
+    assert office.status(eui) is Status.SUSPENDED
+
+
 def run(main: Any) -> Any:
     """Run a coroutine with its sleeps passing at once."""
 

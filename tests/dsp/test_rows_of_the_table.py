@@ -26,6 +26,7 @@ from desk import (
     device,
     entry,
     furnished,
+    suspend,
     update,
 )
 
@@ -37,13 +38,6 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 
 NEWCOMER = Eui.parse("00-DB-12-34-56-78-92-A4")
-
-
-def suspend(office: Office, eui: Eui = ESME) -> None:
-    found = office.dsp.smi.find(eui)
-    assert found
-    office.dsp.withdraw(entry(found, str(found.version)))
-    assert office.status(eui) is Status.SUSPENDED
 
 
 @pytest.mark.rule(13, 14)

@@ -30,6 +30,7 @@ from desk import (
     furnished,
     image_for,
     run,
+    suspend,
     update,
 )
 
@@ -67,14 +68,6 @@ def office() -> Office:
 def before_mp105() -> Office:
     """Without MP105, with SECMP0007."""
     return furnished(DspSettings(mp105=None))
-
-
-def suspend(office: Office, eui: Eui = ESME) -> None:
-    """Withdraw what that device runs from the CPL."""
-    found = office.dsp.smi.find(eui)
-    assert found
-    office.dsp.withdraw(entry(found, str(found.version)))
-    assert office.status(eui) is Status.SUSPENDED
 
 
 @pytest.mark.rule(78, 101)

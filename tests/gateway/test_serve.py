@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from lab_file import lab_toml
 
 from hanlab.cli import main
 from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, Request, RequestId, Response
@@ -28,17 +29,6 @@ from hanlab.images import build, made_body
 COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
-LAB = """[comms_hub]
-board = "esp32-devkitc"
-model = "skyline-i510"
-eui = "00-DB-12-34-56-78-90-A2"
-[[device]]
-name = "PPMID"
-board = "pico"
-model = "pipit-500"
-eui = "00-DB-12-34-56-78-90-A4"
-"""
-
 
 COUNTERS = itertools.count(1000, 1000)
 """Above those of the commands between them, which count one by one."""
@@ -49,7 +39,7 @@ class Serving:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
-        (folder / "lab.toml").write_text(LAB)
+        (folder / "lab.toml").write_text(lab_toml())
         self.log = folder / "serve.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -205,7 +195,7 @@ def test_an_emulated_lab_tells_the_computers_time_which_never_goes_back(killed: 
 
 
 def test_the_date_that_lab_toml_sets_is_said(tmp_path: Path) -> None:
-    (tmp_path / "lab.toml").write_text(LAB + "[dsp]\nstart = 2031-05-06T07:08:09Z\n")
+    (tmp_path / "lab.toml").write_text(lab_toml() + "[dsp]\nstart = 2031-05-06T07:08:09Z\n")
     with subprocess.Popen(
         [*COMMAND, "serve", "--lab", "lab.toml", "--port", "0"],
         cwd=tmp_path,

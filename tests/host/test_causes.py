@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_file import lab_toml
 from typer.testing import CliRunner
 
 import hanlab.lab.facade
@@ -20,18 +21,6 @@ from hanlab.wan.auth import Credentials
 from hanlab.wan.client import WanClient
 
 Hanlab = Callable[..., tuple[str, Any]]
-LAB = """
-[comms_hub]
-board = "esp32-devkitc"
-model = "skyline-i510"
-eui = "00-DB-12-34-56-78-90-A2"
-[[device]]
-name = "PPMID"
-board = "pico"
-model = "{model}"
-eui = "00-DB-12-34-56-78-90-A4"
-{more}
-"""
 
 
 @pytest.fixture
@@ -63,7 +52,7 @@ def well(*arguments: str) -> None:
 
 
 def lab(model: str = "pipit-500", more: str = "") -> None:
-    Path("lab.toml").write_text(LAB.format(model=model, more=more))
+    Path("lab.toml").write_text(lab_toml(model=model, of_device=more))
 
 
 def test_every_frame_lost_between_laptop_and_ch(hanlab_: Hanlab) -> None:
@@ -137,7 +126,7 @@ def test_a_third_party_ppmid(hanlab_: Hanlab) -> None:
 def test_an_answer_that_the_dsp_loses(more: str, next_step: str, hanlab_: Hanlab) -> None:
     """What the next step says can be done: without MP105 11.2 mends nothing, or is not to be had."""
     dsp = f"dsp = {{ lost_responses = 1.0, retries = 0{more} }}\n"
-    Path("lab.toml").write_text(dsp + LAB.format(model="pipit-500", more=""))
+    Path("lab.toml").write_text(dsp + lab_toml())
     well("cpl", "add", "v6.ota", "--lab", "lab.toml")
     well("push", "v6.ota", "--to", "PPMID", "--lab", "lab.toml")
     text, _ = hanlab_("activate", "PPMID", "--image", "v6.ota", "--lab", "lab.toml")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_file import lab_toml
 from rich.console import Console
 
 from hanlab.boards.vm import find_vm
@@ -381,22 +382,6 @@ def test_usage_errors_of_the_command_line(cli: Cli, arguments: list[str], words:
     assert error.json["next_step"].endswith("--help")
 
 
-def lab_toml(**hub: int | str) -> str:
-    more = "\n".join(f"{key} = {value!r}" for key, value in hub.items())
-    return f"""
-[comms_hub]
-board = "esp32-devkitc"
-model = "skyline-i510"
-eui = "00-DB-12-34-56-78-90-A2"
-{more}
-[[device]]
-name = "PPMID"
-board = "pico"
-model = "pipit-500"
-eui = "00-DB-12-34-56-78-90-A4"
-"""
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -427,7 +412,7 @@ def test_a_wrong_lab_is_refused_before_any_board(cli: Cli, old: str, new: str, w
 )
 def test_too_large_says_by_how_much(cli: Cli, behaviour: str, outcome: str) -> None:
     """Rules 2 to 6: the numbers, the store drawn with the image, exit code 1."""
-    Path("lab.toml").write_text(lab_toml(store=20_000, size_behaviour=behaviour))
+    Path("lab.toml").write_text(lab_toml(of_hub=f'store = 20000\nsize_behaviour = "{behaviour}"'))
     push = ["push", "ppmid.ota", "--to", "PPMID", "--direct", "--lab", "lab.toml"]
     done = cli(*push)
     is_one_sentence(done, 1, "image 20,092 B; store .* 20,000 B, 20,000 B free; short by 92 B")
@@ -439,7 +424,7 @@ def test_too_large_says_by_how_much(cli: Cli, behaviour: str, outcome: str) -> N
 
 def test_evicting_is_advised_only_where_it_helps(pushed: Cli) -> None:
     shutil.copytree(STATE, STATE.with_name("lab"))
-    Path("lab.toml").write_text(lab_toml(store=22_000))
+    Path("lab.toml").write_text(lab_toml(of_hub="store = 22000"))
     push = ["push", "next.ota", "--to", "PPMID", "--direct", "--lab", "lab.toml", "--json"]
     for body, advice in (
         (
@@ -783,7 +768,7 @@ def test_accepted_and_refused_are_told_apart(cli: Cli) -> None:
 
 
 def test_a_store_that_overflows_is_seen_full(cli: Cli) -> None:
-    Path("small.toml").write_text(lab_toml(store=8192, size_behaviour="overflow"))
+    Path("small.toml").write_text(lab_toml(of_hub='store = 8192\nsize_behaviour = "overflow"'))
     done = cli("push", "ppmid.ota", "--to", "PPMID", "--direct", "--lab", "small.toml")
     (bar,) = [line for line in done.out.splitlines() if "CH store" in line]
     assert "░" not in bar
@@ -880,7 +865,7 @@ def test_a_cut_that_does_not_come(cli: Cli) -> None:
     """On a one-step model 11.1 leaves the device alone."""
     image = build(made_body(4096), device_type="PPMID", version="2.08.02", for_ch="Elster")
     Path("e.ota").write_bytes(image.to_bytes())
-    text = lab_toml().replace("skyline-i510", "am110r").replace("pipit-500", "sed-v3")
+    text = lab_toml(hub="am110r", model="sed-v3")
     Path("elster.toml").write_text(text)
     push = ["push", "e.ota", "--to", "PPMID", "--direct", "--lab", "elster.toml"]
     done = cli(*push, "--cut", "PPMID@43%")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from image_commands import run
+from typer.testing import CliRunner
 
 from hanlab.cli.image import app
 from hanlab.errors import HanlabError
@@ -21,14 +22,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     return tmp_path
-
-
-def run(*arguments: str) -> Result:
-    """Run a command; errors of hanlab's family are left to the caller, as the top level does."""
-    result = CliRunner().invoke(app, list(arguments))
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def run_json(*arguments: str) -> Any:

@@ -19,9 +19,8 @@ from typing import Any
 
 import bincopy
 import pytest
-from typer.testing import CliRunner, Result
+from image_commands import run
 
-from hanlab.cli.image import app
 from hanlab.errors import HanlabError, UsageError
 from hanlab.images import (
     HardwareRange,
@@ -63,13 +62,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "1000")
     return tmp_path
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(app, list(arguments))
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def refused(data: bytes) -> ImageError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_file import lab_toml
 
 from hanlab.boards.data import load_board
 from hanlab.duis.messages import ReadFirmwareVersion
@@ -16,19 +17,6 @@ from hanlab.errors import UsageError
 from hanlab.lab import Lab
 from hanlab.lab.config import DEFAULT, LabConfig, make_lab, read_lab
 from hanlab.lab.nodes import FLASH_SLACK
-
-LAB = """
-[comms_hub]
-board = "esp32-devkitc"
-model = "skyline-i510"
-eui = "00-DB-12-34-56-78-90-A2"
-
-[[device]]
-name = "PPMID"
-board = "pico"
-model = "pipit-500"
-eui = "00-DB-12-34-56-78-90-A4"
-"""
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -96,7 +84,7 @@ def spoilt_and_real(data: dict[str, Any]) -> None:
 
 def test_a_lab_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "desk.toml"
-    file.write_text("seed = 7\n" + LAB)
+    file.write_text(lab_toml(top="seed = 7"))
     config = read_lab(file)
     assert (config.name, config.seed) == ("desk", 7)
     assert config.hub.model.model == "Skyline i-510"
@@ -242,7 +230,7 @@ def test_a_wrong_lab_gets_a_sentence_and_a_next_step(change: Change, words: str)
 def test_a_lab_at_another_date_works(tmp_path: Path, year: int) -> None:
     """Also where it is before what the lab's first command would remember."""
     file = tmp_path / "lab.toml"
-    file.write_text(f"{LAB}\n[dsp]\nstart = {year}-12-31T23:59:59-12:00\n")
+    file.write_text(f"{lab_toml()}\n[dsp]\nstart = {year}-12-31T23:59:59-12:00\n")
     with Lab.open(file) as lab:
         ppmid = lab.device("PPMID")
         answer = lab.run(lab.send(ReadFirmwareVersion(), ppmid.eui))
@@ -252,7 +240,7 @@ def test_a_lab_at_another_date_works(tmp_path: Path, year: int) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_a_lab(tmp_path: Path) -> None:
     file = tmp_path / "lab.toml"
-    file.write_bytes(b"\xef\xbb\xbf" + LAB.encode())
+    file.write_bytes(b"\xef\xbb\xbf" + lab_toml().encode())
     assert read_lab(file).hub.name == "hub"
 
 

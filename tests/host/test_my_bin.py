@@ -12,6 +12,7 @@ from typing import Any
 
 import bincopy
 import pytest
+from lab_file import lab_toml
 
 from hanlab.boards.data import ch_makers
 from hanlab.cli import main
@@ -22,18 +23,6 @@ from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.lab.fitting import misfits, next_version
 
 FIRMWARE = bytes(made_body(3000, seed=5))
-LAB = """
-[comms_hub]
-board = "esp32-devkitc"
-model = "am110r"
-eui = "00-DB-12-34-56-78-90-A2"
-
-[[device]]
-name = "PPMID"
-board = "pico"
-model = "sed-v3"
-eui = "00-DB-12-34-56-78-90-A4"
-"""
 
 
 class Shell:
@@ -68,7 +57,7 @@ def shell(
     hex_file = bincopy.BinFile()
     hex_file.add_binary(FIRMWARE, address=0x8000)
     Path("my.hex").write_text(hex_file.as_ihex())
-    Path("lab.toml").write_text(LAB)
+    Path("lab.toml").write_text(lab_toml(hub="am110r", model="sed-v3"))
     return Shell(monkeypatch, capsys)
 
 

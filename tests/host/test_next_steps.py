@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_file import lab_toml
 from next_step_rows import ROWS, Lab, Proved, Walk
 from next_steps import next_steps
 
@@ -29,48 +30,19 @@ ROOT = Path(__file__).parents[2]
 FOUND = next_steps()
 Run = Callable[..., str]
 
-LAB = """{top}
-[comms_hub]
-board = "{board}"
-model = "{hub}"
-eui = "00-DB-12-34-56-78-90-A2"
-{more}
-"""
-DEVICE = """[[device]]
-name = "PPMID"
-board = "pico"
-model = "{model}"
-eui = "00-DB-12-34-56-78-90-A4"
-{more}
-"""
-
-
-def lab(
-    *,
-    top: str = "",
-    board: str = "esp32-devkitc",
-    hub: str = "skyline-i510",
-    more: str = "",
-    model: str = "pipit-500",
-    of_device: str = "",
-) -> str:
-    device = DEVICE.format(model=model, more=of_device)
-    return LAB.format(top=top, board=board, hub=hub, more=more) + device
-
-
 LABS = {
-    "lab": lab(),
-    "tp": lab(model="sed-v3"),
-    "stranger": lab(of_device="stranger = true"),
-    "small": lab(more="store = 3000"),
-    "real": lab(more='port = "/dev/ttyS9"'),
-    "middle": lab(more="store = 6000"),
-    "smalldev": lab(of_device="store = 3000"),
-    "prov": lab(top='keys = "provisioned"'),
-    "nomp105": lab(of_device="[dsp]\nmp105 = false"),
-    "swapped": lab(hub="pipit-500"),
-    "noboard": lab(board="zzz"),
-    "alone": LAB.format(top="", board="pico", hub="skyline-i510", more=""),
+    "lab": lab_toml(),
+    "tp": lab_toml(model="sed-v3"),
+    "stranger": lab_toml(of_device="stranger = true"),
+    "small": lab_toml(of_hub="store = 3000"),
+    "real": lab_toml(of_hub='port = "/dev/ttyS9"'),
+    "middle": lab_toml(of_hub="store = 6000"),
+    "smalldev": lab_toml(of_device="store = 3000"),
+    "prov": lab_toml(top='keys = "provisioned"'),
+    "nomp105": lab_toml(of_device="[dsp]\nmp105 = false"),
+    "swapped": lab_toml(hub="pipit-500"),
+    "noboard": lab_toml(board="zzz"),
+    "alone": lab_toml(board="pico", model=None),
     "bad": "seed = yes",
 }
 
@@ -97,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "otherhw.ota": image(hardware=(0x7000, 0x7FFF)),
         "app.bin": made_body(4096, seed=3),
         "empty.bin": b"",
-        "cp1252.toml": "# café".encode("cp1252") + lab().encode(),
+        "cp1252.toml": "# café".encode("cp1252") + lab_toml().encode(),
     }.items():
         (made / name).write_bytes(octets)
     return made
