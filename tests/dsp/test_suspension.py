@@ -34,12 +34,14 @@ from desk import (
     update,
 )
 
+from hanlab.dsp.alerts import RESTORED
 from hanlab.dsp.cpl import CplStatus
 from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SMETS2, Status
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
+    DeviceStatusChanged,
     FirmwareActivated,
     FirmwareVersionRead,
     OtherBody,
@@ -253,6 +255,33 @@ def test_an_11_3_after_one_that_may_have_come_through_is_a_retry() -> None:
     office.door.fails.clear()
     office.send(ACTIVATE, ESME)
     assert (office.version(ESME), office.rule()) == (OLD, 93)
+
+
+@pytest.mark.rule(93)
+def test_an_11_3_of_another_image_is_no_retry() -> None:
+    """A retry is the same 11.3 once more."""
+    office = lost_activation(DspSettings(mp105=None), suspended=False)
+    office.send(ActivateFirmware(bytes(32)), ESME)
+    assert office.version(ESME) == NEW
+
+
+@pytest.mark.rule(87, 93)
+def test_what_helps_one_device_leaves_the_other_ones_retry_a_retry() -> None:
+    office = lost_activation(DspSettings(mp105=None), suspended=False)
+    assert office.send(update(GSME)) == ("I99", None)
+    office.send(ACTIVATE, ESME)
+    assert (office.version(ESME), office.rule()) == (OLD, 93)
+
+
+@pytest.mark.rule(90, 115)
+def test_one_who_is_supplier_and_network_operator_is_told_once() -> None:
+    office = furnished()
+    device = office.dsp.smi.find(ESME)
+    assert device
+    both = dataclasses.replace(device, network_operator=device.supplier)
+    note = DeviceStatusChanged(ESME, "DeviceRestored")
+    office.dsp.parts.alert(RESTORED, note, both)
+    assert office.told("N29") == [SUPPLIER]
 
 
 @pytest.mark.rule(93)

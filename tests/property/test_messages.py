@@ -17,7 +17,7 @@ from smpclient.requests.os_management import MCUMgrParametersRead, MemoryPoolSta
 
 from hanlab.wan import messages
 from hanlab.wan.answers import offset, parsed
-from hanlab.wan.errors import WanError
+from hanlab.wan.errors import Refused, WanError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
@@ -135,3 +135,32 @@ def test_any_answer(data: st.DataObject, kind: Any, header: bytes | None, body: 
         assert isinstance(parsed(request, header + body), request._Response)
     with suppress_on_one_line(WanError):
         assert 0 <= offset(header + body, 1000) <= 1000
+
+
+def answered(body: Any) -> bytes:
+    """The octets of an answer to an upload."""
+    return bytes([3, 0, 0, 0, 0, 1, 1, 1]) + cbor2.dumps(body)
+
+
+@pytest.mark.parametrize("number", [0, 2, 30, 35, 258])
+def test_an_answer_with_a_tag_anywhere_is_none(number: int) -> None:
+    """Also where the message itself would pass over it."""
+    tag = cbor2.CBORTag(number, "x")
+    for body in ({"off": 4, "more": tag}, {"off": 4, "more": [{"x": tag}]}):
+        with pytest.raises(WanError, match="tags"):
+            offset(answered(body), 1000)
+    assert offset(answered({"off": 4, "more": "\xc2" * 30, "raw": b"\xc2" * 300}), 1000) == 4
+
+
+def test_where_an_upload_goes_on_lies_in_its_image() -> None:
+    assert [offset(answered({"off": off}), 1000) for off in (0, 1000)] == [0, 1000]
+    for off in (-1, 1001, "4", None):
+        with pytest.raises(WanError, match="has the offset"):
+            offset(answered({"off": off}), 1000)
+
+
+@pytest.mark.parametrize("error", [{"rc": 7}, {"err": {"group": 0, "rc": 7}}])
+def test_both_versions_of_smp_refuse(error: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        offset(answered({"off": 4, **error}), 1000)
+    assert (refused.value.group, refused.value.rc) == (0, 7)
