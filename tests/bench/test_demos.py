@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hanlab.boards.data import load_model, model_names
-from hanlab.demos.catalogue import CATALOGUE
+from hanlab.demos.catalogue import CATALOGUE, find_demo
 from hanlab.demos.parts import Demo, ImageSpec, Meanwhile, Scene
 from hanlab.demos.runner import make_image, run_demo
 from hanlab.lab import Lab
@@ -28,6 +28,16 @@ def test_demo_ends_as_it_says(demo: Demo) -> None:
         assert result.happened == result.expected, f"{result.tried}: {result.why}"
         # what the DSP's own lists answer ("Suspended, P4X9G01") says it all; how a request ends does not
         assert result.why or result.request in ("CPL", "SMI", "DCC Alerts", "12.2")
+
+
+@pytest.mark.rule(35, 36)
+def test_a_home_that_is_not_busy_gets_it() -> None:
+    """On its own HAN, from its own CH: the other home of the demo is a real one."""
+    (_, mixed, _) = run_demo(find_demo("busy-mixed"), _Unwatched())
+    assert mixed.happened == "W110101"
+    assert (
+        mixed.why == "OtherRequestInProgressList: 00-DB-12-34-56-78-90-A0; home-2/ESME distributed"
+    )
 
 
 def test_names_are_one_word_each_and_unique() -> None:

@@ -118,6 +118,11 @@ class EmulatedBoard:
         return self._provision.unique_id
 
     @property
+    def pid(self) -> int | None:
+        """The VM's process; None: it is off."""
+        return self._process.pid if self._process else None
+
+    @property
     def lifeline(self) -> socket.socket | None:
         """Readable between two steps only if the VM has ended: then `gone` says how."""
         return self._socket

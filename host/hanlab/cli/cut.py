@@ -25,7 +25,7 @@ class Cut:
         board, percent = read_cut(text, bench.config)
         self._board = bench.device(board)
         self._percent = percent
-        self._stage = "upload" if self._board is bench.hub else "distribute"
+        self._stage = "upload" if self._board.is_hub else "distribute"
         self._bench = bench
         self._watch = watch
         self.came = False

@@ -132,11 +132,12 @@ class _Stage:
         self._out.print()
         if scene.about:
             self._out.print(f"  {scene.about}", style="bold", soft_wrap=True)
-        hub, device = lab.hub, lab.devices[0]
-        store = f", store {_capacity(hub.model)}"
-        for name, node, more in (("CH", hub, store), (device.name, device, "")):
-            model = f"{node.model.manufacturer} {node.model.model}"
-            self._out.print(f"  {name:<6} {model} on {node.board.name}{more}", soft_wrap=True)
+        width = max(6, *(len(device.name) for device in lab.devices))
+        for board in lab.boards:
+            name = board.name.replace("hub", "CH") if board.is_hub else board.name
+            store = f", store {_capacity(board.model)}" if board.is_hub else ""
+            model = f"{board.model.manufacturer} {board.model.model} on {board.board.name}"
+            self._out.print(f"  {name:<{width}} {model}{store}", soft_wrap=True)
 
     def step(self, request: str, tried: str) -> None:
         lab = self._lab

@@ -18,7 +18,7 @@ _MENDED = ("frame counters", "trial failed")
 def events(device: str | None, *, lab: Path | None, as_json: bool) -> None:
     """The event log of a board, or of all."""
     with Lab.open(lab) as bench:
-        boards = (bench.device(device),) if device else (bench.hub, *bench.devices)
+        boards = (bench.device(device),) if device else bench.boards
         if not bench.config.is_real:
             bench.run(asyncio.sleep(_BEGUN_S))
         logs = {board.name: bench.run(bench.events(board)) for board in boards}

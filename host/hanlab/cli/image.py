@@ -300,16 +300,17 @@ class _Asked(NamedTuple):
 
 
 def _asked(lab: str, to: str | None) -> _Asked:
-    from hanlab.lab.config import read_lab
+    from hanlab.lab.config import read_lab, some
     from hanlab.lab.fitting import needs_of
 
     path = Path(lab) if lab else None
     config = read_lab(path)
-    if to is None and len(config.devices) != 1:
-        there = ", ".join(node.name for node in config.nodes)
+    nodes = [config.node(to)] if to is not None else list(config.devices)
+    asked = [_Asked(path, config, node, needs_of(config, node)) for node in nodes]
+    if len({each.needs for each in asked}) != 1:
+        there = some([node.name for node in config.nodes])
         raise UsageError(f"this lab has {there}", next_step="--to DEVICE says for which it is")
-    node = config.node(to) if to is not None else config.devices[0]
-    return _Asked(path, config, node, needs_of(config, node))
+    return asked[0]
 
 
 def _refuse_taken(image: OtaImage, asked: _Asked) -> None:

@@ -57,7 +57,12 @@ def run(
     out = console()
     sources = _taken(made, imported)
     for place in boards:
-        say(out, f"✓ {place.name}", f"{place}: what goes on the board", "green")
+        say(
+            out,
+            f"✓ {place.relative_to(state / BOARDS)}",
+            f"{place}: what goes on the board",
+            "green",
+        )
     for place in boards:
         command = f"mpremote connect REPL fs cp -r {shlex.quote(str(place))}/. : + reset"
         out.print(f"  next: {command}", soft_wrap=True)
@@ -73,9 +78,10 @@ def run(
 
 def _can_work(config: LabConfig) -> None:
     """Refuse what no wiring of real boards can do: the HAN is one wire from the CH to one device."""
-    if config.is_real and len(config.devices) != 1:
+    crowded = [home for home in config.homes if len(home.devices) != 1]
+    if config.is_real and crowded:
         raise UsageError(
-            f"a CH with {len(config.devices)} devices cannot work on real boards: their HAN is one wire, "
+            f"a CH with {len(crowded[0].devices)} devices cannot work on real boards: their HAN is one wire, "
             "from the CH's UART to one device's",
             next_step="one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like",
         )

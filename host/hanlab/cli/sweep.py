@@ -57,6 +57,13 @@ def run(
     octets = size_in_octets(size)
     config = read_lab(lab).emulated  # its boards are its own
     device = _device(config, to)
+    home = config.home_of(config.node(device))
+    if home is None:
+        raise UsageError(
+            f"{device} is on the shelf, and the update is for a device on a HAN",
+            next_step="put it into a [[home]] in lab.toml",
+        )
+    config = config.only(home)
     alone, everything = _scope(config, device, which)
     out = console()
     began = time.perf_counter()
@@ -105,7 +112,7 @@ def _device(config: LabConfig, to: str | None) -> str:
             "this lab has no device on its HAN to update", next_step="add a [[device]]"
         )
     node = config.node(to) if to else config.devices[0]
-    if node is config.hub:
+    if node.is_hub:
         raise UsageError(
             f"{to} is the Communications Hub; the update is for a device on its HAN",
             next_step=f"--to {config.devices[0].name}",

@@ -32,13 +32,13 @@ def run(
     """Serve the lab's boards until Ctrl-C."""
     address = None if tcp is None else read_address(tcp)
     with Lab.open(lab, pcap=pcap, open_wan=open_wan, impair=impair) as bench:
-        devices = (bench.hub, *bench.devices)
+        hub = bench.homes[0].hub
         bench.desk.revive(
             lambda text: say(console(stderr=True), "Warning", text, "yellow", indent=0)
         )
 
         def ready(ports: dict[str, str]) -> None:
-            upload = upload_command(ports[bench.hub.name], bench.hub.board)
+            upload = upload_command(ports[hub.name], hub.board)
             if as_json:
                 key = "tcp" if address else "pty"
                 boards = [
@@ -49,7 +49,7 @@ def run(
                         "board": d.board.name,
                         key: ports[d.name],
                     }
-                    for d in devices
+                    for d in bench.boards
                 ]
                 more = {} if address else {"upload": upload}
                 print(
@@ -59,13 +59,13 @@ def run(
                 return
             out = console()
             table = Table("board", "role", "TCP port" if address else "PTY path", box=None)
-            for d in devices:
+            for d in bench.boards:
                 role = f"{d.model.device_type}, {d.model.manufacturer} {d.model.model}"
                 table.add_row(f"{d.name}: {d.board.name}", role, ports[d.name])
             out.print(table)
             if pcap:
                 out.print(how_to_open(pcap), markup=False, soft_wrap=True)
-            smp = bench.hub.board.smp
+            smp = hub.board.smp
             out.print(
                 "any SMP tool can attach, in the console, COBS or raw framing, with messages of at most "
                 f"{smp.buf_size} octets",
@@ -74,7 +74,7 @@ def run(
             if address:
                 out.print(
                     "one at a time, e.g. another hanlab, with in its lab.toml "
-                    f'port = "{ports[bench.hub.name]}" and keys = "seed"',
+                    f'port = "{ports[hub.name]}" and keys = "seed"',
                     soft_wrap=True,
                 )
                 if not is_loopback(address[0]):
@@ -90,7 +90,7 @@ def run(
             else:
                 if not address:
                     out.print(
-                        f"e.g. smpmgr --port {ports[bench.hub.name]} image state-read",
+                        f"e.g. smpmgr --port {ports[hub.name]} image state-read",
                         soft_wrap=True,
                     )
                 out.print("it may read and echo; --open-wan lets it do the rest")

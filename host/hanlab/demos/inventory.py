@@ -63,6 +63,7 @@ def _of_the_dsp(
     device: Mapping[str, Any] = METER,
     hub: Mapping[str, Any] | None = None,
     listed: tuple[ImageSpec, ...] = (METER_UPDATE,),
+    homes: int = 1,
 ) -> Scene:
     """A scene whose requests go through the DSP, by default to an ESME."""
     return Scene(
@@ -73,6 +74,7 @@ def _of_the_dsp(
         dsp=dsp or {"lost_responses": 0.0},
         users=users,
         listed=listed,
+        homes=homes,
     )
 
 
@@ -249,8 +251,8 @@ INVENTORY: Final[tuple[Demo, ...]] = (
     ),
     Demo(
         "busy-mixed",
-        "A second 11.1, for a device on the busy HAN and one elsewhere",
-        "only the device on the busy HAN is left out: OtherRequestInProgressList (rules 35 to 37)",
+        "Two homes, one busy: a second 11.1, for a device in each",
+        "the device on the busy HAN is left out, OtherRequestInProgressList; the other gets it (rules 35 to 37)",
         (
             _of_the_dsp(
                 Push(
@@ -259,7 +261,8 @@ INVENTORY: Final[tuple[Demo, ...]] = (
                     Meanwhile(When("distribute", 8_000), METER_UPDATE, "W110101"),
                 ),
                 Push(METER_UPDATE, Outcome.DISTRIBUTED),
-                about="the other device is in the inventory only",
+                about="two CHs with an ESME each",
+                homes=2,
             ),
         ),
     ),

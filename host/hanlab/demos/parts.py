@@ -60,7 +60,7 @@ class BitRot:
 
 @dataclass(frozen=True)
 class Meanwhile:
-    """Somebody sends another 11.1 to the same HAN; through the DSP also to a device on another HAN."""
+    """Somebody sends another 11.1 to the same HAN, in a scene of two homes also to the other one's device."""
 
     when: When
     image: ImageSpec
@@ -192,14 +192,20 @@ class Scene:
     """Other Service Users than the default ones, as [[user]] has them."""
     listed: tuple[ImageSpec, ...] = ()
     """What is on the CPL for the device besides its factory version."""
+    homes: int = 1
+    """So many homes like that; the requests are for the first one's device."""
 
     def lab(self) -> dict[str, Any]:
         """The lab.toml of this scene."""
-        return {
-            **DEFAULT,
-            **self.wires,
+        home = {
             "comms_hub": {**DEFAULT["comms_hub"], **self.hub},
             "device": [{**DEFAULT["device"][0], **self.device}],
+        }
+        several = {"home": [{"name": "home", "count": self.homes, **home}]}
+        return {
+            "seed": DEFAULT["seed"],
+            **self.wires,
+            **(home if self.homes == 1 else several),
             **({"dsp": self.dsp} if self.dsp else {}),
             **({"user": list(self.users)} if self.users else {}),
         }

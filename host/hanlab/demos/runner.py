@@ -58,8 +58,7 @@ _SIZE_AT = 52
 """Where the OTA header has the total size."""
 
 ELSEWHERE = Eui.parse("00-DB-12-34-56-78-91-A0")
-"""A device of another HAN, which has no board here."""
-OTHER_HUB = Eui.parse("00-DB-12-34-56-78-91-A2")
+"""A device that is pre-notified only: it has no board here."""
 _WELL = ("I0", "I99", "W110101")
 _NO_RESPONSE = "E21"
 
@@ -233,9 +232,9 @@ class _Run:
         yield self._result(request, tried, step.expect, octets, main)
         if self._other and isinstance(self._fault, Meanwhile):
             image = make_image(self._fault.image)
-            tried = f"{image.version}, to {self._device.name}, meanwhile"
+            whom = " and ".join(device.name for device in self._lab.devices)
+            tried = f"{image.version}, to {whom}, meanwhile"
             self._watcher.step(request, tried)
-            self._why = self._why_other
             yield self._result(request, tried, self._fault.expect, 0, self._outcome(self._other))
 
     def _result(
@@ -263,7 +262,7 @@ class _Run:
             why=why or EXPLAINED.get(happened, ""),
             virtual_s=(lab.clock_us - clock) / 1e6,
             wall_s=time.perf_counter() - wall,
-            store=lab.run(lab.store()),
+            store=lab.run(lab.store(lab.homes[0].name)),
             image_octets=octets,
         )
 
@@ -286,7 +285,9 @@ class _Run:
         return str(await self._lab.activate_firmware(hash_, self._device, self._report))
 
     async def _outcome(self, task: asyncio.Task[str]) -> str:
-        return await task
+        ended = await task
+        self._why = self._why_other
+        return ended
 
     # -- through the DSP
 
@@ -346,16 +347,15 @@ class _Run:
         return f"{found.generation}, {found.status}" if found else "not in the inventory"
 
     async def _mixed(self, image: OtaImage) -> str:
-        """11.1 for this device and for one of its model on another HAN."""
+        """11.1 for the devices of all homes."""
         lab = self._lab
-        here = lab.dsp.smi.find(self._device.eui)
-        assert here, "it is enrolled"
-        lab.dsp.smi.add(replace(here, eui=ELSEWHERE, hub=OTHER_HUB))
-        devices = (self._device.eui, ELSEWHERE)
+        devices = tuple(device.eui for device in lab.devices)
         answer = await lab.send(UpdateFirmware(image.to_bytes(), image.version, devices))
         warning = answer.result and answer.result.body
         busy = isinstance(warning, UpdateFirmwareWarning) and warning.other_in_progress
-        self._why_other = f"OtherRequestInProgressList: {', '.join(map(str, busy or ()))}"
+        ends = [f"{d.name} {lab.installations.ends.get(d.eui)}" for d in lab.devices[1:]]
+        left_out = ", ".join(map(str, busy or ()))
+        self._why_other = "; ".join([f"OtherRequestInProgressList: {left_out}", *ends])
         return answer.code
 
     async def _withdraw(self, version: str) -> str:

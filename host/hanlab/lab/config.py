@@ -117,6 +117,10 @@ class LabConfig:
         """The home in which a board stands; None: it is on the shelf."""
         return next((h for h in self.homes if any(n.name == node.name for n in h.nodes)), None)
 
+    def only(self, home: HomeConfig) -> LabConfig:
+        """The same lab with that home alone, which keeps its names and keys."""
+        return dataclasses.replace(self, homes=(home,), shelf=())
+
     def node(self, name: str) -> NodeConfig:
         """The board with that name or EUI-64, or where there is one alone that name without HOME/, or type.
 

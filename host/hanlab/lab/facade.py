@@ -308,7 +308,7 @@ class Lab:
         Raises:
             UsageError: there is none, or there are several and no name.
         """
-        return self.homes[self.config.home(name).number]
+        return self.homes[self.config.homes.index(self.config.home(name))]
 
     def home_of(self, device: Device) -> Home | None:
         """The home on whose HAN the S1SP knows the device to be, its CH among them; None: on none."""

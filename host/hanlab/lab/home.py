@@ -21,6 +21,11 @@ class Device:
         self.board = node.board
 
     @property
+    def is_hub(self) -> bool:
+        """It is a Communications Hub."""
+        return self.model.device_type == "CHF"
+
+    @property
     def target(self) -> Target:
         return Target(self.name, self.eui.octets, self.model)
 
