@@ -33,7 +33,9 @@ def test_demo_ends_as_it_says(demo: Demo) -> None:
 @pytest.mark.rule(35, 36)
 def test_a_home_that_is_not_busy_gets_it() -> None:
     """On its own HAN, from its own CH: the other home of the demo is a real one."""
-    (_, mixed, _) = run_demo(find_demo("busy-mixed"), _Unwatched())
+    demo = find_demo("busy-mixed")
+    assert demo
+    (_, mixed, _) = run_demo(demo, _Unwatched())
     assert mixed.happened == "W110101"
     assert (
         mixed.why == "OtherRequestInProgressList: 00-DB-12-34-56-78-90-A0; home-2/ESME distributed"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from labs import image_for
 
 from hanlab.duis.messages import ActivateFirmware, UpdateFirmware, UpdateFirmwareWarning
+from hanlab.images import OtaImage
 from hanlab.lab import Lab, Outcome, Progress
+from hanlab.lab.board_json import pan as pan_of
 from hanlab.lab.config import DEFAULT, LabConfig, make_lab
 from hanlab.lab.enrolment import product
 
@@ -71,6 +74,36 @@ def test_a_mixed_11_1_goes_to_the_home_that_is_free(two: Lab) -> None:
     ends = two.installations.ends
     assert [ends[d.eui] for d in (first, second)] == [Outcome.DISTRIBUTED] * 2
     assert two.run(two.send(mixed)).code == "I99", "both are free again (rule 37)"
+
+
+def test_a_home_is_the_same_alone_and_beside_another(tmp_path: Path) -> None:
+    """The same octets at the same microseconds, though its neighbours' boards compute meanwhile."""
+    both = street(2)
+    frames: list[list[tuple[int, bytes]]] = []
+    for config in (both.only(both.homes[0]), both):
+        folder = tmp_path / str(len(config.homes))
+        with Lab(config, folder) as lab:
+            image = image_for(lab.devices[0])
+            heard: list[tuple[int, bytes]] = []
+            lab.desk.air.capture(partial(_note, heard))
+
+            async def everybody(lab: Lab = lab, image: OtaImage = image) -> None:
+                updates = (
+                    home.s1sp.update_firmware(image, home.devices[0].target, lambda step: None)
+                    for home in lab.homes
+                )
+                await asyncio.gather(*updates)
+
+            lab.run(everybody())
+            pan = pan_of(config.homes[0]).to_bytes(2, "little")
+            frames.append([(when, psdu) for when, psdu in heard if psdu[3:5] == pan])
+    alone, beside = frames
+    assert len(alone) > 100
+    assert alone == beside[: len(alone)]
+
+
+def _note(heard: list[tuple[int, bytes]], when: int, psdu: bytes) -> None:
+    heard.append((when, psdu))
 
 
 def test_one_counter_authorises_in_every_home(two: Lab) -> None:

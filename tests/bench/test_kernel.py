@@ -11,9 +11,10 @@ import pytest
 
 from hanlab.bench.flash import Effect, Kind, Operation
 from hanlab.bench.impair import Lane
-from hanlab.bench.kernel import FOREVER, BenchError, Kernel
+from hanlab.bench.kernel import FOREVER, LOOKAHEAD_US, BenchError, Kernel
 from hanlab.bench.mac import mac_header
-from hanlab.bench.radio import MAX_RETRIES
+from hanlab.bench.radio import CCA_US, MAX_RETRIES, PHY_OCTETS, TURNAROUND_US
+from hanlab.bench.radio import OCTET_US as RADIO_OCTET_US
 from hanlab.bench.uart import ADAPTER_LATENCY_US, HostPort, UartWire
 from hanlab.boards.data import load_board
 from hanlab.impairments import Impairments
@@ -53,6 +54,47 @@ def test_an_event_that_concerns_the_host_gives_it_its_turn() -> None:
     assert (came, kernel.now) == ([5], 5)
 
 
+# a board of home 1 computes from 100 µs on, and makes an event at 120 µs; meanwhile, in home and at µs:
+@pytest.mark.parametrize(
+    ("home", "at", "first"),
+    [
+        (2, 100, "other"),
+        (2, 100 + LOOKAHEAD_US, "other"),  # it need not wait for the board, however long that takes
+        (2, 101 + LOOKAHEAD_US, "own"),  # now the board's octets may get there
+        (1, 130, "own"),  # its own home
+        (None, 130, "own"),  # the host, which is told by all
+        (None, 110, "computed"),
+    ],
+)
+def test_homes_go_on_while_a_board_of_another_one_computes(
+    home: int | None, at: int, first: str
+) -> None:
+    kernel = Kernel()
+    came: list[tuple[int, str]] = []
+
+    def computed() -> None:
+        came.append((kernel.now, "computed"))
+        kernel.at(120, lambda: came.append((kernel.now, "own")))
+
+    kernel.at(100, lambda: kernel.compute(computed), 1)
+    kernel.at(at, lambda: came.append((kernel.now, "other")), home)
+    kernel.run_until_host_ready(2 * LOOKAHEAD_US)
+    names = [name for _, name in came]
+    assert {name: when for when, name in came} == {"computed": 100, "own": 120, "other": at}
+    assert names.index("computed") < names.index("own")
+    if first == "computed":
+        assert names == ["computed", "other", "own"]
+    else:
+        assert min(names.index("own"), names.index("other")) == names.index(first)
+    assert kernel.now == 2 * LOOKAHEAD_US
+
+
+def test_nothing_gets_from_a_home_to_anywhere_else_within_the_lookahead() -> None:
+    shortest_frame = 5
+    on_air = CCA_US + TURNAROUND_US + (PHY_OCTETS + shortest_frame) * RADIO_OCTET_US
+    assert min(ADAPTER_LATENCY_US, on_air) > LOOKAHEAD_US
+
+
 def test_nothing_happens_in_the_past_or_never() -> None:
     kernel = Kernel()
     kernel.run_until_host_ready(10)
@@ -82,6 +124,7 @@ def wire() -> tuple[Kernel, HostPort, UartWire, list[tuple[float, bytes]]]:
     arrived: list[tuple[float, bytes]] = []
     board = SimpleNamespace(
         name="board",
+        home=None,
         facts=load_board("pico"),
         arrive=lambda link, octets: arrived.append((kernel.now, octets)),
         connect=lambda link, transmit: None,

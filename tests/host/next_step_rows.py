@@ -481,6 +481,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'put it into a [[home]], or leave joined out'": Proved(
         "tests/host/test_lab_homes.py::test_wrong_homes_get_a_sentence_and_a_next_step"
     ),
+    "'put it into a [[home]] in lab.toml'": Proved(
+        "tests/host/test_lab_homes.py::test_a_sweep_is_of_one_home"
+    ),
     "f'name one (--home NAME): it has {some([h.name for h in self.homes])}'": Proved(
         "tests/host/test_lab_homes.py::test_a_lab_of_several_homes_has_no_hub"
     ),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hanlab.cli.sweep import home_alone
 from hanlab.errors import UsageError
 from hanlab.keys import LabKeys
 from hanlab.lab.board_json import PAN_ID, board_json
@@ -137,6 +138,20 @@ def test_a_lab_of_several_homes_has_no_hub(two: LabConfig) -> None:
     assert two.home("ELM").hub.name == "elm/hub"
     with pytest.raises(UsageError, match="this lab has no home 'ash'"):
         two.home("ash")
+
+
+def test_a_sweep_is_of_one_home(two: LabConfig) -> None:
+    alone = home_alone(two, "elm/PPMID")
+    assert [node.name for node in alone.nodes] == ["elm/hub", "elm/PPMID"]
+    assert alone.hub is two.homes[1].hub
+    keys = LabKeys(1)
+    assert board_json(alone, alone.hub, keys) == board_json(two, two.homes[1].hub, keys)
+    spare = {**DEFAULT["device"][0], "name": "SPARE", "eui": "00-DB-12-34-56-78-90-C4"}
+    with pytest.raises(UsageError, match="SPARE is on the shelf") as wrong:
+        home_alone(lab(table(), device=[spare]), "SPARE")
+    assert wrong.value.next_step
+    in_a_home = lab(table(device=[*table()["device"], {**spare, "joined": True}]))
+    assert home_alone(in_a_home, "SPARE").hub.name == "oak/hub"
 
 
 WRONG: list[tuple[Callable[[], LabConfig], str]] = [

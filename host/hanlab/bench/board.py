@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,6 +92,8 @@ class EmulatedBoard:
         self._provision = provision
         self._log = folder / f"{stem}.log"
         self._log.unlink(missing_ok=True)
+        self.home: int | None = None
+        """The PAN whose events its own are; None: it is on none, or who knows where."""
         self._wires: dict[int, Transmit] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -161,7 +164,7 @@ class EmulatedBoard:
     def _start_at(self, when: int) -> None:
         self._local = when
         self._step_at = when
-        self.kernel.at(when, lambda: self._boot(when))
+        self.kernel.at(when, lambda: self._boot(when), self.home)
 
     def _boot(self, when: int) -> None:
         if self._step_at != when:
@@ -232,7 +235,7 @@ class EmulatedBoard:
             held = self._held.get(link)
             if held is None:
                 held = self._held[link] = bytearray()
-                self.kernel.at(self._deaf[0][1], lambda: self._hear_again(link))
+                self.kernel.at(self._deaf[0][1], lambda: self._hear_again(link), self.home)
             room = self.facts.uart.fifo - len(held)
             held += octets[:room]
             self.lost += max(0, len(octets) - room)
@@ -255,7 +258,7 @@ class EmulatedBoard:
         if self._step_at is not None and self._step_at <= when:
             return
         self._step_at = when
-        self.kernel.at(when, lambda: self._step(when))
+        self.kernel.at(when, lambda: self._step(when), self.home)
 
     def _step(self, when: int) -> None:
         if self._step_at != when or self._process is None:
@@ -269,12 +272,23 @@ class EmulatedBoard:
 
     def _run(self, body: bytes) -> None:
         """Let the VM run from now until it waits again; if it dies, `on_death` decides."""
+        self.steps += 1
+        self._step_at = None
         try:
-            self._converse(body)
+            self._send(_REPLY.pack(self._local, len(body)) + body)
         except BoardError as e:
-            if self.on_death is None or not self.on_death(e):
-                raise
-            self.cut_power()
+            self._dead(e)
+        else:
+            self.kernel.compute(partial(self._listen, self._socket))
+
+    def _listen(self, link: socket.socket | None) -> None:
+        """Take what the VM did, until it waits."""
+        if link is not self._socket:
+            return  # switched off meanwhile
+        try:
+            self._converse()
+        except BoardError as e:
+            self._dead(e)
 
     def gone(self) -> None:
         """The VM has ended between two steps, as its `lifeline` says; `on_death` decides.
@@ -282,17 +296,16 @@ class EmulatedBoard:
         Raises:
             BoardError: it does not start again.
         """
-        error = self.died()
+        self._dead(self.died())
+
+    def _dead(self, error: BoardError) -> None:
         if self.on_death is None or not self.on_death(error):
             raise error
         self.cut_power()
 
-    def _converse(self, body: bytes) -> None:
-        """Let the VM run from now until it waits again."""
-        self.steps += 1
-        self._step_at = None
+    def _converse(self) -> None:
+        """Do what the VM asks for, until it waits."""
         deadline = time.monotonic() + _HUNG_S
-        self._send(_REPLY.pack(self._local, len(body)) + body)
         received = b""
         at = 0
         while True:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Final
 
 from hanlab.bench.board import HAN, EmulatedBoard
 from hanlab.bench.impair import Lane
-from hanlab.bench.kernel import Kernel
+from hanlab.bench.kernel import HERE, Kernel
 from hanlab.bench.mac import BEACON, BEACON_REQUEST, BROADCAST, MacHeader, mac_header
 from hanlab.impairments import PERFECT, Impairments
 
@@ -65,6 +65,11 @@ class _Frame:
         object.__setattr__(self, "header", mac_header(self.psdu))
 
     @property
+    def stays_in_pan(self) -> bool:
+        """Only stations of one PAN have to do with it."""
+        return isinstance(self.header.to, int) and self.header.to_pan != BROADCAST
+
+    @property
     def air_us(self) -> int:
         return (PHY_OCTETS + len(self.psdu)) * OCTET_US
 
@@ -83,13 +88,22 @@ class Air:
         self._impairments = impairments
         self._channels: dict[int | None, _Channel] = {}
         self._stations: list[_Station] = []
+        self._in_pan: defaultdict[int | None, list[_Station]] = defaultdict(list)
         self._captures: list[Capture] = []
 
     def attach(
         self, board: EmulatedBoard, pan: int | None = None, address: int | None = None
     ) -> None:
         """Give `board` a radio: in that PAN, with that short `address`, until the board sends as another."""
-        self._stations.append(_Station(self, board, pan, address))
+        self._stations.append(_Station(self, board, address))
+        self.move(self._stations[-1], pan)
+
+    def move(self, station: _Station, pan: int | None) -> None:
+        """From now on `station` is in that PAN, and its board's events are of that home."""
+        if station in self._in_pan[station.pan]:
+            self._in_pan[station.pan].remove(station)
+        self._in_pan[pan].append(station)
+        station.enter(pan)
 
     def capture(self, capture: Capture) -> None:
         self._captures.append(capture)
@@ -116,8 +130,10 @@ class Air:
         if frame.header.wants_ack:
             channel.free_at += TURNAROUND_US + ACK_US
         self.frames += 1
-        self.kernel.at(begin, partial(self._captured, frame.psdu))
-        self.kernel.at(end, partial(self._landed, station, frame, tries))
+        if self._captures:
+            self.kernel.at(begin, partial(self._captured, frame.psdu))
+        home = HERE if frame.stays_in_pan else None
+        self.kernel.at(end, partial(self._landed, station, frame, tries), home)
 
     def _landed(self, station: _Station, frame: _Frame, tries: int) -> None:
         """The frame is through the air: who has it, and does the sender know?"""
@@ -125,7 +141,8 @@ class Air:
         psdu, header = frame.psdu, frame.header
         acknowledged = not header.wants_ack
         way: Lane | None = None
-        for receiver in self._stations:
+        there = self._in_pan[header.to_pan] if frame.stays_in_pan else self._stations
+        for receiver in there:
             if receiver is station:
                 continue
             if not receiver.is_meant(header, now):
@@ -135,7 +152,8 @@ class Air:
             way = self._lane(station, receiver)
             intact = way.take(now, psdu, again=tries > 0, heard=receiver.is_on)
             if intact and not acknowledged:
-                self.kernel.at(now + TURNAROUND_US, partial(self._captured, _ack(psdu[2])))
+                if self._captures:
+                    self.kernel.at(now + TURNAROUND_US, partial(self._captured, _ack(psdu[2])))
                 acknowledged = not self._lane(receiver, station).loses(now)
                 way.counters.acks_lost += not acknowledged
         if acknowledged:
@@ -173,9 +191,7 @@ class Air:
 class _Station:
     """One board's radio: it sends one frame after the other, each up to `MAX_RETRIES` times again."""
 
-    def __init__(
-        self, air: Air, board: EmulatedBoard, pan: int | None, address: int | None
-    ) -> None:
+    def __init__(self, air: Air, board: EmulatedBoard, address: int | None) -> None:
         self._air = air
         self._board = board
         self._coded = bytearray()
@@ -183,10 +199,14 @@ class _Station:
         self._sending = False
         self._scans_until = 0
         self.name = board.name
-        self.pan = pan
+        self.pan: int | None = None
         self.address = address
         self.rejected = 0  # what the board handed over that is no frame
         board.connect(HAN, self._from_board)
+
+    def enter(self, pan: int | None) -> None:
+        """Only the air calls this: it knows who is where."""
+        self.pan = self._board.home = pan
 
     @property
     def is_on(self) -> bool:
@@ -222,7 +242,9 @@ class _Station:
     def _learn(self, frame: _Frame, when: int) -> None:
         header = frame.header
         if isinstance(header.sender, int):
-            self.pan, self.address = header.sender_pan, header.sender
+            self.address = header.sender
+            if header.sender_pan != self.pan:
+                self._air.move(self, header.sender_pan)
         if header.command(frame.psdu) == BEACON_REQUEST:
             self._scans_until = when + SCAN_US
 

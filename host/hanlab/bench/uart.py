@@ -118,7 +118,8 @@ class UartWire:
             arrived = start + (i + len(part)) * self._octet_us
             if len(part) < level:
                 arrived += self._idle_us
-            self._kernel.at(round(arrived), partial(self._board.arrive, self._link, part))
+            arrive = partial(self._board.arrive, self._link, part)
+            self._kernel.at(round(arrived), arrive, self._board.home)
         self._to_board_free = start + len(octets) * self._octet_us
 
     def _from_board(self, when: int, octets: bytes) -> None:
@@ -127,6 +128,5 @@ class UartWire:
     def _carry_to_host(self, when: int, octets: bytes) -> None:
         start = max(float(when), self._to_host_free)
         self._to_host_free = start + len(octets) * self._octet_us
-        self._kernel.at(
-            round(self._to_host_free) + ADAPTER_LATENCY_US, partial(self._host.feed, octets)
-        )
+        arrived = round(self._to_host_free) + ADAPTER_LATENCY_US
+        self._kernel.at(arrived, partial(self._host.feed, octets), None)

@@ -57,13 +57,7 @@ def run(
     octets = size_in_octets(size)
     config = read_lab(lab).emulated  # its boards are its own
     device = _device(config, to)
-    home = config.home_of(config.node(device))
-    if home is None:
-        raise UsageError(
-            f"{device} is on the shelf, and the update is for a device on a HAN",
-            next_step="put it into a [[home]] in lab.toml",
-        )
-    config = config.only(home)
+    config = home_alone(config, device)
     alone, everything = _scope(config, device, which)
     out = console()
     began = time.perf_counter()
@@ -118,6 +112,17 @@ def _device(config: LabConfig, to: str | None) -> str:
             next_step=f"--to {config.devices[0].name}",
         )
     return node.name
+
+
+def home_alone(config: LabConfig, device: str) -> LabConfig:
+    """The lab with the home alone in which the device stands."""
+    home = config.home_of(config.node(device))
+    if home is None:
+        raise UsageError(
+            f"{device} is on the shelf, and the update is for a device on a HAN",
+            next_step="put it into a [[home]] in lab.toml",
+        )
+    return config.only(home)
 
 
 def _scope(config: LabConfig, device: str, which: str | None) -> tuple[tuple[str, ...], bool]:
