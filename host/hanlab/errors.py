@@ -1,6 +1,8 @@
 """The one exception family of hanlab: what happened, the numbers, the next step."""
 
 import signal
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 STOPPED: Final = "stopped by Ctrl-C"
@@ -16,6 +18,8 @@ class HanlabError(Exception):
     """
 
     exit_code = 1
+    besides: Mapping[str, object] = MappingProxyType({})
+    """What --json says besides: what became of pending requests, say."""
 
     def __init__(self, what: str, *, next_step: str = "") -> None:
         super().__init__(what)
@@ -24,6 +28,14 @@ class HanlabError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what} ({self.next_step})" if self.next_step else self.what
+
+
+class CarriedOn(KeyboardInterrupt):
+    """Ctrl-C in a command whose work somebody else goes on with; `next_step` says how that is followed."""
+
+    def __init__(self, *, next_step: str) -> None:
+        super().__init__()
+        self.next_step = next_step
 
 
 class UsageError(HanlabError):

@@ -196,6 +196,7 @@ def test_what_another_process_carries_out_is_not_pulled_back(killed: Killed) -> 
     true_activate = office.door.activate_firmware
 
     async def while_it_runs(hash_: bytes, device: Eui, report: Any) -> Any:
+        assert beside.dsp.under_way() == {begun.id}
         assert not beside.dsp.cancel(begun.id)
         beside.dsp.hand_over(PPMID, OTHER)
         assert beside.dsp.cancel(waits.id)

@@ -344,6 +344,8 @@ def test_the_database_of_an_earlier_hanlab_is_taken_over(tmp_path: Path) -> None
     sql.execute("DROP INDEX deliveries_waiting")
     sql.execute("ALTER TABLE requests DROP COLUMN at")
     sql.execute("ALTER TABLE requests DROP COLUMN begun")
+    sql.execute("ALTER TABLE audit DROP COLUMN request")
+    sql.execute("ALTER TABLE audit DROP COLUMN next_step")
     sql.execute("ALTER TABLE deliveries DROP COLUMN refused")
     sql.execute(
         "CREATE INDEX deliveries_waiting ON deliveries (recipient, id) WHERE delivered IS NULL"

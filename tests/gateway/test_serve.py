@@ -13,23 +13,30 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from lab_file import lab_toml
 
 from hanlab.cli import main
+from hanlab.cli import served as served_commands
 from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, Request, RequestId, Response
 from hanlab.duis.pki import read_pki
 from hanlab.duis.reading import read_response
 from hanlab.duis.writing import write_request
 from hanlab.eui import Eui
 from hanlab.images import build, made_body
+from hanlab.lab.config import read_lab
+from hanlab.lab.enrolment import product
+from hanlab.lab.office import open_office
+from hanlab.lab.state import state_folder
 
 COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
 
+LAB = lab_toml()
 COUNTERS = itertools.count(1000, 1000)
 """Above those of the commands between them, which count one by one."""
 
@@ -37,9 +44,9 @@ COUNTERS = itertools.count(1000, 1000)
 class Serving:
     """`hanlab serve` in a process of its own, on the lab in `folder`."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, lab: str = LAB) -> None:
         self.folder = folder
-        (folder / "lab.toml").write_text(lab_toml())
+        (folder / "lab.toml").write_text(lab)
         self.log = folder / "serve.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -176,6 +183,133 @@ def test_each_request_is_a_line_of_the_log(serving: Serving) -> None:
     assert serving.says(f"supplier: 11.2 to {PPMID}: I99")
     assert httpx.post(f"{serving.ready['url']}/serviceS", content=b"<a/>").is_error
     assert serving.says("refused with HTTP")
+
+
+ODD = lab_toml(of_hub="store = 4096")
+ODD += f"""[[device]]
+name = "SED"
+board = "pico"
+model = "sed-v3"
+eui = "00-DB-12-34-56-78-90-A5"
+[dsp]
+lost_responses = 1.0
+[[user]]
+name = "supplier"
+eui = "{SUPPLIER}"
+roles = ["IS", "GS"]
+retries = 1
+[[user]]
+name = "other-supplier"
+eui = "90-B3-D5-1F-30-02-00-00"
+roles = ["IS", "GS"]
+"""
+"""Whatever is asked of it fails: a small store, a third-party PPMID, answers that get lost."""
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, Path]]:
+    """A served lab in which much fails, and another folder with the same one, that nobody serves."""
+    served, alone = (tmp_path_factory.mktemp(name) for name in ("odd", "alone"))
+    server = Serving(served, lab=ODD)
+    for folder in (served, alone):
+        (folder / "lab.toml").write_text(ODD)
+        config = read_lab(folder / "lab.toml")
+        office = open_office(config, state_folder(folder / "lab.toml", config))
+        for name, octets, maker in (
+            ("v7", 8192, "Secure"),
+            ("v8", 256, "Elster"),
+            ("v9", 256, "Secure"),
+        ):
+            version = f"IHDAE0{name[1]}"
+            body = made_body(octets, seed=int(name[1]))
+            image = build(body, device_type="PPMID", version=version, for_ch=maker)
+            (folder / f"{name}.ota").write_bytes(image.to_bytes())
+            if name != "v9":
+                model = config.node("PPMID").model
+                office.dsp.load([product(model, version, image.manufacturer_image_hash)])
+        office.close()
+    yield server, alone
+    server.end()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("version", "PPMID", "--as", "other-supplier"),
+        ("version", "SED"),
+        ("push", "v9.ota", "--to", "SED"),
+        ("push", "v9.ota", "--to", "PPMID"),
+        ("push", "v7.ota", "--to", "PPMID"),
+        ("push", "v8.ota", "--to", "PPMID"),
+        ("activate", "PPMID", "--hash", "00" * 32),
+    ],
+)
+def test_a_failure_says_the_same_as_without_a_server(
+    command: tuple[str, ...],
+    odd: tuple[Serving, Path],
+    hanlab: Callable[[Path], Hanlab],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was refused and why, the cause that the lab knows beside the service's code, the next step."""
+    server, alone = odd
+    monkeypatch.setattr(served_commands, "RETRY_S", 0.0)
+    said = []
+    for folder in (server.folder, alone):
+        run = hanlab(folder)
+        done = run(*command, "--json")
+        assert (done.returncode, "server" in done.stdout) == (1, False), done.stdout
+        told = json.loads(done.stdout)
+        said.append(
+            {key: told.get(key) for key in ("error", "next_step", "outcome", "code", "cause")}
+        )
+    assert said[0] == said[1]
+    assert said[0]["next_step"]
+
+
+def test_a_users_retries_are_sent_through_the_server_once_each(
+    odd: tuple[Serving, Path], hanlab: Callable[[Path], Hanlab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = hanlab(odd[0].folder)
+    monkeypatch.setattr(served_commands, "RETRY_S", 0.0)
+    before = len(json.loads(run("audit", "--last", "1000", "--json").stdout)["entries"])
+    done = run("activate", "PPMID", "--hash", "11" * 32)
+    assert done.stderr.count("E21: sent again in") == 1
+    entries = json.loads(run("audit", "--last", "1000", "--json").stdout)["entries"][before:]
+    sent = [e for e in entries if (e["actor"], e["action"]) == (str(SUPPLIER), "11.3")]
+    assert len(sent) == 2
+
+
+def test_ctrl_c_in_a_served_command_says_that_the_server_goes_on(
+    serving: Serving, hanlab: Callable[[Path], Hanlab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = httpx.post
+
+    def then_ctrl_c(*arguments: Any, **options: Any) -> httpx.Response:
+        post(*arguments, **options)
+        raise KeyboardInterrupt
+
+    run = hanlab(serving.folder)
+    monkeypatch.setattr(httpx, "post", then_ctrl_c)
+    stopped = run("version", "PPMID")
+    assert stopped.returncode == 130
+    assert "hanlab: stopped by Ctrl-C\n  next: the server carries out" in stopped.stderr
+    assert wait_for(lambda: "nothing is pending" in run("requests").stdout)
+    ended = json.loads(run("audit", "--last", "1", "--json").stdout)["entries"][0]
+    assert (ended["action"], ended["subject"]) == ("11.2 answered", str(PPMID))
+
+
+def test_what_a_newer_request_makes_void_is_said_through_the_server(
+    serving: Serving, hanlab: Callable[[Path], Hanlab]
+) -> None:
+    run = hanlab(serving.folder)
+    id_ = RequestId(SUPPLIER, PPMID, next(COUNTERS))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    request = Request(id_, 1, "11.3", "11.3", ActivateFirmware(bytes(32), tomorrow))
+    octets = serving.signer.sign_octets(write_request(request))
+    headers = {"content-type": "application/xml"}
+    httpx.post(f"{serving.ready['url']}/serviceS", content=octets, headers=headers)
+    said = json.loads(run("activate", "PPMID", "--hash", "22" * 32, "--json").stdout)
+    assert [(p["request_id"], p["end"]) for p in said["pending"]] == [(str(id_), "superseded")]
 
 
 def test_what_a_killed_server_left_behind_counts_for_nothing(

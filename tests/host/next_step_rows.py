@@ -139,7 +139,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     ),
     "'hanlab demo NAME --pcap FILE'": Walk("demo --pcap x.pcap", "demo no-image --pcap x.pcap"),
     "'hanlab demo --list names them all'": Walk("demo nosuch", "demo --list"),
-    'f"take stranger = true of {device.name} out of lab.toml: it has another HAN\'s key"': Walk(
+    'f"take stranger = true of {device} out of lab.toml: it has another HAN\'s key"': Walk(
         "version PPMID --lab stranger.toml", "version PPMID --lab lab.toml", code=1
     ),
     "f'without --impair (or [wan], [han] in lab.toml) it answers; now {spoilt}'": Walk(
@@ -205,6 +205,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'hanlab requests shows what is pending, hanlab audit what became of others'": NotRun(
         "shows what there is"
     ),
+    "'the server carries out what it has accepted: hanlab requests shows whether that is still pending, hanlab audit what came of it'": Proved(
+        "tests/gateway/test_serve.py::test_ctrl_c_in_a_served_command_says_that_the_server_goes_on"
+    ),
     "'hanlab requests shows those that are pending'": NotRun("shows what there is"),
     "'one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like'": Proved(
         "tests/host/test_begin.py::test_provision_of_a_lab_that_cannot_work"
@@ -268,10 +271,6 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         "tests/gateway/test_serve.py::test_other_commands_go_through_the_server"
     ),
     "'end it (Ctrl-C) and start it again'": NotRun("a server that answers no more"),
-    "f'hanlab version {node.name} reads what it runs now'": Proved(
-        "tests/host/test_causes.py::test_an_answer_that_the_dsp_loses"
-    ),
-    "'hanlab store'": NotRun("shows what there is"),
     "f'there are keys of {known}'": NotRun("a request of another originator: the sender's XML"),
     "'add a [[device]]'": Walk("sweep --lab alone.toml", "devices --lab lab.toml"),
     "f'--to {config.devices[0].name}'": Walk(

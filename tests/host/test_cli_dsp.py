@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.images import build, made_body
 from hanlab.keys import make_secret
-from hanlab.lab.config import DEFAULT, make_lab
-from hanlab.lab.office import open_office, open_pki
+from hanlab.lab.config import DEFAULT, make_lab, read_lab
+from hanlab.lab.office import open_office, open_pki, service_request
 from hanlab.lab.state import lock
 
 DEFAULT_LAB = make_lab("test", DEFAULT)
@@ -300,10 +301,35 @@ def test_every_command_meets_first_what_a_killed_one_left(
     shell = shell_of_two
     kill("activate", "PPMID", "--image", "v7.ota")
     said = shell("version", "PPMID", *(["--direct"] if direct else []))
-    assert "comes first" in said
+    assert "has fallen due" in said
     assert "has ended with I0" in said
     assert "runs IHDAE07" in said
     assert "pending" not in shell("version", "PPMID")
+
+
+def test_what_falls_due_during_a_command_is_said_below_its_progress(shell: Shell) -> None:
+    shell("cpl", "add", "v6.ota")
+
+    def due_in(seconds: float) -> None:
+        office = open_office(read_lab(None), Path(".hanlab/default"))
+        due = office.dsp.parts.clock() + timedelta(seconds=seconds)
+        dated = service_request(office.dsp, ReadFirmwareVersion(due), PPMID)
+        assert office.dsp.receive(dated).code == "I99"
+        office.close()
+
+    due_in(1)
+    said = shell("push", "v6.ota", "--to", "PPMID")
+    order = ("CH → PPMID  ", "has fallen due", "has ended with I0", "DSP: I99", "✓ distributed")
+    places = [" ".join(said.split()).find(" ".join(words.split())) for words in order]
+    assert places == sorted(places)
+    assert places[0] > 0
+    for command in (("version", "PPMID", "--direct"), ("dsp", "join", "PPMID")):
+        due_in(0)
+        assert [ended["end"] for ended in shell.json(*command)["pending"]] == ["I0"]
+    due_in(0.001)
+    with pytest.raises(HanlabError, match=r"noImageHeld|hashMismatch") as failed:
+        shell("activate", "PPMID", "--hash", "00" * 32)
+    assert "pending" in failed.value.besides
 
 
 def test_requests_are_listed_resumed_and_cancelled(shell_of_two: Shell) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hanlab.cli.served import served
 from hanlab.errors import UsageError
-from hanlab.lab.state import LOCK, lock
+from hanlab.lab.state import LOCK, announced, lock, serving
 
 
 def test_a_lab_has_one_owner_at_a_time(tmp_path: Path) -> None:
@@ -31,3 +32,19 @@ def test_a_lock_is_not_had_beside_one_who_reads(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="another hanlab command"):
             lock(tmp_path)
     os.close(lock(tmp_path))
+
+
+def test_a_servers_impair_is_known_to_its_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a board which is silent for that is not said to lack power."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".hanlab" / "default"
+    folder.mkdir(parents=True)
+    held = lock(folder)
+    with announced(folder, "http://127.0.0.1:1", tmp_path, "han.loss=0.5"), served(None) as there:
+        assert there
+        assert there.config.han.any
+        assert not there.config.wan.any
+    os.close(held)
+    assert serving(folder) is None

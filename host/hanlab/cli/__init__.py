@@ -17,7 +17,7 @@ from hanlab.cli import dsp as dsp_commands
 from hanlab.cli import hints, streams
 from hanlab.cli import image as image_commands
 from hanlab.cli import pending as pending_commands
-from hanlab.errors import CTRL_C, SIGNALLED, STOPPED, HanlabError, UsageError
+from hanlab.errors import CTRL_C, SIGNALLED, STOPPED, CarriedOn, HanlabError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -624,6 +624,7 @@ def fail(error: HanlabError, *, as_json: bool, lab: str = "") -> int:
             report["code"] = code
         if cause:
             report["cause"] = {"what": cause.what, "outcome": getattr(cause, "outcome", None)}
+        report.update(error.besides)
         streams.complain(json.dumps(report), on_stdout=True)
     else:
         lines = [streams.between_words(f"hanlab: {error.what}")]
@@ -648,9 +649,11 @@ def main() -> None:
         streams.flush()
     except HanlabError as error:
         code = fail(error, as_json=as_json, lab=lab)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         signal.signal(signal.SIGINT, before)
         next_step = _AFTER_CTRL_C.get(_command_of(arguments), "run it again")
+        if isinstance(stopped, CarriedOn):
+            next_step = stopped.next_step
         fail(UsageError(STOPPED, next_step=next_step), as_json=as_json, lab=lab)
         code = CTRL_C
     except BrokenPipeError:  # `hanlab demo --list | head -1`: the reader has what it wanted

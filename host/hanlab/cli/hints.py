@@ -12,7 +12,7 @@ from hanlab.errors import HanlabError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hanlab.lab import Device, Lab
+    from hanlab.lab.config import LabConfig
 
 _LAB: Final = "--lab"
 _ON_A_LAB: Final = (
@@ -56,22 +56,25 @@ def say_next(out: Console, text: str, lab: object) -> None:
     out.print(f"  next: {with_lab(text, str(lab or ''))}", soft_wrap=True)
 
 
-def help_here(error: HanlabError, bench: Lab, device: Device | None = None) -> None:
-    """Give `error` the next step of this lab, if a board is silent: emulated ones are always on."""
+def help_here(error: HanlabError, config: LabConfig, device: str = "") -> None:
+    """Give `error` the next step of this lab, if a board is silent: emulated ones are always on.
+
+    `config` has what `--impair` says, too; `device` is the name of whom the request was for.
+    """
     from hanlab.wan.errors import NoAnswer
 
     failure = getattr(error, "cause", None) or error
     silent = str(getattr(failure, "outcome", "")) in _SILENT or isinstance(failure, NoAnswer)
-    if not silent or bench.config.is_real:
+    if not silent or config.is_real:
         return
-    if device and bench.config.node(device.name).stranger:
+    if device and config.node(device).stranger:
         error.next_step = (
-            f"take stranger = true of {device.name} out of lab.toml: it has another HAN's key"
+            f"take stranger = true of {device} out of lab.toml: it has another HAN's key"
         )
-    elif bench.is_impaired:
+    elif config.wan.any or config.han.any:
         spoilt = "; ".join(
             f"{name} {wire}"
-            for name, wire in (("wan", bench.config.wan), ("han", bench.config.han))
+            for name, wire in (("wan", config.wan), ("han", config.han))
             if wire.any
         )
         error.next_step = f"without --impair (or [wan], [han] in lab.toml) it answers; now {spoilt}"

@@ -20,6 +20,7 @@ from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplEntry, CplStatus, no_entry_twice, read_cpl_rows
 from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.files import LISTS
+from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
 from hanlab.duis.messages import (
@@ -43,8 +44,6 @@ if TYPE_CHECKING:  # a list needs no boards
     from hanlab.lab.answers import Answer
 
 _HASH_SHOWN = 16
-_LATELY = 20
-"""Entries of the audit log among which one's own are, also where others send requests meanwhile."""
 _Send: TypeAlias = "Callable[[Body, Eui | None], Answer]"
 
 
@@ -348,19 +347,19 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
         if as_json:
             codes = [acknowledgement.code, *(d.code for d in came)]
             report = {"request_id": str(sent.id), "codes": codes, "xml": texts}
-            print(json.dumps({**report, **pending.told(bench)}))
+            print(json.dumps({**report, **pending.told(bench.notices)}))
         else:
             print("\n".join(text.strip() for text in texts))
-        end_as(answer, failed=answer.cause is not None)
+        end_as(answer)
 
 
-def end_as(answer: Answer, *, failed: bool) -> None:
+def end_as(answer: Answer) -> None:
     """Exit with 1 where the service or the device refused; what it said has been printed."""
     from hanlab.lab.answers import ACCEPTED_CODES
 
     body = answer.result and answer.result.body
     refused = isinstance(body, FirmwareActivated) and not body.success
-    if failed or refused or answer.code not in ACCEPTED_CODES:
+    if answer.cause or refused or answer.code not in ACCEPTED_CODES:
         raise typer.Exit(1)
 
 
@@ -391,35 +390,46 @@ def _read_request_file(file: Path, lab: Path | None) -> Request:
 
 def join(name: str, *, lab: Path | None, as_json: bool) -> None:
     """Send 12.2, if the device is not in the inventory, and 8.11 as its supplier."""
-    with _sender(lab) as (dsp, config, send):
+    with _sender(lab, quiet=as_json) as (dsp, config, send, notices):
         node = config.node(str(_eui(name, config)))
         codes = {}
         if dsp.smi.find(node.eui) is None:
             codes["12.2"] = send(notification(node), None).code
-        codes["8.11"] = send(UpdateHanDeviceLog(node.eui), config.hub.eui).code
+        answer = send(UpdateHanDeviceLog(node.eui), config.hub.eui)
+        codes["8.11"] = answer.code
         device = dsp.smi.find(node.eui)
         status = str(device.status) if device else None
         if as_json:
-            print(json.dumps({"codes": codes, "status": status}))
+            print(json.dumps({"codes": codes, "status": status, **pending.told(notices)}))
             return
         ended = ", ".join(f"{service} {code}" for service, code in codes.items())
-        why = next(e.why for e in reversed(dsp.audit.read(_LATELY)) if e.action == "8.11")
+        why = answer.decision.why if answer.decision else ""
         good = status == Status.COMMISSIONED
         say(console(), f"{'✓ ' if good else ''}{ended}", why, "green" if good else "yellow")
 
 
 @contextmanager
-def _sender(lab: Path | None) -> Iterator[tuple[Dsp, LabConfig, _Send]]:
-    """The lab's DSP, and how a Service Request gets there: through a server, if one has the lab."""
+def _sender(
+    lab: Path | None, *, quiet: bool
+) -> Iterator[tuple[Dsp, LabConfig, _Send, Sequence[Notice]]]:
+    """The lab's DSP, and how a Service Request gets there: through a server, if one has the lab.
+
+    The last is what became of pending requests meanwhile.
+    """
     from hanlab.cli.served import served
     from hanlab.lab import Lab
 
     with served(lab) as there:
         if there is not None:
-            yield there.dsp, there.config, lambda body, to: there.send(body, to, "")
+            yield there.dsp, there.config, lambda body, to: there.send(body, to, ""), ()
             return
     with Lab.open(lab) as bench:
-        yield bench.dsp, bench.config, lambda body, to: bench.run(bench.send(body, to))
+        bench.on_notice = pending.teller(quiet=quiet)
+
+        def send(body: Body, to: Eui | None) -> Answer:
+            return bench.run(bench.send(body, to))
+
+        yield bench.dsp, bench.config, send, bench.notices
 
 
 def counters(*, lab: Path | None, as_json: bool) -> None:

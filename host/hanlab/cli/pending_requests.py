@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,10 +20,10 @@ from hanlab.lab.office import Office, open_office
 from hanlab.lab.state import state_folder
 
 if TYPE_CHECKING:  # a list needs no boards
-    from hanlab.lab import Lab
+    pass
 
 _WORDS: Final = {
-    "begins": "is pending since before, and comes first",
+    "begins": "was accepted before and has fallen due: it is carried out now",
     "superseded": "is superseded by this newer one: it is not carried out any more",
 }
 
@@ -44,7 +44,7 @@ def sentence(notice: Notice) -> str:
     return f"{notice.service} {notice.request} for {notice.device} {words}"
 
 
-def told(lab: Lab) -> dict[str, Any]:
+def told(notices: Iterable[Notice]) -> dict[str, Any]:
     """For --json: the same, if there was anything."""
     ended = [
         {
@@ -53,7 +53,7 @@ def told(lab: Lab) -> dict[str, Any]:
             "device": str(n.device),
             "end": n.end,
         }
-        for n in lab.notices
+        for n in notices
         if n.end != "begins"
     ]
     return {"pending": ended} if ended else {}
@@ -63,21 +63,24 @@ def show(*, lab: Path | None, as_json: bool) -> None:
     """What was accepted and has not ended, in the order in which it falls due."""
     office = _office(lab)
     try:
-        pending, now = office.dsp.pending(), office.dsp.parts.clock()
+        now = office.dsp.parts.clock()
+        begun = office.dsp.under_way()
+        pending = [(p, p.id in begun) for p in office.dsp.pending()]
     finally:
         office.close()
     if as_json:
-        print(json.dumps({"now": now.isoformat(), "requests": [_row(p, now) for p in pending]}))
+        rows = [_row(p, now, under_way=under_way) for p, under_way in pending]
+        print(json.dumps({"now": now.isoformat(), "requests": rows}))
         return
     out = console()
     if not pending:
         say(out, "nothing is pending", "every accepted request has ended", "green")
-    for p in pending:
-        row = _row(p, now)
+    for p, under_way in pending:
+        row = _row(p, now, under_way=under_way)
         when = (
             f"falls due {p.due:%Y-%m-%d %H:%M:%S}" if p.due else f"accepted {row['at'] or 'before'}"
         )
-        state = "overdue" if row["overdue"] else "waits"
+        state = "under way" if under_way else "overdue" if row["overdue"] else "waits"
         name = REQUESTS.get(p.service, p.service)
         devices = row["devices"]
         text = f"{devices[0]}{f' and {len(devices) - 1:,} more' if devices[1:] else ''}; {when}"
@@ -114,7 +117,8 @@ def resume(id_: str | None, *, lab: Path | None, as_json: bool) -> None:
             if request not in bench.dsp.unfinished():
                 raise _not_pending(request, [])
             bench.run(bench.dsp.resume(request))
-        report = told(bench)
+            bench.run(bench.meet_pending())
+        report = told(bench.notices)
     if as_json:
         print(json.dumps({"pending": [], **report}))
     elif not report:
@@ -152,12 +156,13 @@ def _not_pending(request: RequestId, unfinished: Sequence[RequestId]) -> UsageEr
     )
 
 
-def _row(pending: Accepted, now: datetime) -> dict[str, Any]:
+def _row(pending: Accepted, now: datetime, *, under_way: bool) -> dict[str, Any]:
     return {
         "request_id": str(pending.id),
         "service": pending.service,
         "devices": [str(device) for device in pending.devices],
         "at": pending.at and pending.at.isoformat(timespec="seconds"),
         "due": pending.due and pending.due.isoformat(),
-        "overdue": pending.falls_due <= now,
+        "overdue": pending.falls_due <= now and not under_way,
+        "under_way": under_way,
     }

@@ -19,6 +19,13 @@ from rich.table import Table
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.cut import Cut, read_cut
 from hanlab.cli.duis import print_request
+from hanlab.cli.endings import (
+    RequestRefused,
+    check_accepted,
+    outcome_of,
+    say_all_that_is_missing,
+    version_of,
+)
 from hanlab.cli.hints import help_here, say_next
 from hanlab.cli.pending_requests import teller, told
 from hanlab.cli.show import (
@@ -33,24 +40,21 @@ from hanlab.cli.show import (
     warn,
 )
 from hanlab.dsp.alerts import ALERTS
-from hanlab.dsp.cpl import CplStatus
-from hanlab.dsp.service_requests import METERS
+from hanlab.dsp.parts import Notice
 from hanlab.dsp.settings import DspSettings
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
     FirmwareActivated,
-    FirmwareVersionRead,
     ReadFirmwareVersion,
     UpdateFirmware,
 )
 from hanlab.errors import HanlabError, UsageError
 from hanlab.eui import Eui
-from hanlab.images import OtaImage, read_image, warnings_about
+from hanlab.images import read_image, warnings_about
 from hanlab.lab import Device, Lab
 from hanlab.lab.answers import Answer
 from hanlab.lab.config import read_lab
-from hanlab.lab.fitting import how_to_mend, listed, listing_problem, misfits
 from hanlab.lab.office import named_user
 from hanlab.lab.state import serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
@@ -63,37 +67,6 @@ _ANNOUNCE_EACH_S: Final = 0.1
 """And so much more for each device: they all start at once, on one air."""
 _SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED, Outcome.SILENT)
 _HASH_DIGITS: Final = 64
-GOES_ON: Final = ("I0", "I99", "W110101")
-AFTER_REFUSAL: Final = {
-    "E5": "hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a "
-    "Pending one joins by hanlab dsp join",
-    "E19": "hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab dsp join",
-    "E110101": "hanlab cpl add FILE lists it, as its manufacturer would",
-    "E110102": "hanlab cpl shows the hashes; give the changed firmware another version",
-    "E110105": "hanlab inventory and hanlab cpl show what does not fit",
-}
-"""The next step after a response code that refuses a Service Request."""
-_FOR_THE_IMAGE: Final = (
-    *("E110101", "E110102", "E110105"),
-    *(Outcome.METADATA, Outcome.DEVICE_REFUSED, Outcome.NO_IMAGE_HELD),
-)
-"""How an 11.1 ends that another image, or its place on the CPL, would help."""
-
-
-class RequestRefused(HanlabError):
-    """The DSP refused a Service Request, or no answer came; `outcome` is the response code.
-
-    `cause` is what the lab knows besides; then the next step is the cause's.
-    """
-
-    exit_code = 1
-
-    def __init__(
-        self, outcome: str, what: str, *, next_step: str, cause: HanlabError | None = None
-    ) -> None:
-        super().__init__(what, next_step=cause.next_step if cause else next_step)
-        self.outcome = self.code = outcome
-        self.cause = cause
 
 
 def push(
@@ -126,6 +99,7 @@ def push(
         lambda eui: UpdateFirmware(image.to_bytes(), image.version, (eui,)),
         user,
         as_json=as_json,
+        file=path,
         cut=cut,
         impair=impair,
         pcap=pcap,
@@ -154,15 +128,13 @@ def push(
                     answer = _send(bench, body, None, user, report)
             if answer:
                 draw_answer(out, bench.dsp.settings, answer, quiet=as_json)
-                outcome = _outcome(bench, device, answer, path)
-        except ServiceRequestFailed as failure:
+                outcome = outcome_of(answer, bench.dsp, bench.config.node(device.name))
+        except (ServiceRequestFailed, RequestRefused) as failure:
             if failure.outcome in _SIZE_FAILURES and not as_json:
                 overflowed = failure.outcome is Outcome.OVERFLOW
                 _draw_store(out, bench, bench.run(bench.store()), octets, overflowed=overflowed)
-            _say_all_that_is_missing(failure, bench, device, path, image)
-            raise
-        except RequestRefused as refused:
-            _say_all_that_is_missing(refused, bench, device, path, image)
+            node = bench.config.node(device.name)
+            say_all_that_is_missing(failure, bench.config, bench.dsp, node, path, image)
             raise
         held = bench.run(bench.store())
         if as_json:
@@ -186,35 +158,6 @@ def push(
         say(out, f"✓ {outcome}", f"{holder} holds {image.version}; 11.3 makes it run", "green")
         command = ["hanlab", "activate", device.name, "--image", str(path)]
         say_next(out, shlex.join(command + ["--direct"] * direct), lab)
-
-
-def _say_all_that_is_missing(
-    failure: RequestRefused | ServiceRequestFailed,
-    bench: Lab,
-    device: Device,
-    path: Path,
-    image: OtaImage,
-) -> None:
-    """Add to an 11.1's refusal what would refuse it next, and one next step that mends all of it."""
-    if str(failure.outcome) not in _FOR_THE_IMAGE:
-        return
-    node, cpl = bench.config.node(device.name), bench.dsp.cpl
-    taken = listing_problem(image, node, cpl)
-    problems = [*misfits(image, bench.config, node), *([taken] if taken else [])]
-    if problems:
-        said = [p for p in problems if failure.outcome is Outcome.METADATA and "metadata" in p]
-        if more := [p for p in problems if p not in said]:
-            failure.what += f"; what keeps this image from {device.name}: {'; '.join(more)}"
-        failure.next_step = how_to_mend(image, node, cpl, path)
-        return
-    if not isinstance(failure, RequestRefused):  # what the boards refuse is no matter of the CPL
-        return
-    status = listed(image, node, cpl)
-    if status is None:
-        failure.next_step = f"hanlab cpl add {shlex.quote(str(path))}, as its manufacturer would"
-    elif status is not CplStatus.ACTIVE:
-        again = f"hanlab cpl add {shlex.quote(image.version)} lists it again"
-        failure.next_step = f"its entry on the CPL is {status}: {again}"
 
 
 def version(
@@ -255,6 +198,7 @@ def version(
                 version=read.firmware,
                 file_version=read.file_version,
                 model=read.model,
+                **told(bench.notices),
             )
         else:
             answer = f"{target.name}, a {read.model}, runs {read.firmware}"
@@ -309,7 +253,7 @@ def activate(
                 answer = _send(bench, ActivateFirmware(hash_), target, user, watch)
         if answer:
             draw_answer(out, bench.dsp.settings, answer, quiet=as_json)
-            outcome = _outcome(bench, target, answer, image)
+            outcome = outcome_of(answer, bench.dsp, bench.config.node(target.name))
             if not _says_version(answer):
                 _without_version(bench, outcome, target, answer, lab, as_json=as_json)
                 return
@@ -334,6 +278,7 @@ def _through_server(
     user: str,
     *,
     as_json: bool,
+    file: Path | None = None,
     **options: object,
 ) -> bool:
     """Whether a server has the lab, and the request went through it, which `options` would not."""
@@ -343,82 +288,21 @@ def _through_server(
     from hanlab.cli.served_requests import through_server
 
     refuse_what_is_for_boards(lab, **options)
-    return through_server(lab, service, name, body, user, as_json=as_json)
+    return through_server(lab, service, name, body, user, as_json=as_json, file=file)
 
 
 def _send(bench: Lab, body: Body, device: Device | None, user: str, report: Report) -> Answer:
     """A Service Request to the DSP; raises RequestRefused if it does not go on."""
     sender = named_user(bench.dsp, user) if user else None
     answer = bench.run(bench.send(body, device.eui if device else None, user=sender, report=report))
-    code = answer.acknowledgement.code
-    if code not in GOES_ON:
-        why = bench.dsp.audit.read(1)[0]
-        rule = f" (rule {why.rule})" if why.rule else ""
-        raise RequestRefused(
-            code,
-            f"the DSP answered {code}: {why.why}{rule}",
-            next_step=AFTER_REFUSAL.get(code, "hanlab inventory shows what the DSP knows"),
-            cause=answer.cause,
-        )
+    check_accepted(answer)
     return answer
-
-
-def _outcome(bench: Lab, device: Device, answer: Answer, path: Path | None) -> Outcome:
-    """How an 11.1 or 11.3 that the DSP accepted ended at the device.
-
-    Raises:
-        ServiceRequestFailed: as the S1SP says.
-        RequestRefused: the answer never came to the DSP.
-    """
-    end = bench.installations.ends.get(device.eui)
-    if isinstance(end, ServiceRequestFailed):
-        end.code = answer.code
-        raise end
-    if answer.code not in GOES_ON:
-        raise RequestRefused(
-            answer.code,
-            f"{answer.code}: no answer of {device.name} came to the DSP",
-            next_step=_after_a_loss(bench, device),
-            cause=answer.cause or _lost(bench, device, end),
-        )
-    assert end
-    return end
-
-
-def _lost(bench: Lab, device: Device, end: Outcome | None) -> HanlabError | None:
-    """The device did answer: lab.toml wants the DSP to lose some of that (rule 94)."""
-    if end is not Outcome.ACTIVATED:
-        return None
-    return HanlabError(
-        f"{device.name} answered that it has activated the image, and the answer was lost between S1SP "
-        f"and DSP: [dsp] lost_responses = {bench.dsp.settings.lost_responses:g} (rules 86, 94)",
-        next_step=_after_a_loss(bench, device),
-    )
-
-
-def _after_a_loss(bench: Lab, device: Device) -> str:
-    """How to learn what the device runs, where the DSP did not hear of it; and how the SMI does."""
-    settings, now = bench.dsp.settings, bench.dsp.parts.clock()
-    meter = device.model.device_type in METERS
-    if settings.has_mp105(now) and (meter or settings.has_secmp0007(now)):
-        return f"hanlab version {device.name} reads what it runs now"
-    return (
-        f"hanlab version {device.name} --direct reads what it runs now; the SMI learns of it by another "
-        "update only: 11.1 with another version, and 11.3 (rule 87)"
-    )
 
 
 def _version_by_dsp(bench: Lab, target: Device, user: str, *, as_json: bool) -> None:
     out = console()
     answer = _send(bench, ReadFirmwareVersion(), target, user, lambda progress: None)
-    if answer.result is None or not isinstance(answer.result.body, FirmwareVersionRead):
-        raise RequestRefused(
-            answer.code,
-            f"{answer.code}: no answer of {target.name} came to the DSP",
-            next_step="check that it is switched on, and send the Service Request again",
-            cause=answer.cause,
-        )
-    read = answer.result.body.version
+    read = version_of(answer, bench.config.node(target.name))
     if as_json:
         print_json(
             device=str(target.eui), version=read, model=target.model.model, **_codes(bench, answer)
@@ -462,9 +346,9 @@ def _without_version(
 def _codes(bench: Lab, answer: Answer | None) -> dict[str, Any]:
     """For --json: what the DSP said."""
     if answer is None:
-        return told(bench)
+        return told(bench.notices)
     codes = {"request_id": str(answer.request.id), "code": answer.code, "alerts": answer.alerts}
-    return {**codes, **told(bench)}
+    return {**codes, **told(bench.notices)}
 
 
 def draw_answer(
@@ -595,7 +479,8 @@ def _opened(
         try:
             yield bench, device
         except HanlabError as e:
-            help_here(e, bench, device)
+            help_here(e, bench.config, device.name)
+            e.besides = told(bench.notices)
             _draw_wires(bench, quiet=quiet)
             raise
         _draw_wires(bench, quiet=quiet)
@@ -608,7 +493,7 @@ def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[Lab]:
         try:
             yield bench
         except HanlabError as e:
-            help_here(e, bench)
+            help_here(e, bench.config)
             raise
 
 
@@ -622,10 +507,24 @@ def _counters(bench: Lab) -> dict[str, Any]:
     return {"counters": bench.run(bench.counters()).as_dict()} if bench.is_impaired else {}
 
 
-def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Watch:
-    return Watch(
+@contextmanager
+def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Iterator[Watch]:
+    """Draws the progress of the request; what is said of pending ones stands below what was drawn."""
+    tell = bench.on_notice
+    with Watch(
         out, lambda: bench.clock_us, device=device.name, quiet=quiet, real=bench.config.is_real
-    )
+    ) as watch:
+
+        def tell_below(notice: Notice) -> None:
+            watch.stage_ends()
+            if tell:
+                tell(notice)
+
+        bench.on_notice = tell_below
+        try:
+            yield watch
+        finally:
+            bench.on_notice = tell
 
 
 def _draw_store(

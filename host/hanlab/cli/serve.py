@@ -66,7 +66,8 @@ def run(
             try:
                 at = listening.getsockname()
                 local = "127.0.0.1" if at[0] in ("0.0.0.0", "::") else host
-                with announced(bench.folder, f"http://{local}:{at[1]}/api/v1", keys.folder):
+                url = f"http://{local}:{at[1]}/api/v1"
+                with announced(bench.folder, url, keys.folder, impair):
                     _ready(bench, host, at[1], keys, unsigned, as_json=as_json)
                     with contextlib.suppress(KeyboardInterrupt):
                         asyncio.run(_serve(server, listening, bench, seals))
@@ -130,6 +131,6 @@ def _ready(bench: Lab, host: str, port: int, keys: Pki, unsigned: bool, *, as_js
     if not listeners:
         say(out, "nobody listens", 'put listener = "http://…" into [[user]] of lab.toml', "yellow")
     if not_sent:
-        said = f"retries of {', '.join(not_sent)} is for hanlab's own commands; here its own program does that"
-        say(out, "no 11.3 is sent again", said, "yellow")
+        said = "hanlab's own commands send an 11.3 that nobody answered again; other programs do that themselves"
+        say(out, f"retries of {', '.join(not_sent)}", said, "yellow")
     out.print("  Ctrl-C ends it; what is not done yet is done at the next start", soft_wrap=True)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from hanlab.dsp.accepted import parse_id
+from hanlab.dsp.deliveries import Delivery
+from hanlab.dsp.parts import SUPERSEDED, Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.service_requests import WEB_SERVICE
 from hanlab.duis.messages import Body, Request, Response
 from hanlab.duis.pki import read_pki
 from hanlab.duis.reading import read_response
 from hanlab.duis.writing import write_request
-from hanlab.errors import UsageError
+from hanlab.errors import CarriedOn, UsageError
 from hanlab.eui import Eui
 from hanlab.gateway.progress import read_progress
-from hanlab.lab.answers import Answer
+from hanlab.lab.answers import RETRY_S, Answer, Automation, answered
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import named_user, open_office, service_request
 from hanlab.lab.state import Server, serving, state_folder
-from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress, Report
 
 POLL_S: Final = 0.1
@@ -46,23 +48,60 @@ class ServedLab:
     config: LabConfig
     dsp: Dsp
 
-    def send(self, body: Body, to: Eui | None, user: str, report: Report = _nobody) -> Answer:
-        """A Service Request of one of the lab's users, and what comes of it."""
+    def send(
+        self,
+        body: Body,
+        to: Eui | None,
+        user: str,
+        report: Report = _nobody,
+        again: Callable[[Answer], None] = lambda answer: None,
+    ) -> Answer:
+        """A Service Request of one of the lab's users, and what comes of it.
+
+        A user with `retries` sends an 11.3 that nobody answered again, as `Lab.send` does; `again` is
+        called before each time.
+        """
         sender = named_user(self.dsp, user) if user else None
-        return self.send_request(service_request(self.dsp, body, to, sender), report)
+        automation = Automation(self.dsp.settings)
+        sent: list[Delivery] = []
+        while True:
+            answer = self.send_request(service_request(self.dsp, body, to, sender), report)
+            sent += answer.deliveries
+            if not automation.sends_again(answer):
+                return replace(answer, deliveries=sent)
+            again(answer)
+            time.sleep(RETRY_S)
 
     def send_request(self, request: Request, report: Report = _nobody) -> Answer:
-        """The same for one that is there already; signed with its originator's key."""
-        seen: dict[str, Progress] = {}
+        """A Service Request that is there already; signed with its originator's key.
+
+        Raises:
+            CarriedOn: Ctrl-C; the server goes on.
+        """
+        before, audited = self.dsp.deliveries.newest(), self.dsp.audit.newest()
+        try:
+            acknowledgement = self._post(request)
+            self._follow(request, report)
+        except KeyboardInterrupt:
+            raise CarriedOn(
+                next_step="the server carries out what it has accepted: hanlab requests shows whether that is still "
+                "pending, hanlab audit what came of it"
+            ) from None
+        came = self.dsp.deliveries.after(before)
+        mine = [read_response(d.xml) for d in came if d.request == str(request.id)]
+        result = mine[-1] if mine else None
+        return answered(self.dsp, self.config, request, acknowledgement, result, came, audited)
+
+    def _follow(self, request: Request, report: Report) -> None:
+        """Pass its progress on until it has ended."""
+        seen: dict[int, Progress] = {}
 
         def look() -> None:
-            for step in read_progress(self.server.folder, request.id):
-                if seen.get(step.stage) != step:
-                    seen[step.stage] = step
+            for number, step in enumerate(read_progress(self.server.folder, request.id)):
+                if seen.get(number) != step:
+                    seen[number] = step
                     report(step)
 
-        before = self.dsp.deliveries.newest()
-        acknowledgement = self._post(request)
         while request.id in self.dsp.unfinished():
             if serving(self.server.folder) is None:
                 raise UsageError(
@@ -73,18 +112,14 @@ class ServedLab:
             time.sleep(POLL_S)
             look()
         look()
-        came = self.dsp.deliveries.after(before)
-        mine = [read_response(d.xml) for d in came if d.request == str(request.id)]
-        return Answer(request, acknowledgement, mine[-1] if mine else None, came)
 
-    def failure(self, device: Eui, before: int) -> ServiceRequestFailed | None:
-        """Why a request after entry `before` of the audit log failed at the device."""
-        for entry in reversed(self.dsp.audit.after(before)):
-            if entry.actor == "S1SP" and entry.action == "failed" and entry.subject == str(device):
-                return ServiceRequestFailed(
-                    Outcome(entry.code), entry.why, next_step="send the Service Request again"
-                )
-        return None
+    def superseded(self, by: Request, audited: int) -> list[Notice]:
+        """What a request that came after entry `audited` of the audit log has made void."""
+        return [
+            Notice(parse_id(e.request), e.action, Eui.parse(e.subject), e.code)
+            for e in self.dsp.audit.after(audited)
+            if e.code == SUPERSEDED and e.request and str(by.id) in e.why
+        ]
 
     def _post(self, request: Request) -> Response:
         signers = read_pki(self.server.pki).signers.values()
@@ -125,6 +160,7 @@ def served(lab: Path | None) -> Iterator[ServedLab | None]:
     if server is None:
         yield None
         return
+    config = config.impaired(server.impair)
     office = open_office(config, folder)
     try:
         yield ServedLab(server, config, office.dsp)

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hanlab.cli.endings import (
+    RequestRefused,
+    check_accepted,
+    outcome_of,
+    say_all_that_is_missing,
+    version_of,
+)
+from hanlab.cli.hints import help_here, say_next
 from hanlab.cli.office import end_as
-from hanlab.cli.requests import AFTER_REFUSAL, GOES_ON, RequestRefused, draw_answer
+from hanlab.cli.pending_requests import teller, told
+from hanlab.cli.requests import draw_answer
 from hanlab.cli.served import ServedLab, device, served
 from hanlab.cli.show import REQUESTS, Watch, console, say
+from hanlab.dsp.parts import Notice
 from hanlab.duis.messages import (
     Body,
     FirmwareActivated,
     FirmwareVersionRead,
+    ReadFirmwareVersion,
     Request,
     UpdateFirmware,
 )
 from hanlab.duis.writing import write_response
 from hanlab.eui import Eui
-from hanlab.lab.answers import Answer, devices_of
+from hanlab.images import OtaImage
+from hanlab.lab.answers import RETRY_S, Answer
 from hanlab.lab.nodes import NodeConfig
-from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, ServiceRequestFailed
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 
 def through_server(
@@ -33,8 +46,11 @@ def through_server(
     user: str,
     *,
     as_json: bool,
+    file: Path | None,
 ) -> bool:
     """Send it to the server that has the lab, and print what comes of it; False: no server has it.
+
+    `file` is the image of an 11.1.
 
     Raises:
         RequestRefused: the DSP refused it, or no answer came.
@@ -45,17 +61,37 @@ def through_server(
             return False
         node = device(there, name)
         what = body(node.eui)
-        before = there.dsp.audit.newest()
+        audited = there.dsp.audit.newest()
         if not as_json:
             where = f"to {node.name}, through the server at {there.server.url}"
             say(console(), REQUESTS[service], where, "bold", indent=0)
         to = None if isinstance(what, UpdateFirmware) else node.eui
+
         with Watch(console(), _wall_us, device=node.name, quiet=as_json, real=True) as watch:
-            answer = there.send(what, to, user, watch)
-        if not as_json:
-            draw_answer(console(), there.dsp.settings, answer)
-        _raise_if_it_failed(there, node, answer, service, before)
-        _say(there, node, answer, as_json=as_json)
+
+            def again(answer: Answer) -> None:
+                watch.stage_ends()
+                said = f"sent again in {RETRY_S:g} s, as `retries` of its Service User says"
+                if not as_json:
+                    say(console(stderr=True), answer.code, said, "yellow")
+
+            answer = there.send(what, to, user, watch, again)
+        voided = there.superseded(answer.request, audited)
+        for notice in voided:
+            teller(quiet=as_json)(notice)
+        try:
+            outcome = _judge(there, node, answer, as_json=as_json)
+        except (RequestRefused, ServiceRequestFailed) as e:
+            if isinstance(what, UpdateFirmware) and file:
+                image = OtaImage.from_bytes(what.image)
+                say_all_that_is_missing(e, there.config, there.dsp, node, file, image)
+            help_here(e, there.config, node.name)
+            e.besides = told(voided)
+            raise
+        _say(there, node, answer, outcome, voided, as_json=as_json)
+        if isinstance(what, UpdateFirmware) and not as_json:
+            command = ["hanlab", "activate", node.name, "--image", str(file)]
+            say_next(console(), shlex.join(command), lab)
         return True
 
 
@@ -68,61 +104,54 @@ def request_through_server(lab: Path | None, request: Request, *, as_json: bool)
     with served(lab) as there:
         if there is None:
             return False
-        before = there.dsp.audit.newest()
+        audited = there.dsp.audit.newest()
         answer = there.send_request(request)
+        voided = there.superseded(request, audited)
+        for notice in voided:
+            teller(quiet=as_json)(notice)
         came = answer.deliveries
         texts = [write_response(answer.acknowledgement).decode(), *(d.xml.decode() for d in came)]
         if as_json:
             codes = [answer.acknowledgement.code, *(d.code for d in came)]
             report = {"request_id": str(request.id), "codes": codes, "xml": texts}
-            print(json.dumps({**report, "server": there.server.url}))
+            print(json.dumps({**report, "server": there.server.url, **told(voided)}))
         else:
             print("\n".join(text.strip() for text in texts))
-        devices = devices_of(request.body, request.id.target)
-        end_as(answer, failed=any(there.failure(device, before) for device in devices))
+        end_as(answer)
         return True
 
 
-def _raise_if_it_failed(
-    there: ServedLab, node: NodeConfig, answer: Answer, service: str, before: int
+def _judge(there: ServedLab, node: NodeConfig, answer: Answer, *, as_json: bool) -> Outcome | None:
+    """How it ended, after the codes have been drawn; None: an 11.2. Raises as the commands' own do."""
+    check_accepted(answer)
+    draw_answer(console(), there.dsp.settings, answer, quiet=as_json)
+    if isinstance(answer.request.body, ReadFirmwareVersion):
+        version_of(answer, node)
+        return None
+    return outcome_of(answer, there.dsp, node, served=True)
+
+
+def _say(
+    there: ServedLab,
+    node: NodeConfig,
+    answer: Answer,
+    outcome: Outcome | None,
+    voided: list[Notice],
+    *,
+    as_json: bool,
 ) -> None:
-    code = answer.acknowledgement.code
-    if code not in GOES_ON:
-        said = [e for e in there.dsp.audit.after(before) if e.action == service]
-        rule = f" (rule {said[-1].rule})" if said and said[-1].rule else ""
-        raise RequestRefused(
-            code,
-            f"the DSP answered {code}: {said[-1].why if said else 'it does not say why'}{rule}",
-            next_step=AFTER_REFUSAL.get(code, "hanlab inventory shows what the DSP knows"),
-        )
-    if failure := there.failure(node.eui, before):
-        failure.code = answer.code
-        raise failure
-    if answer.code not in GOES_ON:
-        raise RequestRefused(
-            answer.code,
-            f"{answer.code}: no answer of {node.name} came to the DSP",
-            next_step=f"hanlab version {node.name} reads what it runs now",
-        )
-    body = answer.result and answer.result.body
-    if isinstance(body, FirmwareActivated) and not body.success and body.code is not None:
-        outcome = ACTIVATE_OUTCOME[ActivateCode(body.code)]
-        raise ServiceRequestFailed(
-            outcome, body.debug or f"11.3 answered {body.status}", next_step="hanlab store"
-        )
-
-
-def _say(there: ServedLab, node: NodeConfig, answer: Answer, *, as_json: bool) -> None:
     body = answer.result and answer.result.body
     runs = body.version if isinstance(body, FirmwareActivated | FirmwareVersionRead) else None
     if as_json:
-        codes = {"request_id": str(answer.request.id), "code": answer.code, "alerts": answer.alerts}
         said = {"device": str(node.eui), "version": runs, "server": there.server.url}
-        print(json.dumps({**said, **codes}))
+        codes = {"request_id": str(answer.request.id), "code": answer.code, "alerts": answer.alerts}
+        ended = {"outcome": str(outcome)} if outcome else {}
+        print(json.dumps({**ended, **said, **codes, **told(voided)}))
         return
     sent = answer.request.body
     if isinstance(sent, UpdateFirmware):
-        end = f"{sent.version} is there for {node.name}; 11.3 makes it run"
+        holder = node.name if outcome is Outcome.DISTRIBUTED else "the CH"
+        end = f"{holder} holds {sent.version}; 11.3 makes it run"
     else:
         end = f"{node.name} runs {runs}" if runs else "hanlab version reads what it runs"
-    say(console(), "✓ done", end, "green")
+    say(console(), f"✓ {outcome or 'done'}", end, "green")

@@ -133,7 +133,7 @@ class Watch:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._leave_line()
+        self.stage_ends()
         if self._live:
             self._bars.stop()
 
@@ -142,7 +142,7 @@ class Watch:
             return
         begins = step.stage != self._stage
         if begins:
-            self._leave_line()
+            self.stage_ends()
         if step.note:
             say(self._out, self._label(step.stage), step.note, "dim", indent=4)
         if begins or step.note:  # what was there before is no part of the rate
@@ -170,7 +170,8 @@ class Watch:
         octets, seconds = done - self._began[2], self._virtual()
         return f"{octets / seconds:,.0f} B/s" if octets and seconds else ""
 
-    def _leave_line(self) -> None:
+    def stage_ends(self) -> None:
+        """Leave the line of the stage that was drawn last."""
         if self._last is None or not self._stage:
             return
         stage, task = self._stage, self._task

@@ -38,7 +38,9 @@ from hanlab.duis.messages import (
 from hanlab.eui import Eui
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-_SUPERSEDING: Final = frozenset({"11.1", "11.3", "11.4"})
+SUPERSEDING: Final = frozenset({"11.1", "11.3", "11.4"})
+"""Services of which a newer request makes an older one void."""
+_COLUMNS: Final = "id, service, body, due, at"
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ class AcceptedRequests:
         self, newer: Accepted, now: datetime, begun: Collection[RequestId]
     ) -> list[tuple[RequestId, Eui]]:
         """Take back what `newer` makes void (see above), but for `begun`: which request, for which device."""
-        if newer.service not in _SUPERSEDING:
+        if newer.service not in SUPERSEDING:
             return []
         rows = self._sql.execute(
-            "SELECT id, service, body, due, at FROM requests"
+            f"SELECT {_COLUMNS} FROM requests"
             " WHERE state = 'accepted' AND service = ? AND id <> ? ORDER BY rowid",
             (newer.service, str(newer.id)),
         ).fetchall()
@@ -174,7 +176,7 @@ class AcceptedRequests:
     def find(self, request: RequestId) -> Accepted | None:
         """That request, if it is neither done nor cancelled."""
         row = self._sql.execute(
-            "SELECT id, service, body, due, at FROM requests WHERE id = ? AND state = 'accepted'",
+            f"SELECT {_COLUMNS} FROM requests WHERE id = ? AND state = 'accepted'",
             (str(request),),
         ).fetchone()
         return self._load(*row) if row else None
@@ -187,7 +189,14 @@ class AcceptedRequests:
         rows.sort(key=lambda row: _time(row[1]) or _time(row[2]) or _LONG_AGO)
         return [parse_id(id_) for id_, _, _ in rows]
 
-    def _load(self, id_: str, service: str, text: str, due: str | None, at: str | None) -> Accepted:
+    def _load(
+        self,
+        id_: str,
+        service: str,
+        text: str,
+        due: str | None,
+        at: str | None,
+    ) -> Accepted:
         data = json.loads(text)
         body: Body
         if service == "11.2":

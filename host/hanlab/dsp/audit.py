@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Final
 
 from hanlab.dsp.database import Database
+from hanlab.duis.messages import RequestId
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,7 @@ class Entry:
     """Who asked (`actor`) for what (`action`) of which device or entry (`subject`); the answer.
 
     `rule` is a row of the rule table (`hanlab rules --coverage`), None where only DUIS itself decides.
+    `request` is the Service Request that it was about, `next_step` what helps where that failed.
     """
 
     at: str
@@ -22,6 +25,11 @@ class Entry:
     code: str
     rule: int | None
     why: str
+    request: str | None = None
+    next_step: str | None = None
+
+
+_COLUMNS: Final = ", ".join(field.name for field in fields(Entry))
 
 
 class Audit:
@@ -37,18 +45,22 @@ class Audit:
         code: str,
         rule: int | None,
         why: str,
+        request: RequestId | None = None,
+        next_step: str | None = None,
     ) -> None:
+        about = str(request) if request else None
         self._sql.execute(
-            "INSERT INTO audit (at, actor, subject, action, code, rule, why)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (at.isoformat(), str(actor), str(subject), action, code, rule, why),
+            f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(at.isoformat(), str(actor), str(subject), action, code, rule, why),
+                *(about, next_step),
+            ),
         )
 
     def read(self, last: int = 100) -> list[Entry]:
         """The `last` entries, oldest first."""
         rows = self._sql.execute(
-            "SELECT at, actor, subject, action, code, rule, why FROM audit ORDER BY id DESC LIMIT ?",
-            (last,),
+            f"SELECT {_COLUMNS} FROM audit ORDER BY id DESC LIMIT ?", (last,)
         ).fetchall()
         return [Entry(*row) for row in reversed(rows)]
 
@@ -57,10 +69,17 @@ class Audit:
         (number,) = self._sql.execute("SELECT coalesce(max(id), 0) FROM audit").fetchone()
         return int(number)
 
+    def first(self, request: RequestId, action: str, after: int) -> Entry | None:
+        """The first entry after number `after` on that request with that action."""
+        row = self._sql.execute(
+            f"SELECT {_COLUMNS} FROM audit WHERE id > ? AND request = ? AND action = ? ORDER BY id LIMIT 1",
+            (after, str(request), action),
+        ).fetchone()
+        return row and Entry(*row)
+
     def after(self, number: int) -> list[Entry]:
         """The entries after that one, oldest first."""
         rows = self._sql.execute(
-            "SELECT at, actor, subject, action, code, rule, why FROM audit WHERE id > ? ORDER BY id",
-            (number,),
+            f"SELECT {_COLUMNS} FROM audit WHERE id > ? ORDER BY id", (number,)
         )
         return [Entry(*row) for row in rows]

@@ -34,7 +34,7 @@ from hanlab.duis.messages import (
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
-from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, Outcome, ServiceRequestFailed
 
 if TYPE_CHECKING:
     from hanlab.s1sp.progress import Report
@@ -43,6 +43,13 @@ _LOG: Final = logging.getLogger(__name__)
 _NO_RESPONSE: Final = "E21"
 _NO_CONTACT: Final = "E20"
 _OUT_OF_REACH: Final = (Outcome.NO_DEVICE, Outcome.NO_CONTACT)
+_RULES: Final = {Outcome.THIRD_PARTY: 25, Outcome.METADATA: 30, Outcome.TOO_LARGE: 4}
+FAILED: Final = "failed"
+"""The audit log's action where a request failed behind the DSP; its code is the S1SP's `Outcome`."""
+_ANSWERS: Final = {outcome: code for code, outcome in ACTIVATE_OUTCOME.items()}
+"""What a device itself says to 11.3."""
+DEBUG_LIMIT: Final = 250
+"""Characters of SMETS1Debug's Error."""
 
 
 class Execution:
@@ -146,7 +153,7 @@ class Execution:
             if accepted is None or request in self._begun:
                 return None
             if accepted.due and (refusal := self._refusal(accepted)):
-                self._parts.record("DSP", request.target, accepted.service, refusal)
+                self._parts.record("DSP", request.target, accepted.service, refusal, request)
                 return self._done(accepted, self._answer(accepted, refusal.code))
             self._parts.accepted.begin(request)
             self._begun.add(request)
@@ -245,34 +252,47 @@ class Execution:
         note = S1spAlert(request, device, str(error.outcome), error.what[:250], self._parts.clock())
         with self._parts.transaction(lasting=False):
             self._parts.tell(request.originator, alerts.S1SP, note, device)
-            rule = {Outcome.THIRD_PARTY: 25, Outcome.METADATA: 30, Outcome.TOO_LARGE: 4}.get(
-                error.outcome
-            )
-            decision = Decision(str(error.outcome), rule, error.what)
-            self._parts.record("S1SP", device, "failed", decision)
+            self._note_cause(request, device, error)
+
+    def _note_cause(self, request: RequestId, device: Eui, error: ServiceRequestFailed) -> None:
+        """What a response code does not say of a failure is in the audit log."""
+        decision = Decision(str(error.outcome), _RULES.get(error.outcome), error.what)
+        self._parts.record("S1SP", device, FAILED, decision, request, error.next_step)
 
     async def _activate(self, accepted: Accepted, hash_: bytes, report: Report) -> Response:
         """11.3, once: whether it is sent again if no answer comes is its Service User's affair (rule 93)."""
         eui = accepted.id.target
+        said_no: ServiceRequestFailed | None = None
         try:
             answer = await self._parts.s1sp.activate_firmware(hash_, eui, report)
         except ServiceRequestFailed as e:
-            code = _NO_CONTACT if e.outcome in _OUT_OF_REACH else _NO_RESPONSE
-            with self._parts.transaction():
-                self._failed(accepted.id, eui, e)
-                if e.begun:
-                    self._parts.unanswered.add(eui, hash_)
-                return self._done(accepted, self._answer(accepted, code))
+            if e.outcome not in _ANSWERS:
+                return self._not_answered(accepted, hash_, e)
+            said_no, code = e, _ANSWERS[e.outcome]
+            answer = FirmwareActivated(False, code, code.duis, debug=e.what[:DEBUG_LIMIT])
         with self._parts.transaction():
+            if said_no:
+                self._note_cause(accepted.id, eui, said_no)
             if self._parts.chance.random() < self._parts.settings.lost_responses:
                 self._parts.lost += 1
                 why = f"the answer of {eui} to 11.3 was lost on its way to the DSP"
-                self._parts.record("S1SP", eui, "11.3", Decision("lost", 86, why))
+                self._parts.record("S1SP", eui, "11.3", Decision("lost", 86, why), accepted.id)
                 self._parts.unanswered.add(eui, hash_)
                 return self._done(accepted, self._answer(accepted, _NO_RESPONSE))
             if answer.success:
                 self._activated(eui, answer, retry=self._parts.unanswered.has(eui, hash_))
             return self._done(accepted, self._answer(accepted, "I0", answer))
+
+    def _not_answered(
+        self, accepted: Accepted, hash_: bytes, error: ServiceRequestFailed
+    ) -> Response:
+        eui = accepted.id.target
+        code = _NO_CONTACT if error.outcome in _OUT_OF_REACH else _NO_RESPONSE
+        with self._parts.transaction():
+            self._failed(accepted.id, eui, error)
+            if error.begun:
+                self._parts.unanswered.add(eui, hash_)
+            return self._done(accepted, self._answer(accepted, code))
 
     def _activated(self, eui: Eui, answer: FirmwareActivated, *, retry: bool) -> None:
         device = self._parts.device(eui)

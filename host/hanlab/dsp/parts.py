@@ -52,6 +52,10 @@ class S1spDoor(Protocol):
     ) -> FirmwareActivated: ...
 
 
+SUPERSEDED: Final = "superseded"
+"""How a request ends that a newer one has made void."""
+
+
 @dataclass(frozen=True)
 class Notice:
     """What becomes of a pending request at one of its devices because another one came.
@@ -124,7 +128,15 @@ class Parts:
         response = Response("I0", self.clock(), body=DccAlert(alert.code, body))
         self.deliveries.put(recipient, response, device)
 
-    def record(self, actor: object, subject: object, action: str, decision: Decision) -> None:
-        self.audit.write(
-            self.clock(), actor, subject, action, decision.code, decision.rule, decision.why
-        )
+    def record(
+        self,
+        actor: object,
+        subject: object,
+        action: str,
+        decision: Decision,
+        request: RequestId | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        """Write it into the audit log; see `Entry`."""
+        what = (decision.code, decision.rule, decision.why)
+        self.audit.write(self.clock(), actor, subject, action, *what, request, next_step)

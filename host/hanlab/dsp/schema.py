@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of the tables below; a file of a later version is refused, not guessed at."""
 
 UNANSWERED: Final = """
@@ -93,7 +93,9 @@ CREATE TABLE audit (
     action TEXT NOT NULL,
     code TEXT NOT NULL,
     rule INTEGER,
-    why TEXT NOT NULL
+    why TEXT NOT NULL,
+    request TEXT,                        -- RequestID
+    next_step TEXT                       -- where it failed: what whoever runs the lab can do
 );
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
@@ -113,5 +115,9 @@ CREATE INDEX deliveries_waiting ON deliveries (recipient, id)
 """,
     2: UNANSWERED,
     3: "ALTER TABLE requests ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;",
+    4: """
+ALTER TABLE audit ADD COLUMN request TEXT;
+ALTER TABLE audit ADD COLUMN next_step TEXT;
+""",
 }
 """From each earlier version to the next one."""

@@ -27,7 +27,7 @@ from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries, Write
 from hanlab.dsp.execution import Execution
-from hanlab.dsp.parts import Notice, Parts, S1spDoor
+from hanlab.dsp.parts import SUPERSEDED, Notice, Parts, S1spDoor
 from hanlab.dsp.service_requests import SERVICE_REQUESTS, SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
 from hanlab.dsp.smi import Smi, SmiDevice
@@ -298,7 +298,9 @@ class Dsp:
         if decision.accepted and user:
             decision, body = self._accept(request, user, decision)
         if user:  # of a stranger's request nothing is kept
-            self.parts.record(request.id.originator, request.id.target, request.service, decision)
+            self.parts.record(
+                request.id.originator, request.id.target, request.service, decision, request.id
+            )
         return Response(
             decision.code, case.now, request.id, request.service, request.service_variant, body
         )
@@ -371,11 +373,12 @@ class Dsp:
             accepted, self.parts.clock(), self._execution.begun
         ):
             why = f"superseded by {accepted.id}, a newer {accepted.service} for {device}"
-            self._ended(older, accepted.service, device, "superseded", why)
+            self._ended(older, accepted.service, device, SUPERSEDED, why)
 
     def _ended(self, request: RequestId, service: str, device: Eui, end: str, why: str) -> None:
         """A request ends before it is carried out; no response code says that, so its user gets an alert."""
-        self.parts.record("DSP", device, service, Decision(end, None, f"{request}: {why}"))
+        decision = Decision(end, None, f"{request}: {why}")
+        self.parts.record("DSP", device, service, decision, request)
         alert = S1spAlert(request, device, end, why[:250], self.parts.clock())
         self.parts.tell(request.originator, alerts.S1SP, alert, device)
         self.parts.notice(Notice(request, service, device, end))
@@ -425,6 +428,10 @@ class Dsp:
         """What `unfinished` names, in the order in which it falls due."""
         found = map(self.parts.accepted.find, self.unfinished())
         return [accepted for accepted in found if accepted]
+
+    def under_way(self) -> set[RequestId]:
+        """What is being carried out, here or by the process that has the boards."""
+        return self._execution.begun
 
     def cancel(self, request: RequestId) -> bool:
         """Take back what is pending and has not begun, as whoever runs the lab wants it; whether it was."""

@@ -18,7 +18,7 @@ retries = 3                   # how often its own system sends an 11.3 again tha
 ```
 
 The DSP itself sends nothing again. `retries` is what `hanlab activate`, `Lab.send` and the demos do in
-that user's name; a program behind `hanlab serve` does it itself.
+that user's name; another program that sends to `hanlab serve` does it itself.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
@@ -20,24 +21,32 @@ _KEPT: Final = 16
 
 
 class ProgressFile:
-    """Where a server writes it: for each request the last step of each stage, in the stages' order."""
+    """Where a server writes it: for each request, in order, the last step of each stage and all that have a note.
+
+    A stage is a device's, where the request is for several.
+    """
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._file = folder / _FILE
         self._file.unlink(missing_ok=True)  # an earlier server's
         self._now = now
         self._written = -_EVERY_S
-        self._requests: dict[str, dict[str, Progress]] = {}
+        self._requests: dict[str, list[Progress]] = {}
 
     def report(self, request: RequestId) -> Report:
         """Called with each step of that request."""
-        stages = self._requests[str(request)] = {}
+        steps = self._requests[str(request)] = []
         while len(self._requests) > _KEPT:
             del self._requests[next(iter(self._requests))]
 
         def step(progress: Progress) -> None:
-            stages[progress.stage] = progress
-            if progress.done == progress.total or self._now() >= self._written + _EVERY_S:
+            places = [i for i, step in enumerate(steps) if _way(step) == _way(progress)]
+            if places and not steps[places[-1]].note and not progress.note:
+                steps[places[-1]] = progress
+            else:
+                steps.append(progress)
+            ended = progress.done == progress.total
+            if ended or progress.note or self._now() >= self._written + _EVERY_S:
                 self._write()
 
         return step
@@ -45,17 +54,20 @@ class ProgressFile:
     def _write(self) -> None:
         self._written = self._now()
         said = {
-            request: [[p.stage, p.done, p.total] for p in stages.values()]
-            for request, stages in self._requests.items()
+            request: [astuple(step) for step in steps] for request, steps in self._requests.items()
         }
         with suppress(OSError):  # the update itself has more need of the disk than its picture
             write_whole(self._file, json.dumps(said).encode(), lasting=False)
 
 
+def _way(step: Progress) -> tuple[str, str]:
+    return step.stage, step.device
+
+
 def read_progress(folder: Path, request: RequestId) -> list[Progress]:
-    """The last step of each stage that a request has come to; empty: nothing is known."""
+    """The steps of a request that `ProgressFile` keeps; later each is there again, or further. Empty: none is known."""
     try:
         said = json.loads((folder / _FILE).read_text("utf-8"))
-        return [Progress(*stage) for stage in said.get(str(request), [])]
+        return [Progress(*step) for step in said.get(str(request), [])]
     except (OSError, ValueError, TypeError, AttributeError):
         return []

@@ -5,16 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from hanlab.dsp.audit import Entry
 from hanlab.dsp.deliveries import Delivery
-from hanlab.duis.messages import Body, Request, Response, UpdateFirmware
+from hanlab.dsp.execution import FAILED
+from hanlab.dsp.service import Dsp
+from hanlab.dsp.settings import DspSettings
+from hanlab.duis.messages import ActivateFirmware, Body, Request, Response, UpdateFirmware
 from hanlab.eui import Eui
-from hanlab.s1sp.outcome import ServiceRequestFailed
+from hanlab.lab.config import LabConfig
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.rules import third_party
+from hanlab.s1sp.target import Target
 
 ACCEPTED_CODES: Final = ("I0", "I99", "W110101", "W110401")
 """Response codes with which a Service Request goes on, or went well."""
 
 NO_ANSWER_CODES: Final = ("E20", "E21")
 """No contact with the device, no response of it."""
+
+RETRY_S: Final = 60.0
+"""How long a Service User's system waits before it sends an 11.3 again (s); illustrative."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class Answer:
 
     `deliveries`: everything that was sent to users because of it, DCC Alerts among them.
     `cause`: what the lab knows of why it failed; the response code says less, and goes to users alone.
+    `decision`: what the DSP's audit log says of the acknowledgement.
     """
 
     request: Request
@@ -30,6 +41,7 @@ class Answer:
     result: Response | None
     deliveries: list[Delivery]
     cause: ServiceRequestFailed | None = None
+    decision: Entry | None = None
 
     @property
     def code(self) -> str:
@@ -47,3 +59,57 @@ def devices_of(body: Body, to: Eui | None) -> tuple[Eui, ...]:
     if isinstance(body, UpdateFirmware):
         return body.devices
     return (to,) if to else ()
+
+
+def answered(
+    dsp: Dsp,
+    config: LabConfig,
+    request: Request,
+    acknowledgement: Response,
+    result: Response | None,
+    sent: list[Delivery],
+    audited: int,
+) -> Answer:
+    """The answer, with what the DSP's audit log has on it after its entry `audited`."""
+    if acknowledgement.code in ACCEPTED_CODES:
+        cause = _failure(dsp.audit.first(request.id, FAILED, audited))
+    else:
+        cause = _unknown(dsp, config, devices_of(request.body, request.id.target))
+    decision = dsp.audit.first(request.id, request.service, audited)
+    return Answer(request, acknowledgement, result, sent, cause, decision)
+
+
+def _failure(entry: Entry | None) -> ServiceRequestFailed | None:
+    if entry is None:
+        return None
+    return ServiceRequestFailed(Outcome(entry.code), entry.why, next_step=entry.next_step or "")
+
+
+def _unknown(dsp: Dsp, config: LabConfig, devices: tuple[Eui, ...]) -> ServiceRequestFailed | None:
+    """The S1SP told the DSP nothing of a third-party PPMID, so that is all the DSP can say (rule 22)."""
+    for node in config.devices:
+        if node.eui in devices and dsp.smi.find(node.eui) is None:
+            target = Target(node.name, node.eui.octets, node.model)
+            home = config.home_of(node)
+            if home and (cause := third_party(target, home.hub.model)):
+                return cause
+    return None
+
+
+class Automation:
+    """A Service User's own system: it sends an 11.3 that nobody answered again, `retries` times."""
+
+    def __init__(self, settings: DspSettings) -> None:
+        self._settings = settings
+        self._sent = 0
+
+    def sends_again(self, answer: Answer) -> bool:
+        """Whether it does after this answer, in `RETRY_S`; asked after each."""
+        user = self._settings.user(answer.request.id.originator)
+        self._sent += 1
+        return (
+            isinstance(answer.request.body, ActivateFirmware)
+            and answer.code in NO_ANSWER_CODES
+            and user is not None
+            and self._sent <= user.retries
+        )

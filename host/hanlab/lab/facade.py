@@ -17,26 +17,28 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar
 
 from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
 
 from hanlab.bench.board import OFF_US, EmulatedBoard
+from hanlab.dsp.accepted import SUPERSEDING
+from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import User
-from hanlab.duis.messages import ActivateFirmware, Body, Request, Response
-from hanlab.errors import UsageError
+from hanlab.duis.messages import Body, Request
+from hanlab.errors import HanlabError, UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
-from hanlab.lab.answers import ACCEPTED_CODES, NO_ANSWER_CODES, Answer, devices_of
+from hanlab.lab.answers import RETRY_S, Answer, Automation, answered
 from hanlab.lab.boards import Boards, DualControl, lab_keys, network_keys, s1sp_on, wan_client
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.counters import BoardReport, Counters, LaneReport, sum_of
@@ -47,9 +49,9 @@ from hanlab.lab.office import DATABASE, Office, open_office, service_request
 from hanlab.lab.real_boards import RealBoards
 from hanlab.lab.state import lock, state_folder
 from hanlab.s1sp.installations import Installation, Installations
-from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.progress import Progress, Report
-from hanlab.s1sp.rules import is_tested, third_party
+from hanlab.s1sp.rules import is_tested
 from hanlab.s1sp.service import S1sp
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, WanClient
@@ -64,8 +66,6 @@ from hanlab.wan.messages import (
 
 __all__ = ["Device", "Home", "Lab", "Outcome", "Progress"]
 
-RETRY_S: Final = 60.0
-"""How long a Service User's system waits before it sends an 11.3 again (s); illustrative."""
 P = ParamSpec("P")
 T = TypeVar("T")
 _Method: TypeAlias = Callable[Concatenate["Lab", P], Coroutine[Any, Any, T]]
@@ -391,67 +391,64 @@ class Lab:
         default the one who is responsible for the device. A user with `retries` sends an 11.3 that
         nobody answered again, as its system would; the answer is the last one's then.
         """
-        before = self.dsp.deliveries.newest()
-        left = None
+        automation = Automation(self.dsp.settings)
+        sent: list[Delivery] = []
         while True:
-            answer = await self._send_once(
-                service_request(self.dsp, body, to, user), report, before
-            )
-            if left is None:
-                sender = self.dsp.settings.user(answer.request.id.originator)
-                left = sender.retries if sender and isinstance(body, ActivateFirmware) else 0
-            if not left or answer.code not in NO_ANSWER_CODES:
-                return answer
-            left -= 1
+            answer = await self._send_once(service_request(self.dsp, body, to, user), report)
+            sent += answer.deliveries
+            if not automation.sends_again(answer):
+                return dataclasses.replace(answer, deliveries=sent)
             await asyncio.sleep(RETRY_S)
 
     @_on_its_clock
     async def send_request(self, request: Request, report: Report = _no_report) -> Answer:
         """Send a Service Request as it is."""
-        return await self._send_once(request, report, self.dsp.deliveries.newest())
+        return await self._send_once(request, report)
 
-    async def _send_once(self, request: Request, report: Report, before: int) -> Answer:
-        """Its deliveries are those after number `before`; what is pending and falls due before it is met first."""
+    async def _send_once(self, request: Request, report: Report) -> Answer:
+        """What is pending and falls due before it is met first, and what has fallen due meanwhile after it."""
         await self._look_around()
+        if request.service not in SUPERSEDING:
+            await self.meet_pending()  # not before the others: what they undo is never done
+        async with self._due_after():
+            return await self._carry_out(request, report)
+
+    async def _carry_out(self, request: Request, report: Report) -> Answer:
+        before, audited = self.dsp.deliveries.newest(), self.dsp.audit.newest()
         acknowledgement = self.dsp.receive(request)
         sent = self.dsp.deliveries.after(before)
         await self.dsp.carry_out_before(request.id)
         before = self.dsp.deliveries.newest()
         result = await self.dsp.carry_out(request.id, report)
         sent += self.dsp.deliveries.after(before)
-        cause = self._cause(devices_of(request.body, request.id.target), acknowledgement)
-        return Answer(request, acknowledgement, result, sent, cause)
+        return answered(self.dsp, self.config, request, acknowledgement, result, sent, audited)
 
     @_on_its_clock
     async def meet_pending(self) -> None:
-        """Carry out what an earlier command has left behind and is overdue, in the order in which it fell due.
+        """Carry out what is pending and overdue by now, in the order in which it fell due.
 
-        Everything that goes to a device does so first; `notices` says what became of it.
+        Everything that goes to a device does so first, and once more at its end; `notices` says what
+        became of it.
         """
         await self._look_around()
         if self._office or (self.folder / DATABASE).exists():
             await self.dsp.carry_out_due()
 
-    def _cause(
-        self, devices: Iterable[Eui], acknowledgement: Response
-    ) -> ServiceRequestFailed | None:
-        """Why a request for these devices failed, if it did: the first that the lab knows of."""
-        for eui in devices:
-            if acknowledgement.code in ACCEPTED_CODES:
-                cause = self.installations.failures.get(eui)
-            else:
-                # the S1SP told the DSP nothing of a third-party PPMID, so that is all the DSP can say
-                known = self.dsp.smi.find(eui)
-                of_lab = next((d for d in self.devices if d.eui == eui), None)
-                home = of_lab and self.home_of(of_lab)
-                cause = (
-                    third_party(of_lab.target, home.hub.model)
-                    if of_lab and home and not known
-                    else None
-                )
-            if cause:
-                return cause
-        return None
+    @asynccontextmanager
+    async def _due_before_and_after(self) -> AsyncIterator[None]:
+        await self.meet_pending()
+        async with self._due_after():
+            yield
+
+    @asynccontextmanager
+    async def _due_after(self) -> AsyncIterator[None]:
+        """At the end of this block, also where it failed, what has fallen due meanwhile is met."""
+        try:
+            yield
+        except HanlabError:
+            await self.meet_pending()
+            raise
+        await self.meet_pending()
 
     # -- Service Requests straight to the S1SP, past the DSP; its own rules hold as they do behind the DSP
 
@@ -460,28 +457,28 @@ class Lab:
         self, image: OtaImage, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.1 Update Firmware; see `S1sp.update_firmware`."""
-        await self.meet_pending()
-        return await self._s1sp_of(device).update_firmware(image, device.target, report)
+        async with self._due_before_and_after():
+            return await self._s1sp_of(device).update_firmware(image, device.target, report)
 
     @_on_its_clock
     async def read_firmware_version(self, device: Device) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device answers."""
-        await self.meet_pending()
-        return await self._s1sp_of(device).read_firmware_version(device.target)
+        async with self._due_before_and_after():
+            return await self._s1sp_of(device).read_firmware_version(device.target)
 
     @_on_its_clock
     async def activate_firmware(
         self, hash_: bytes, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.3 Activate Firmware; see `S1sp.activate_firmware`."""
-        await self.meet_pending()
-        return await self._s1sp_of(device).activate_firmware(hash_, device.target, report)
+        async with self._due_before_and_after():
+            return await self._s1sp_of(device).activate_firmware(hash_, device.target, report)
 
     @_on_its_clock
     async def wait_until_back(self, device: Device) -> VersionReadResponse:
         """The version of a device that restarts, as soon as it answers again."""
-        await self.meet_pending()
-        return await self._s1sp_of(device).wait_until_back(device.target)
+        async with self._due_before_and_after():
+            return await self._s1sp_of(device).wait_until_back(device.target)
 
     def _s1sp_of(self, device: Device) -> S1sp:
         installation, _ = self.installations.find(device.eui)

@@ -31,18 +31,27 @@ def state_folder(file: Path | None, config: LabConfig) -> Path:
 
 @dataclass(frozen=True)
 class Server:
-    """A `hanlab serve` that has the lab in `folder`; `pki` is the folder of the keys that it knows."""
+    """A `hanlab serve` that has the lab in `folder`.
+
+    `pki` is the folder of the keys that it knows, `impair` what its `--impair` said.
+    """
 
     folder: Path
     url: str
     pki: Path
     process: int
+    impair: str
 
 
 @contextmanager
-def announced(folder: Path, url: str, pki: Path) -> Iterator[None]:
+def announced(folder: Path, url: str, pki: Path, impair: str) -> Iterator[None]:
     """Let other commands on the lab find the server that has it."""
-    said = {"url": url, "pki": str(pki.resolve()), "process": os.getpid()}
+    said = {
+        "url": url,
+        "pki": str(pki.resolve()),
+        "process": os.getpid(),
+        "impair": impair,
+    }
     write_whole(folder / SERVER, json.dumps(said).encode(), mode=0o600, lasting=False)
     try:
         yield
@@ -54,7 +63,7 @@ def serving(folder: Path) -> Server | None:
     """The server that has the lab in `folder`. What a killed one left behind counts for nothing."""
     try:
         said = json.loads((folder / SERVER).read_text("utf-8"))
-        server = Server(folder, said["url"], Path(said["pki"]), said["process"])
+        server = Server(folder, said["url"], Path(said["pki"]), said["process"], said["impair"])
         owner = (folder / LOCK).read_text("ascii", "replace")
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -11,23 +11,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hanlab.boards.clauses import Behaviour
 from hanlab.duis.messages import FirmwareActivated, FirmwareVersionRead
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
-from hanlab.s1sp.outcome import ACTIVATE_OUTCOME, ActivateCode, Outcome, ServiceRequestFailed
+from hanlab.s1sp.outcome import ActivateCode, Outcome, ServiceRequestFailed
 from hanlab.s1sp.rules import holds
 
 if TYPE_CHECKING:  # lists of the DSP's need no SMP
     from hanlab.s1sp.progress import Report
     from hanlab.s1sp.service import S1sp
     from hanlab.s1sp.target import Target
-
-_CODES: Final = {outcome: code for code, outcome in ACTIVATE_OUTCOME.items()}
-DEBUG_LIMIT: Final = 250
-"""Characters of SMETS1Debug's Error."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,6 @@ class Installations:
         """By CHF, the devices whose update has begun and not ended."""
         self.ends: dict[Eui, Outcome | ServiceRequestFailed] = {}
         """How the last 11.1 or 11.3 of each device ended, with the numbers and the next step."""
-        self.failures: dict[Eui, ServiceRequestFailed] = {}
-        """Why the last Service Request of a device failed here; a response code says less."""
 
     def hub_of(self, device: Eui) -> Eui | None:
         """The CHF of the installation that a device belongs to."""
@@ -123,12 +117,11 @@ class Installations:
             ServiceRequestFailed: it did not come so far.
         """
         try:
-            with self._noted(device):
-                installation, target = self.find(device)
-                with _reaching(installation.hub):
-                    outcome = await installation.s1sp.update_firmware(
-                        image, target, lambda step: report(replace(step, device=target.name))
-                    )
+            installation, target = self.find(device)
+            with _reaching(installation.hub):
+                outcome = await installation.s1sp.update_firmware(
+                    image, target, lambda step: report(replace(step, device=target.name))
+                )
         except ServiceRequestFailed as e:
             self.ends[device] = e
             raise
@@ -141,50 +134,36 @@ class Installations:
         Raises:
             ServiceRequestFailed: there is no answer.
         """
-        with self._noted(device):
-            installation, target = self.find(device)
-            with _reaching(installation.hub):
-                read = await installation.s1sp.wait_until_back(target)
+        installation, target = self.find(device)
+        with _reaching(installation.hub):
+            read = await installation.s1sp.wait_until_back(target)
         return FirmwareVersionRead(read.firmware)
 
     async def activate_firmware(
         self, hash_: bytes, device: Eui, report: Report
     ) -> FirmwareActivated:
-        """11.3 of one device: what it answers, `success` or not.
+        """11.3 of one device: its `success`.
 
         Raises:
-            ServiceRequestFailed: there is no answer.
+            ServiceRequestFailed: it answered that it did not (an outcome of ACTIVATE_OUTCOME), or
+                there is no answer.
         """
         try:
-            with self._noted(device):
-                installation, target = self.find(device)
-                with _reaching(installation.hub):
-                    await installation.s1sp.activate_firmware(hash_, target, report)
+            installation, target = self.find(device)
+            with _reaching(installation.hub):
+                await installation.s1sp.activate_firmware(hash_, target, report)
         except ServiceRequestFailed as e:
             self.ends[device] = e
-            if e.outcome not in _CODES:
-                raise
-            code = _CODES[e.outcome]
-            return FirmwareActivated(False, code, code.duis, debug=e.what[:DEBUG_LIMIT])
+            raise
         self.ends[device] = Outcome.ACTIVATED
         code = ActivateCode.SUCCESS
         version = None
         if target.model.says_version:  # rule 95
             from hanlab.s1sp.activations import may_have_happened
 
-            with self._noted(device), _reaching(installation.hub), may_have_happened():
+            with _reaching(installation.hub), may_have_happened():
                 version = (await installation.s1sp.wait_until_back(target)).firmware
         return FirmwareActivated(True, code, code.duis, version)
-
-    @contextmanager
-    def _noted(self, device: Eui) -> Iterator[None]:
-        """Remember why the request in this block failed, if it does."""
-        self.failures.pop(device, None)
-        try:
-            yield
-        except ServiceRequestFailed as e:
-            self.failures[device] = e
-            raise
 
     def find(self, device: Eui) -> tuple[Installation, Target]:
         """The installation that a device belongs to.
