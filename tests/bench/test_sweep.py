@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
 import shutil
+import signal
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
@@ -76,6 +78,17 @@ def test_sample_of_the_sweep_loses_nothing(plan: Plan) -> None:
     assert len(cells) == 6 * sum(plan.operations(board) for board in plan.boards)
     for width in (80, 120):
         assert all(len(line.plain.rstrip()) <= width for line in strip(plan, table, width)), width
+
+
+def test_a_sweep_that_is_ended_waits_for_none_of_its_processes(plan: Plan) -> None:
+    """After Ctrl-C they had each gone on with some twenty cuts, for half a minute."""
+    cuts = [Cut(board, How.AFTER, 1, everything=True) for board in plan.boards]
+    others = multiprocessing.active_children()
+    results = run_cuts(plan, cuts, processes=2)
+    assert not next(results).breaches
+    processes = [p for p in multiprocessing.active_children() if p not in others]
+    results.close()
+    assert [process.exitcode for process in processes] == 2 * [-signal.SIGTERM]
 
 
 def test_one_step_ch_loses_nothing(tmp_path: Path) -> None:

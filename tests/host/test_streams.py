@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from hanlab.cli import ctrl_c
 from hanlab.cli.show import Watch, console
 from hanlab.s1sp.progress import Progress
 from hanlab.sweep.pool import ctrl_c_waits
@@ -161,6 +166,68 @@ def test_ctrl_c_in_a_sweep_is_one_sentence(tmp_path: Path) -> None:
     assert sweep.returncode == 130
     assert len(err.splitlines()) == 2, err
     assert err.startswith("hanlab: stopped by Ctrl-C\n  next: run it again: its boards are its own")
+
+
+def in_a_finalizer() -> None:
+    class Dies:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    Dies()
+
+
+def in_a_weak_reference() -> None:
+    """As WeakSet has them, asyncio's of its tasks for one; here the garbage collection calls it."""
+
+    class Dies:
+        pass
+
+    dies = Dies()
+    dies.itself = dies  # type: ignore[attr-defined]
+    reference = weakref.ref(dies, lambda _: signal.raise_signal(signal.SIGINT))
+    del dies
+    gc.collect()
+    assert reference() is None
+
+
+def in_a_generator() -> None:
+    def left() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    next(left())
+
+
+@pytest.mark.timeout(method="thread")  # the alarm is needed
+@pytest.mark.parametrize("come", [in_a_finalizer, in_a_weak_reference, in_a_generator])
+def test_ctrl_c_where_python_throws_exceptions_away(
+    come: Callable[[], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It was lost in one of eight sweeps on a busy machine: the first garbage collection had it."""
+
+    def command() -> None:
+        come()
+        threading.Event().wait(20)  # not so long: until it comes again
+
+    with pytest.raises(KeyboardInterrupt), ctrl_c.raises():
+        command()
+    assert capfd.readouterr().err == ""
+
+
+def test_what_else_python_throws_away_is_told() -> None:
+    class Dies:
+        def __del__(self) -> None:
+            raise ValueError("seen")
+
+    told: list[sys.UnraisableHookArgs] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", told.append)
+        with ctrl_c.raises():
+            Dies()
+        assert sys.unraisablehook == told.append
+    assert [str(what.exc_value) for what in told] == ["seen"]
 
 
 def test_a_background_command_does_not_hear_ctrl_c() -> None:

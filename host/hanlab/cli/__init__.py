@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from hanlab.cli import cpl as cpl_commands
+from hanlab.cli import ctrl_c, hints, streams
 from hanlab.cli import dsp as dsp_commands
-from hanlab.cli import hints, streams
 from hanlab.cli import image as image_commands
 from hanlab.cli import pending as pending_commands
 from hanlab.errors import CTRL_C, SIGNALLED, STOPPED, CarriedOn, HanlabError, UsageError
@@ -639,18 +639,13 @@ def main() -> None:
     streams.prepare()
     arguments = sys.argv[1:]
     as_json, lab = "--json" in arguments, hints.given_lab(arguments)
-    before = signal.getsignal(signal.SIGINT)
     try:
-        if (
-            before is not signal.SIG_IGN
-        ):  # an exception from here on, so that boards are switched off
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = _run(arguments, as_json=as_json)
-        streams.flush()
+        with ctrl_c.raises():
+            code = _run(arguments, as_json=as_json)
+            streams.flush()
     except HanlabError as error:
         code = fail(error, as_json=as_json, lab=lab)
     except KeyboardInterrupt as stopped:
-        signal.signal(signal.SIGINT, before)
         next_step = _AFTER_CTRL_C.get(_command_of(arguments), "run it again")
         if isinstance(stopped, CarriedOn):
             next_step = stopped.next_step
@@ -660,7 +655,6 @@ def main() -> None:
         code = SIGNALLED + signal.SIGPIPE
     except OSError as error:
         code = fail(_of_the_system(error), as_json=as_json, lab=lab)
-    signal.signal(signal.SIGINT, before)
     streams.settle()
     sys.exit(code)
 

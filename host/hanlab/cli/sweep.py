@@ -7,6 +7,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -151,9 +152,12 @@ def _run_all(
     live = not quiet and out.is_terminal and not out.is_dumb_terminal
     results = []
     breaches = 0
-    with Progress(*columns, console=out, transient=True, disable=not live) as bars:
+    with (
+        closing(run_cuts(plan, cuts, processes=processes)) as cut,
+        Progress(*columns, console=out, transient=True, disable=not live) as bars,
+    ):
         task = bars.add_task("cuts", total=len(cuts))
-        for result in run_cuts(plan, cuts, processes=processes):
+        for result in cut:
             results.append(result)
             breaches += bool(result.breaches)
             bars.update(task, advance=1, description=f"cuts, {breaches} breaches")

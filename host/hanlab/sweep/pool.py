@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from typing import Final
 
 from hanlab.bench.kernel import BenchError
@@ -19,35 +21,52 @@ from hanlab.sweep.plan import Cut, Phase, Plan
 _AT_ONCE: Final = 12
 """Cuts that a process is given at a time, and that are met in one run if they take everything."""
 
+_CTRL_C: Final = frozenset({signal.SIGINT, signal.SIGALRM})
+"""Where it was thrown away, an alarm raises it again: see cli/ctrl_c.py."""
+
 _plan: Plan | None = None  # of this process, if it is one of the pool's
 
 
-def run_cuts(plan: Plan, cuts: Sequence[Cut], *, processes: int | None = None) -> Iterator[Result]:
-    """The results of `cuts`, in an order of its own, as they come; `processes`: None for one each core."""
+def run_cuts(
+    plan: Plan, cuts: Sequence[Cut], *, processes: int | None = None
+) -> Generator[Result, None, None]:
+    """The results of `cuts`, in an order of its own, as they come; `processes`: None for one each core.
+
+    Whoever ends it early closes it (`contextlib.closing`): that ends its processes, in the middle of a cut.
+    """
     groups = list(_groups(plan, cuts))
     wanted = min(processes or os.cpu_count() or 1, len(groups))
     if wanted <= 1:
         for group in groups:
             yield from run_group(plan, group, plan.folder / "cut")
         return
-    pool = ProcessPoolExecutor(
-        wanted, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(plan,)
-    )
+    spawn = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # before, for it lets Ctrl-C through when it has started
+    others = multiprocessing.active_children()
     try:
-        with ctrl_c_waits():  # the processes start here, and inherit that
-            results = pool.map(_run, groups)
-        for some in results:
-            yield from some
+        with ExitStack() as stack:
+            with ctrl_c_waits():  # the processes start here, and inherit that
+                pool = ProcessPoolExecutor(wanted, spawn, initializer=_begin, initargs=(plan,))
+                stack.callback(pool.shutdown, cancel_futures=True)
+                stack.callback(_end_all_but, others)
+                results = pool.map(_run, groups)
+            for some in results:
+                yield from some
     except BrokenProcessPool:
         raise BenchError("a process of the sweep was killed", next_step="run it again") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+
+def _end_all_but(others: Sequence[BaseProcess]) -> None:
+    """Nobody wants what they still do, and a pool would wait for it; their boards end with them."""
+    for process in multiprocessing.active_children():
+        if process not in others:
+            process.terminate()
 
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[None]:
     """Ctrl-C comes after the block only; a process that starts in it never hears it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
     try:
         yield
     finally:
