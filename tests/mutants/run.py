@@ -34,6 +34,7 @@ _NOT_COPIED: Final = shutil.ignore_patterns(
     ".git", ".venv", ".vm", ".hanlab", ".*_cache", ".hypothesis", "dist", "build"
 )
 _FAILURE: Final = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_REPORTS: Final = re.compile(r"^=+ (?:ERRORS|FAILURES) =+$", re.MULTILINE)
 _PASSED: Final = 0
 _FAILED: Final = 1
 
@@ -63,6 +64,13 @@ def fate_of(mutant: Mutant, code: int | None, said: str) -> Fate:
     if code is None or "TimeoutExpired" in said:  # the latter: a VM's own time limit
         return Fate.KILLED if mutant.hangs else Fate.TIMED_OUT
     return {_PASSED: Fate.SURVIVED, _FAILED: Fate.KILLED}.get(code, Fate.NOT_TRIED)
+
+
+def failing(said: str) -> tuple[set[str], str]:
+    """The tests that failed (node ids without parameters), and all that pytest says of them; "": none did."""
+    reports = _REPORTS.search(said)
+    tests = {match.partition("[")[0] for match in _FAILURE.findall(said)}
+    return tests, said[reports.start() :] if reports else ""
 
 
 def rests_on(mutant: Mutant, broken: Iterable[str]) -> bool:
@@ -153,9 +161,9 @@ def main() -> int:
         if code not in (_PASSED, _FAILED):
             print(said)
             return 1
-        broken = {match.partition("[")[0] for match in _FAILURE.findall(said)}
+        broken, why = failing(said)
         print(
-            f"({time.monotonic() - began:.0f} s)",
+            f"{why}({time.monotonic() - began:.0f} s)",
             *sorted(broken),
             sep="\n    fails anyhow: ",
             flush=True,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .run import Fate, State, fate_of, is_good_enough, rests_on
+from .run import Fate, State, failing, fate_of, is_good_enough, rests_on
 from .table import Mutant, check, read_tables
 
 TABLE = read_tables()
@@ -69,6 +72,30 @@ def test_what_counts_as_killed() -> None:
     assert fate_of(plain, None, "") is Fate.TIMED_OUT
     assert fate_of(hangs, None, "") is Fate.KILLED
     assert fate_of(plain, 2, "") is fate_of(plain, 5, "") is Fate.NOT_TRIED
+
+
+BROKEN = """
+import pytest
+@pytest.fixture
+def broken(): raise OSError("no board")
+@pytest.mark.parametrize("arrow", ["S1SP → CH"])
+def test_a(arrow): assert arrow == "CH → PPMID"
+def test_b(broken): pass
+def test_c(): print("not this")
+"""
+
+
+def test_it_is_shown_why_a_test_fails_anyhow(tmp_path: Path) -> None:
+    file = tmp_path / "test_broken.py"
+    file.write_text(BROKEN, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    tests, why = failing(done.stdout)
+    assert tests == {"test_broken.py::test_a", "test_broken.py::test_b"}
+    assert "AssertionError: assert 'S1SP → CH' == 'CH → PPMID'" in why
+    assert "OSError: no board" in why
+    assert "not this" not in why
+    assert failing("3 passed in 0.1 s") == (set(), "")
 
 
 def test_a_test_that_fails_anyhow_proves_nothing() -> None:
