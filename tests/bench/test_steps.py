@@ -299,9 +299,12 @@ def test_success_means_that_the_wanted_version_runs_or_it_is_said_which_does(
         assert runs(lab, device) == "IHDAE06"
         outcome(lab, seven, device)
         hash_ = seven.manufacturer_image_hash
-        answer = lab.run(lab.installations.activate_firmware(hash_, device.eui, lambda step: None))
-        assert (answer.success, answer.status) == (False, "activationFailure")
-        assert "PPMID runs IHDAE06" in answer.debug
+        answer = lab.run(lab.send(ActivateFirmware(hash_), device.eui))
+        assert answer.result
+        body = answer.result.body
+        assert isinstance(body, FirmwareActivated)
+        assert (body.success, body.status) == (False, "activationFailure")
+        assert "PPMID runs IHDAE06" in (body.debug or "")
 
 
 def test_of_two_images_with_one_hash_the_newest_is_distributed(tmp_path: Path) -> None:
