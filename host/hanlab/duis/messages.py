@@ -97,11 +97,90 @@ class DevicePreNotification:
 
 
 @dataclass(frozen=True)
+class CommissionDevice:
+    """8.1.1, to a meter: `now` is the time that its clock is to have, within `tolerance_s` seconds."""
+
+    now: datetime
+    tolerance_s: int = 60
+
+
+@dataclass(frozen=True)
+class DecommissionDevice:
+    """8.3."""
+
+    device: Eui
+
+
+@dataclass(frozen=True)
+class SetStatus:
+    """Of 8.4: the device's new DeviceStatus; what an 8.4 may set depends on whether it is a CH."""
+
+    status: str
+    of_ch: bool = False
+
+
+@dataclass(frozen=True)
+class SetDetails:
+    """Of 8.4: what is known of the device; None: as it is."""
+
+    manufacturer: str | None = None
+    model: str | None = None
+    smets_chts_version: str | None = None
+    firmware_version: str | None = None
+    esme_variant: str | None = None
+
+
+@dataclass(frozen=True)
+class DeleteDevice:
+    """Of 8.4: the device is in the inventory no longer."""
+
+
+@dataclass(frozen=True)
+class SetMpxn:
+    """Of 8.4: `kind` is ImportMPxN, SecondaryImportMPAN or ExportMPAN."""
+
+    kind: str
+    mpxn: str
+
+
+@dataclass(frozen=True)
+class UpdateInventory:
+    """8.4."""
+
+    device: Eui
+    change: SetStatus | SetDetails | DeleteDevice | SetMpxn
+
+
+@dataclass(frozen=True)
+class JoinService:
+    """8.7.1 (critical) or 8.7.2: the device addressed and the `other` one may talk to each other."""
+
+    other: Eui
+    critical: bool = False
+
+
+@dataclass(frozen=True)
+class UnjoinService:
+    """8.8.1 (critical) or 8.8.2: they may not any more."""
+
+    other: Eui
+    critical: bool = False
+
+
+@dataclass(frozen=True)
+class ReadDeviceLog:
+    """8.9: which devices the one addressed knows; with `security`, what it knows of their keys."""
+
+    execution: datetime | None = None
+    security: bool = False
+
+
+@dataclass(frozen=True)
 class UpdateHanDeviceLog:
     """8.11, to a CHF: let a device onto its HAN (`add`), or not any more.
 
-    `join_s` and `install_code` (6 to 16 octets) say how long it may try, and with which key; only an
-    `add` has them.
+    `join_s` (1 to 3600) and `install_code` (6 to 16 octets) say how long it may try, and with which
+    key; only an `add` has them.
     """
 
     device: Eui
@@ -126,6 +205,12 @@ Body = (
     | UpdateSecurityCredentials
     | ReadInventory
     | DevicePreNotification
+    | CommissionDevice
+    | DecommissionDevice
+    | UpdateInventory
+    | JoinService
+    | UnjoinService
+    | ReadDeviceLog
     | UpdateHanDeviceLog
     | OtherBody
 )
@@ -140,6 +225,16 @@ class Request:
     service: str
     service_variant: str
     body: Body
+
+    @property
+    def reference(self) -> str:
+        """What tells it from others: the variant of a service that has several (8.7.1 and 8.7.2 of 8.7)."""
+        return reference(self.service, self.service_variant)
+
+
+def reference(service: str, service_variant: str) -> str:
+    """See `Request.reference`."""
+    return service_variant if service_variant.startswith(f"{service}.") else service
 
 
 # -- responses
@@ -178,6 +273,50 @@ class FirmwareActivated:
     version: str | None = None
     debug: str = ""
     """DebugInfo/SMETS1Debug: at most 250 characters."""
+
+
+@dataclass(frozen=True)
+class HanDeviceLogUpdated:
+    """UpdateHANDeviceLogRsp of a SMETS1 CH."""
+
+    success: bool = True
+
+
+@dataclass(frozen=True)
+class DeviceLogEntry:
+    """A device that another one knows. A CH says when it last `heard` it, any other its `device_type`."""
+
+    device: Eui
+    heard: datetime | None = None
+    device_type: str | None = None
+
+
+@dataclass(frozen=True)
+class DeviceLogRead:
+    """ReadDeviceLogRsp of a SMETS1 device: at most 16 entries of a CH's (`of_ch`)."""
+
+    entries: tuple[DeviceLogEntry, ...] = ()
+    of_ch: bool = True
+    success: bool = True
+
+
+@dataclass(frozen=True)
+class ServiceJoined:
+    """The response of a SMETS1 device to 8.7.x or 8.8.x (`joined`), `code` and its name `status`."""
+
+    joined: bool
+    critical: bool
+    code: int = 0
+    status: str = "success"
+    success: bool = True
+
+
+@dataclass(frozen=True)
+class DeviceCommissioned:
+    """CommissionDeviceSynchroniseClockRsp of a SMETS1 device: the `time` that it has now."""
+
+    time: datetime | None = None
+    success: bool = True
 
 
 @dataclass(frozen=True)
@@ -308,9 +447,16 @@ class DccAlert:
     body: AlertBody
 
 
-ResponseBody = (
-    UpdateFirmwareWarning | FirmwareVersionRead | FirmwareActivated | Inventory | DccAlert
+DeviceAnswer = (
+    FirmwareVersionRead
+    | FirmwareActivated
+    | HanDeviceLogUpdated
+    | DeviceLogRead
+    | ServiceJoined
+    | DeviceCommissioned
 )
+"""What a SMETS1 device answers, as its S1SP writes it."""
+ResponseBody = UpdateFirmwareWarning | Inventory | DccAlert | DeviceAnswer
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from lxml import etree
 
 from hanlab.duis.encoding import as_utf8
-from hanlab.duis.lexical import WHITE, XsType
+from hanlab.duis.lexical import TOKEN, WHITE, XsType
 from hanlab.duis.names import RA, SR
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
@@ -141,6 +141,10 @@ class Children:
 
     def maybe_value(self, name: str, kind: XsType[T]) -> T | None:
         return self.value(name, kind) if self._is_next(name) else None
+
+    def eui(self, name: str) -> Eui:
+        """The EUI-64 in the next one, sr:`name`."""
+        return eui_of(self.value(f"{{{SR}}}{name}", TOKEN), f"sr:{name}")
 
     def skip(self, names: frozenset[str]) -> None:
         while self._left and etree.QName(self._left[-1]).localname in names:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
 
 from lxml import etree
 
+from hanlab.duis.joining import READERS
 from hanlab.duis.lexical import (
     BOOLEAN,
     DATE,
@@ -30,20 +30,16 @@ from hanlab.duis.messages import (
     Body,
     ChFirmwareNotification,
     DccAlert,
-    DevicePreNotification,
     DeviceStatusChanged,
-    FirmwareActivated,
     FirmwareDelivered,
     FirmwareDistributionFailure,
     FirmwareTransferred,
     FirmwareUpgradeRequested,
     FirmwareVersionMismatch,
-    FirmwareVersionRead,
     Inventory,
     InventoryDevice,
     OtherBody,
     ReadFirmwareVersion,
-    ReadInventory,
     Request,
     RequestId,
     Response,
@@ -52,18 +48,16 @@ from hanlab.duis.messages import (
     TopUpDevice,
     UpdateFirmware,
     UpdateFirmwareWarning,
-    UpdateHanDeviceLog,
     UpdateSecurityCredentials,
+    reference,
 )
 from hanlab.duis.names import (
-    DEVICE_TYPES,
     INVENTORY,
     INVENTORY_SKIPPED,
     LISTS,
     PUBLISHED,
     SIGNATURE,
     WARNINGS,
-    ra,
     sr,
 )
 from hanlab.duis.parsing import (
@@ -77,6 +71,7 @@ from hanlab.duis.parsing import (
     value_of,
     wrong,
 )
+from hanlab.duis.smets1 import read_answer
 from hanlab.eui import Eui
 
 __all__ = ["DuisError", "read_request", "read_response"]
@@ -113,11 +108,12 @@ def read_request(octets: bytes) -> Request:
     children.maybe(SIGNATURE)
     children.end()
     name = etree.QName(element).localname
-    expected, reader = _BODIES.get(service, (name, None))
-    if reader is None:
+    known = reference(service, service_variant)
+    if known not in _BODIES:
         return Request(id_, variant, service, service_variant, OtherBody(name))
+    expected, reader = _BODIES[known]
     if element.tag != sr(expected):
-        raise wrong("sr:Body", f"has {short(element)}, and {service} has sr:{expected}")
+        raise wrong("sr:Body", f"has {short(element)}, and {known} has sr:{expected}")
     body = reader(Children(element))
     return Request(id_, variant, service, service_variant, body)
 
@@ -230,65 +226,16 @@ def _credentials(children: Children) -> UpdateSecurityCredentials:
     return UpdateSecurityCredentials()
 
 
-def _read_inventory(children: Children) -> ReadInventory:
-    device = _eui(children, "DeviceID")
-    children.end()
-    return ReadInventory(device)
-
-
-def _pre_notification(children: Children) -> DevicePreNotification:
-    device = _eui(children, "DeviceID")
-    manufacturer = children.text(sr("DeviceManufacturer"), 30, 0)
-    model = children.text(sr("DeviceModel"), 30, 0)
-    kind = children.text(sr("DeviceType"), 6)
-    if kind not in DEVICE_TYPES:
-        raise wrong("sr:DeviceType", f"is {kind!r}; there are {', '.join(DEVICE_TYPES)}")
-    smets = children.maybe_text(sr("SMETSCHTSVersion"), 20)
-    version = children.maybe_text(sr("FirmwareVersion"), 8)
-    variant = children.maybe_text(sr("ESMEVariant"), 4)
-    gpf = children.maybe_value(sr("AssociatedGPFDeviceID"), TOKEN)
-    children.end()
-    mirror = eui_of(gpf, "sr:AssociatedGPFDeviceID") if gpf else None
-    return DevicePreNotification(device, manufacturer, model, kind, smets, version, variant, mirror)
-
-
-def _han_device_log(children: Children) -> UpdateHanDeviceLog:
-    when = children.maybe_value(sr("ExecutionDateTime"), DATE_TIME)
-    device = _eui(children, "DeviceID")
-    kind = children.text(sr("RequestType"), 6)
-    if kind not in ("Add", "Remove"):
-        raise wrong("sr:RequestType", f"is {kind!r}; Add or Remove are right")
-    added = children.maybe(sr("AddDeviceToCHFWhitelist"))
-    children.end()
-    body = UpdateHanDeviceLog(device, kind == "Add", execution=when)
-    if added is None:
-        return body
-    how = Children(added)
-    join_s = how.value(sr("JoinTimePeriod"), INTEGER)
-    code = how.value(sr("InstallCode"), HEX_BINARY)
-    how.skip(_MPXNS)
-    how.end()
-    if not 1 <= join_s <= _MOST_JOIN_S:
-        raise wrong("sr:JoinTimePeriod", f"is {join_s}, not 1 to {_MOST_JOIN_S}")
-    if not 6 <= len(code) <= 16:
-        raise wrong("sr:InstallCode", f"has {len(code)} octets; 6 to 16 are right")
-    return replace(body, join_s=join_s, install_code=code)
-
-
-_MOST_JOIN_S: Final = 3600
-_MPXNS: Final = frozenset({"ImportMPxN", "SecondaryImportMPAN", "ExportMPAN"})
-
-_BODIES: Final[dict[str, tuple[str, Callable[[Children], Body] | None]]] = {
+_BODIES: Final[dict[str, tuple[str, Callable[[Children], Body]]]] = {
     "2.2": ("TopUpDevice", _top_up),
     "6.23": ("UpdateSecurityCredentialsCoS", _credentials),
-    "8.2": ("ReadInventory", _read_inventory),
-    "8.11": ("UpdateHANDeviceLog", _han_device_log),
     "11.1": ("UpdateFirmware", _update_firmware),
     "11.2": ("ReadFirmwareVersion", _read_firmware_version),
     "11.3": ("ActivateFirmware", _activate_firmware),
     "11.4": ("UpdatePPMIDFirmware", _update_firmware),
-    "12.2": ("DevicePrenotification", _pre_notification),
+    **READERS,
 }
+"""By `Request.reference`: the element in the body, and what reads it."""
 
 # -- the messages of responses
 
@@ -347,33 +294,7 @@ def _smets1_message(children: Children) -> _Message:
     service, variant = _services(children)
     signed = Children(children.take(sr("SMETS1SignedResponse")))
     children.end()
-    response = Children(signed.take(sr("SMETS1Response")))
-    signed.take(SIGNATURE)
-    signed.end()
-    response.take(sr("Header"))
-    payload = Children(Children(response.take(sr("Body"))).take(sr("ResponseMessage")))
-    data = Children(payload.take(ra("SMETSData")))
-    debug = payload.maybe(ra("DebugInfo"))
-    element = data.any()
-    data.end()
-    success = value_of(BOOLEAN, element.get("MessageSuccess", ""), "MessageSuccess")
-    parts = Children(element)
-    body: ResponseBody
-    if element.tag == ra("ReadFirmwareVersionRsp"):
-        body = FirmwareVersionRead(parts.maybe_text(ra("FirmwareVersion"), 100), success)
-    elif element.tag == ra("ActivateFirmwareRsp"):
-        code = parts.maybe(ra("ActivateImageResponseCode"))
-        version = parts.maybe_text(ra("FirmwareVersion"), 8)
-        number = None
-        if code is not None:
-            number = value_of(INTEGER, code.get("ResponseCode", ""), "ResponseCode")
-        status = None if code is None else Children(code).text(ra("ASN1Status"), 40)
-        said = "" if debug is None else "".join(str(text) for text in debug.itertext()).strip()
-        body = FirmwareActivated(success, number, status, version, said)
-    else:
-        raise wrong("ra:SMETSData", f"has {short(element)}, which hanlab does not read")
-    parts.end()
-    return service, variant, body
+    return service, variant, read_answer(signed)
 
 
 def _alert_message(children: Children) -> _Message:
@@ -401,14 +322,14 @@ _MESSAGES: Final = {
 
 
 def _status_change(c: Children) -> DeviceStatusChanged:
-    device = _eui(c, "DeviceID")
+    device = c.eui("DeviceID")
     change = Children(c.take(sr("DeviceStatusChange"))).any()
     return DeviceStatusChanged(device, etree.QName(change).localname)
 
 
 def _mismatch(c: Children) -> FirmwareVersionMismatch:
     return FirmwareVersionMismatch(
-        _eui(c, "DeviceID"),
+        c.eui("DeviceID"),
         c.text(sr("DeviceType"), 6),
         c.text(sr("FirmwareVersionSMI"), 100),
         c.text(sr("FirmwareVersionDevice"), 100),
@@ -424,7 +345,7 @@ def _failure(c: Children) -> FirmwareDistributionFailure:
 
 def _delivered(c: Children) -> FirmwareDelivered:
     request = _request_id(c.value(sr("UpdateFirmwareRequestID"), TOKEN))
-    hub, device = _eui(c, "CommsHubDeviceID"), _eui(c, "TargetDeviceID")
+    hub, device = c.eui("CommsHubDeviceID"), c.eui("TargetDeviceID")
     version = c.text(sr("FirmwareVersion"), 8)
     when = c.value(sr("TimeStamp"), DATE_TIME)
     status = c.text(sr("CommsHubTransferStatus"), 7)
@@ -432,14 +353,14 @@ def _delivered(c: Children) -> FirmwareDelivered:
 
 
 def _transferred(c: Children) -> FirmwareTransferred:
-    hub, code = _eui(c, "CommsHubDeviceID"), c.text(sr("AlertCode"), 4)
+    hub, code = c.eui("CommsHubDeviceID"), c.text(sr("AlertCode"), 4)
     when = c.value(sr("TimeStamp"), DATE_TIME)
     inner = Children(c.take(sr("FirmwareTransferAlert")))
     return FirmwareTransferred(
         hub,
         code,
         _request_id(inner.value(sr("UpdateFirmwareRequestID"), TOKEN)),
-        _eui(inner, "OtherDeviceID"),
+        inner.eui("OtherDeviceID"),
         inner.text(sr("FirmwareVersion"), 8),
         inner.text(sr("TransferResponseCode"), 40),
         when,
@@ -455,7 +376,7 @@ def _requested(c: Children) -> FirmwareUpgradeRequested:
 
 def _ch_notification(c: Children) -> ChFirmwareNotification:
     return ChFirmwareNotification(
-        _eui(c, "DeviceID"),
+        c.eui("DeviceID"),
         c.text(sr("FirmwareVersion"), 8),
         c.text(sr("FirmwareVersionUpdateStatus"), 40),
     )
@@ -477,10 +398,6 @@ def _s1sp(c: Children) -> S1spAlert:
         "" if said is None else text_of(said, 1_000, 0),
         when,
     )
-
-
-def _eui(children: Children, name: str) -> Eui:
-    return eui_of(children.value(sr(name), TOKEN), f"sr:{name}")
 
 
 _ALERTS: Final[dict[str, Callable[[Children], AlertBody]]] = {
