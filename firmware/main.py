@@ -43,7 +43,9 @@ def run(port):
 
 async def _run(port, config):
     try:
-        await make_role(port, config).run()
+        role = make_role(port, config)
+        config.clear()  # the role has read it; of a large HAN it is much of a chip's heap
+        await role.run()
     except Exception as e:
         if not _may_pass(e):
             raise

@@ -212,6 +212,7 @@ def start():
     flash = Flash(bench, hello["flash"]["path"], hello["flash"]["size"], hello["flash"]["sector"])
     mount(flash, port.root)
     provision(port.root, hello["config"])
+    del hello  # a chip has none on its heap
     sys.path.insert(0, sys.argv[2])
     gc.collect()
     import main

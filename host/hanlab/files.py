@@ -41,6 +41,11 @@ def file_stem(name: str) -> str:
     return name.replace("/", ".")
 
 
+def board_log(folder: Path, name: str) -> Path:
+    """What an emulated board's firmware has printed since its lab was opened; `folder` is the lab's state."""
+    return folder / f"{file_stem(name)}.log"
+
+
 def settle(folder: Path) -> None:
     """Have the names in a folder on the disk as well: a file's own sync does not care for them."""
     fd = os.open(folder, os.O_RDONLY)

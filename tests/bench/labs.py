@@ -79,11 +79,11 @@ def outcome(lab: Lab, image: OtaImage, device: Device) -> Outcome:
 
 
 def large_lab(count: int, file: Path) -> Path:
-    """Write a lab.toml with one CH, on the smaller board, and so many PPMIDs: P0, P1, …; `file`."""
+    """Write a lab.toml with one CH, on the board with the least heap, and so many PPMIDs: P0, P1, …; `file`."""
     first = 0x00DB1234567A0000
     device = '[[device]]\nname = "P{n}"\nboard = "pico"\nmodel = "pipit-500"\neui = "{eui}"\n'
     file.write_text(
-        '[comms_hub]\nboard = "pico"\nmodel = "skyline-i510"\neui = "00-DB-12-34-56-78-90-A2"\n'
+        '[comms_hub]\nboard = "esp32-devkitc"\nmodel = "skyline-i510"\neui = "00-DB-12-34-56-78-90-A2"\n'
         + "".join(device.format(n=n, eui=Eui((first + n).to_bytes(8))) for n in range(count))
     )
     return file

@@ -222,6 +222,16 @@ def test_a_lost_count_of_starts_repeats_nothing(
     assert caplog.text.count("is damaged or gone") == 2
 
 
+def test_boards_that_never_started_have_lost_no_count(
+    open_desk: OpenDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lab's first command may need none of its boards, as one that the DSP refuses."""
+    switch_off(open_desk(folder="lab"))
+    desk = open_desk(folder="lab")
+    assert desk.run(WanClient(desk.ports["hub"]).read(Challenge)).nonce
+    assert caplog.text == ""
+
+
 def test_login_that_was_recorded_opens_nothing_at_a_later_start(open_desk: OpenDesk) -> None:
     """A board's challenges are new each time it is switched on, also in the next command, and still the seed's."""
 

@@ -142,6 +142,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     'f"take stranger = true of {device} out of lab.toml: it has another HAN\'s key"': Walk(
         "version PPMID --lab stranger.toml", "version PPMID --lab lab.toml", code=1
     ),
+    "f'board {node.name} printed {printed[-1]!r}, which may be why; see {log}'": Proved(
+        "tests/host/test_causes.py::test_an_emulated_board_that_is_silent_has_printed_why"
+    ),
     "f'without --impair (or [wan], [han] in lab.toml) it answers; now {spoilt}'": Walk(
         "version PPMID --impair wan.loss=1", "version PPMID", code=1
     ),
@@ -668,7 +671,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     'f"{key} is the whole file\'s: put it at the top, above the first [table]"': Lab(
         {"dsp": {"seed": 3}}, {"seed": 3}
     ),
-    "'provision it again from this lab, or use the lab that it belongs to (--lab)'": Proved(
+    "'provision it again from this lab, or use the lab that it belongs to (--lab); a board of hanlab up has the key of that lab\\'s seed: keys = \"seed\", with the same seed'": Proved(
         "tests/host/test_causes.py::test_a_wrong_key"
     ),
     "'log in with its key, or declare the lab open: wan_open = true in lab.toml'": Proved(

@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 import hanlab.lab.facade
 from hanlab.cli import app, main
+from hanlab.cli.hints import help_here
 from hanlab.images import build, made_body
 from hanlab.keys import LabKeys
 from hanlab.lab.boards import Boards
+from hanlab.lab.config import read_lab
 from hanlab.wan.auth import Credentials
-from hanlab.wan.client import WanClient
+from hanlab.wan.client import NoAnswer, WanClient
 
 Hanlab = Callable[..., tuple[str, Any]]
 
@@ -72,6 +74,15 @@ def test_every_frame_lost_on_the_han(hanlab_: Hanlab) -> None:
     assert "  cause: PPMID (00-DB-12-34-56-78-90-A4) does not answer on the HAN" in text
     assert "han loss=1" in text
     assert report["cause"]["outcome"] == "no-answer"
+
+
+def test_an_emulated_board_that_is_silent_has_printed_why(tmp_path: Path) -> None:
+    """Its wire is whole and it has power, so that is nothing to check."""
+    (tmp_path / "hub.log").write_text("hello\nstarting again: MemoryError\n")
+    silent = NoAnswer("no answer", next_step="check the wire")
+    help_here(silent, read_lab(None), tmp_path)
+    assert "hub printed 'starting again: MemoryError'" in silent.next_step
+    assert str(tmp_path / "hub.log") in silent.next_step
 
 
 def test_a_device_of_another_han(hanlab_: Hanlab) -> None:

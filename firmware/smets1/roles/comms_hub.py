@@ -56,10 +56,8 @@ class CommsHub:
         self.network.proof.on_proved = self._proved
         self._devices = {}  # EUI-64: Device
         for n in config["neighbours"]:
-            device = Device(
-                binascii.unhexlify(n["eui"]), n["type"], n["address"], n.get("steps", 1)
-            )
-            self._devices[device.eui] = device
+            eui = self.network.peers[n["address"]].eui  # one copy, as there may be a hundred
+            self._devices[eui] = Device(eui, n["type"], n["address"], n.get("steps", 1))
         gpf = config.get("gpf")
         self._gpf = binascii.unhexlify(gpf) if gpf else None
         self._mirror = None  # what the GPF last heard from the GSME

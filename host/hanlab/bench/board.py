@@ -26,7 +26,7 @@ from hanlab.bench.kernel import BenchError, Kernel
 from hanlab.bench.starts import Starts
 from hanlab.boards.data import Board
 from hanlab.boards.vm import Vm
-from hanlab.files import file_stem
+from hanlab.files import board_log, file_stem
 from hanlab.resources import boards_dir, firmware_dir
 
 WAN: Final = 0
@@ -90,7 +90,7 @@ class EmulatedBoard:
         self._vm = vm
         self._firmware = firmware or firmware_dir()
         self._provision = provision
-        self._log = folder / f"{stem}.log"
+        self._log = board_log(folder, name)
         self._log.unlink(missing_ok=True)
         self.home: int | None = None
         """The PAN whose events its own are; None: it is on none, or who knows where."""

@@ -20,11 +20,17 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Starts:
-    """Of a board or the host. Only one that `is_new` may have no count in `folder` yet."""
+    """Of a board or the host. One that `is_new` may have no count in `folder` yet, and gets it at once: it
+    may be long until its first start.
+
+    Raises:
+        OSError: the count cannot be kept.
+    """
 
     def __init__(self, folder: Path, name: str, *, is_new: bool) -> None:
         self._file = folder / f"{name}{KIND}"
-        self._is_new = is_new
+        if is_new and not self._file.exists():
+            write_whole(self._file, b"0\n", lasting=False)
 
     def next(self) -> int:
         """A number that it has not had before.
@@ -43,14 +49,11 @@ class Starts:
                 self._file,
             )
         write_whole(self._file, f"{count + 1}\n".encode())
-        self._is_new = False
         return count
 
     def _read(self) -> int | None:
         try:
             text = self._file.read_text("ascii")
-        except FileNotFoundError:
-            return 0 if self._is_new else None
         except (OSError, ValueError):
             return None
         return int(text) if _COUNT.fullmatch(text) else None

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from hanlab.errors import HanlabError
+from hanlab.files import board_log
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from hanlab.lab.config import LabConfig
@@ -56,10 +59,10 @@ def say_next(out: Console, text: str, lab: object) -> None:
     out.print(f"  next: {with_lab(text, str(lab or ''))}", soft_wrap=True)
 
 
-def help_here(error: HanlabError, config: LabConfig, device: str = "") -> None:
+def help_here(error: HanlabError, config: LabConfig, folder: Path, device: str = "") -> None:
     """Give `error` the next step of this lab, if a board is silent: emulated ones are always on.
 
-    `config` has what `--impair` says, too; `device` is the name of whom the request was for.
+    `config` has what `--impair` says, too; `folder` is the lab's state, `device` the name of whom the request was for.
     """
     from hanlab.wan.errors import NoAnswer
 
@@ -78,3 +81,12 @@ def help_here(error: HanlabError, config: LabConfig, device: str = "") -> None:
             if wire.any
         )
         error.next_step = f"without --impair (or [wan], [han] in lab.toml) it answers; now {spoilt}"
+    else:
+        for node in config.nodes:
+            log = board_log(folder, node.name)
+            printed = log.read_text(errors="replace").splitlines() if log.exists() else []
+            if printed:
+                error.next_step = (
+                    f"board {node.name} printed {printed[-1]!r}, which may be why; see {log}"
+                )
+                return

@@ -479,7 +479,7 @@ def _opened(
         try:
             yield bench, device
         except HanlabError as e:
-            help_here(e, bench.config, device.name)
+            help_here(e, bench.config, bench.folder, device.name)
             e.besides = told(bench.notices)
             _draw_wires(bench, quiet=quiet)
             raise
@@ -493,7 +493,7 @@ def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[Lab]:
         try:
             yield bench
         except HanlabError as e:
-            help_here(e, bench.config)
+            help_here(e, bench.config, bench.folder)
             raise
 
 

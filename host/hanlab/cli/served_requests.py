@@ -85,7 +85,7 @@ def through_server(
             if isinstance(what, UpdateFirmware) and file:
                 image = OtaImage.from_bytes(what.image)
                 say_all_that_is_missing(e, there.config, there.dsp, node, file, image)
-            help_here(e, there.config, node.name)
+            help_here(e, there.config, there.server.folder, node.name)
             e.besides = told(voided)
             raise
         _say(there, node, answer, outcome, voided, as_json=as_json)

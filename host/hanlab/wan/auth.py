@@ -156,7 +156,8 @@ async def log_in(ask: Ask, credentials: Credentials) -> Session:
         return Session(Secret(key.mac(_SESSION, theirs, ours, eui)))
     raise AccessDenied(
         f"the board refused the login: it was provisioned with another key than {eui.hex('-').upper()} has here",
-        next_step="provision it again from this lab, or use the lab that it belongs to (--lab)",
+        next_step="provision it again from this lab, or use the lab that it belongs to (--lab); a board of "
+        'hanlab up has the key of that lab\'s seed: keys = "seed", with the same seed',
     )
 
 
