@@ -11,7 +11,7 @@ from labs import large_lab
 from rich.console import Console
 
 from hanlab.cli import main
-from hanlab.cli.requests import _how_far
+from hanlab.cli.homes import _how_far
 from hanlab.cli.show import live_line
 from hanlab.lab import Lab
 

@@ -250,6 +250,12 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         "an emulated board is always on, and a real one has no switch that a test could turn; the other causes have next steps of their own"
     ),
     "f\"this lab has {known or 'none'}\"": Walk("version hub", "version PPMID"),
+    "f'leave {given[0]} out, or name one device'": Proved(
+        "tests/bench/test_many.py::test_what_is_for_one_device"
+    ),
+    "f'it has {some([n.name for n in self.devices])}'": Walk(
+        "push v6.ota --to 'X*'", "push v6.ota --to 'PPM*'", setup="cpl add v6.ota"
+    ),
     "'give --image FILE or --hash HEX'": Walk(
         "activate PPMID",
         "activate PPMID --image v6.ota",

@@ -68,6 +68,20 @@ def test_init_writes_a_lab_that_works(hanlab: Hanlab) -> None:
     assert Path("desk/lab.toml").read_bytes() == before
 
 
+def test_init_writes_a_lab_of_several_homes(hanlab: Hanlab) -> None:
+    hanlab("init", "--homes", "3")
+    config = read_lab(Path("lab.toml"))
+    assert [home.name for home in config.homes] == ["home-1", "home-2", "home-3"]
+    assert config.homes[0].hub.eui == make_lab("lab", DEFAULT).hub.eui
+    rows = json.loads(hanlab("devices", "--lab", "lab.toml", "--json"))["devices"]
+    assert [(row["name"], row["home"]) for row in rows[:3]] == [
+        ("home-1/hub", "home-1"),
+        ("home-1/PPMID", "home-1"),
+        ("home-2/hub", "home-2"),
+    ]
+    assert all(row["on_han"] for row in rows)
+
+
 def test_init_on_a_full_disk_leaves_no_stump(hanlab: Hanlab) -> None:
     with no_room(1000):  # the sample lab.toml has more
         assert "File too large" in hanlab("init", "desk", code=2)

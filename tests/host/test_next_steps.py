@@ -45,7 +45,7 @@ LABS = {
     "noboard": lab_toml(board="zzz"),
     "alone": lab_toml(board="pico", model=None),
     "two": lab_toml(
-        of_device='[[device]]\nname = "B"\nboard = "pico"\nmodel = "pipit-500"\neui = "00-DB-12-34-56-78-90-B0"'
+        of_device='[[device]]\nname = "B"\nboard = "pico"\nmodel = "liberty-100"\neui = "00-DB-12-34-56-78-90-B0"'
     ),
     "bad": "seed = yes",
 }

@@ -71,6 +71,9 @@ PrintDuisOption = Annotated[
 ]
 _DEVICE = "A device of the lab by its name, EUI-64 or type, e.g. PPMID."
 LastOption = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many.")]
+HomeOption = Annotated[
+    str | None, typer.Option("--home", metavar="NAME", help="One home of a lab that has several.")
+]
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help=_DEVICE)]
 
 
@@ -148,7 +151,14 @@ def push(
         Path,
         typer.Argument(metavar="IMAGE", help="An OTA file; `hanlab image build` makes one."),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="DEVICE", help=_DEVICE)],
+    to: Annotated[
+        list[str],
+        typer.Option(
+            "--to",
+            metavar="DEVICE",
+            help="A device by its name, EUI-64 or type; or several (--to A --to B, --to 'oak/*'): one 11.1 for all.",
+        ),
+    ],
     lab: LabOption = None,
     direct: DirectOption = False,
     user: AsOption = "",
@@ -263,17 +273,18 @@ def store(
         int | None,
         typer.Option("--evict", metavar="ID", help="Remove the image with this number."),
     ] = None,
+    home: HomeOption = None,
     lab: LabOption = None,
     impair: ImpairOption = "",
     pcap: PcapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The CH's image store: its budget and what it holds."""
-    from hanlab.cli import requests
+    from hanlab.cli import homes
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.store(evict, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
+        homes.store(evict, home, lab=lab, pcap=pcap, impair=impair, as_json=as_json)
 
 
 @app.command()
@@ -287,11 +298,11 @@ def devices(
     as_json: JsonOption = False,
 ) -> None:
     """The lab's boards, and the devices that the CH knows on its HAN."""
-    from hanlab.cli import requests
+    from hanlab.cli import homes
     from hanlab.cli.capture import capturing
 
     with capturing(pcap, quiet=as_json):
-        requests.devices(lab=lab, pcap=pcap, impair=impair, counters=counters, as_json=as_json)
+        homes.devices(lab=lab, pcap=pcap, impair=impair, counters=counters, as_json=as_json)
 
 
 @app.command()
@@ -574,12 +585,16 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where to. (default: here)", show_default=False)
     ] = Path(),
+    homes: Annotated[
+        int | None,
+        typer.Option("--homes", metavar="N", min=1, max=500, help="A lab of so many homes."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a lab.toml with comments, and sample Service Requests."""
     from hanlab.cli import begin
 
-    begin.init(folder, as_json=as_json)
+    begin.init(folder, homes, as_json=as_json)
 
 
 @app.command()

@@ -24,8 +24,8 @@ _FORGETS: Final = "dsp.sqlite"
 """Of real boards: the DSP's memory alone. What the boards know is on them, and counters go with their keys."""
 
 
-def init(folder: Path, *, as_json: bool) -> None:
-    """Write a lab.toml with comments, and sample Service Requests."""
+def init(folder: Path, homes: int | None, *, as_json: bool) -> None:
+    """Write a lab.toml with comments, and sample Service Requests; with `homes`, its home is a [[home]], so often."""
     source = samples_dir()
     files = [f for f in sorted(source.rglob("*")) if f.suffix in (".toml", ".xml")]
     targets = {f: folder / f.relative_to(source) for f in files}
@@ -33,14 +33,24 @@ def init(folder: Path, *, as_json: bool) -> None:
         raise UsageError(f"{there[0]} is there already", next_step="hanlab init OTHER_FOLDER")
     for file, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, file.read_bytes())
+        octets = file.read_bytes()
+        write_whole(target, _several(octets, homes) if homes and file.name == LAB else octets)
     if as_json:
         print(json.dumps({"files": [str(t) for t in targets.values()]}))
         return
     out = console()
-    say(out, "✓ made", f"{folder / LAB}: a CH with a PPMID, and what else a lab can have", "green")
+    what = "a CH with a PPMID" if homes is None else f"{homes} homes, a CH with a PPMID each"
+    say(out, "✓ made", f"{folder / LAB}: {what}, and what else a lab can have", "green")
     say(out, "✓ made", f"{folder / 'requests'}: Service Requests for it, as DUIS", "green")
     say_next(out, "hanlab devices", folder / LAB)
+
+
+def _several(lab: bytes, homes: int) -> bytes:
+    """The sample's home as one of several."""
+    about = "# home-1, home-2 …, each with EUI-64s 0x100 further on"
+    head = f'[[home]]  {about}\nname = "home"\ncount = {homes}\n\n'
+    text = lab.decode().replace("[comms_hub]", f"{head}[home.comms_hub]", 1)
+    return text.replace("[[device]]", "[[home.device]]", 1).encode()
 
 
 def reset(*, lab: Path | None, as_json: bool) -> None:

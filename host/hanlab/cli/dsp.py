@@ -43,6 +43,12 @@ def join(
     device: Annotated[
         str, typer.Argument(metavar="DEVICE", help="A device of the lab, by name or EUI-64.")
     ],
+    home: Annotated[
+        str | None,
+        typer.Option(
+            "--home", metavar="NAME", help="Onto that home's HAN; else that where it stands."
+        ),
+    ] = None,
     lab: _Lab = None,
     as_json: _Json = False,
 ) -> None:
@@ -52,4 +58,4 @@ def join(
     """
     from hanlab.cli import office
 
-    office.join(device, lab=lab, as_json=as_json)
+    office.join(device, home, lab=lab, as_json=as_json)

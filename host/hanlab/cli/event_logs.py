@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from hanlab.cli.requests import print_json
-from hanlab.cli.show import console, say
+from hanlab.cli.show import console, print_json, say
 from hanlab.lab import Lab
 
 _BEGUN_S = 3.0

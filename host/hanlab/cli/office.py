@@ -68,10 +68,12 @@ def inventory(
             print(json.dumps({"devices": told}))
             return
         before = any(d.status_before for d in devices)
-        columns = ("device", "type", "model", "version", "status", "before", "supplier")
+        homes = {home.hub.eui: home.name for home in config.homes}
+        columns = ("device", "home", "type", "model", "version", "status", "before", "supplier")
         rows = [
             (
                 str(d.eui),
+                homes.get(d.hub or d.eui, ""),
                 d.device_type,
                 f"{d.manufacturer} {d.model}",
                 d.version or "",
@@ -81,7 +83,8 @@ def inventory(
             )
             for d in devices
         ]
-        shown = [i for i, column in enumerate(columns) if before or column != "before"]
+        hidden = {"before": not before, "home": len(homes) == 1}
+        shown = [i for i, column in enumerate(columns) if not hidden.get(column)]
         _table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
@@ -388,14 +391,16 @@ def _read_request_file(file: Path, lab: Path | None) -> Request:
         ) from None
 
 
-def join(name: str, *, lab: Path | None, as_json: bool) -> None:
+def join(name: str, home: str | None, *, lab: Path | None, as_json: bool) -> None:
     """Send 12.2, if the device is not in the inventory, and 8.11 as its supplier."""
     with _sender(lab, quiet=as_json) as (dsp, config, send, notices):
         node = config.node(str(_eui(name, config)))
+        stands = config.home_of(node)
+        hub = (stands if stands and home is None else config.home(home)).hub
         codes = {}
         if dsp.smi.find(node.eui) is None:
             codes["12.2"] = send(notification(node), None).code
-        answer = send(UpdateHanDeviceLog(node.eui), config.hub.eui)
+        answer = send(UpdateHanDeviceLog(node.eui), hub.eui)
         codes["8.11"] = answer.code
         device = dsp.smi.find(node.eui)
         status = str(device.status) if device else None

@@ -1,20 +1,16 @@
-"""`hanlab push`, `version`, `activate`, `store`, `devices`: the Service Requests on a lab."""
+"""`hanlab push`, `version`, `activate`: the Service Requests on a lab."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import hexdigits
 from typing import Any, Final
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.cut import Cut, read_cut
@@ -27,18 +23,9 @@ from hanlab.cli.endings import (
     version_of,
 )
 from hanlab.cli.hints import help_here, say_next
+from hanlab.cli.homes import draw_store, flag_untested, start, store_dict
 from hanlab.cli.pending_requests import teller, told
-from hanlab.cli.show import (
-    ILLUSTRATIVE,
-    REQUESTS,
-    WAN_OPEN,
-    Watch,
-    console,
-    live_line,
-    say,
-    store_bar,
-    warn,
-)
+from hanlab.cli.show import REQUESTS, Watch, console, print_json, say, warn
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.settings import DspSettings
@@ -54,24 +41,19 @@ from hanlab.eui import Eui
 from hanlab.images import read_image, warnings_about
 from hanlab.lab import Device, Lab
 from hanlab.lab.answers import Answer
-from hanlab.lab.config import read_lab
+from hanlab.lab.config import read_lab, some
 from hanlab.lab.office import named_user
 from hanlab.lab.state import serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Report
-from hanlab.wan.messages import HanDevice, StoreReadResponse
 
-_ANNOUNCE_S: Final = 5.0
-"""How long (virtual s) a device may take to announce itself on the HAN after power-on."""
-_ANNOUNCE_EACH_S: Final = 0.1
-"""And so much more for each device: they all start at once, on one air."""
 _SIZE_FAILURES: Final = (Outcome.TOO_LARGE, Outcome.OVERFLOW, Outcome.TRUNCATED, Outcome.SILENT)
 _HASH_DIGITS: Final = 64
 
 
 def push(
     path: Path,
-    to: str,
+    names: Sequence[str],
     *,
     lab: Path | None,
     pcap: Path | None,
@@ -84,14 +66,22 @@ def push(
 ) -> None:
     """11.1 Update Firmware."""
     image = read_image(path)
+    config = read_lab(lab)
     if cut:
-        read_cut(cut, read_lab(lab))
+        read_cut(cut, config)
+    nodes = config.named(names)
     warn(warnings_about(image))
     if print_duis:
-        eui = read_lab(lab).node(to).eui
-        body = UpdateFirmware(image.to_bytes(), image.version, (eui,))
+        body = UpdateFirmware(image.to_bytes(), image.version, tuple(node.eui for node in nodes))
         print_request(body, None, lab=lab, user=user, as_json=as_json)
         return
+    if len(nodes) > 1:
+        _refuse_for_several(len(nodes), cut=cut, direct=direct)
+        from hanlab.cli.many import push_all
+
+        push_all(path, image, nodes, lab=lab, pcap=pcap, impair=impair, user=user, as_json=as_json)
+        return
+    to = nodes[0].name
     if not direct and _through_server(
         lab,
         "11.1",
@@ -107,7 +97,7 @@ def push(
         return
     octets = len(image.to_bytes())
     out = console()
-    with _opened(lab, to, pcap, impair, quiet=as_json) as (bench, device):
+    with opened(lab, [to], pcap, impair, quiet=as_json) as (bench, (device,)):
         if not as_json:
             say(
                 out,
@@ -116,7 +106,7 @@ def push(
                 "bold",
                 indent=0,
             )
-            _flag_untested(out, bench, [device])
+            flag_untested(out, bench, [device])
         try:
             with _watch(out, bench, device, quiet=as_json) as watch:
                 answer = None
@@ -132,11 +122,14 @@ def push(
         except (ServiceRequestFailed, RequestRefused) as failure:
             if failure.outcome in _SIZE_FAILURES and not as_json:
                 overflowed = failure.outcome is Outcome.OVERFLOW
-                _draw_store(out, bench, bench.run(bench.store()), octets, overflowed=overflowed)
+                home = bench.home_holding(device)
+                held = bench.run(bench.store(home.name))
+                draw_store(out, home, held, octets, overflowed=overflowed)
             node = bench.config.node(device.name)
             say_all_that_is_missing(failure, bench.config, bench.dsp, node, path, image)
             raise
-        held = bench.run(bench.store())
+        home = bench.home_holding(device)
+        held = bench.run(bench.store(home.name))
         if as_json:
             print_json(
                 outcome=str(outcome),
@@ -145,13 +138,13 @@ def push(
                 octets=octets,
                 hash=image.manufacturer_image_hash.hex(),
                 **{"wall_s" if bench.config.is_real else "virtual_s": bench.clock_us / 1e6},
-                store=_store_dict(bench, held),
+                store=store_dict(home, held),
                 **({"cut": report.came} if isinstance(report, Cut) else {}),
                 **_codes(bench, answer),
                 **_counters(bench),
             )
             return
-        _draw_store(out, bench, held)
+        draw_store(out, home, held)
         if isinstance(report, Cut) and not report.came:
             say(out, "no cut", f"{cut} did not come: that board had nothing to do", "yellow")
         holder = device.name if outcome is Outcome.DISTRIBUTED else "the CH"
@@ -187,7 +180,7 @@ def version(
         pcap=pcap,
     ):
         return
-    with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
+    with opened(lab, [device], pcap, impair, quiet=as_json) as (bench, (target,)):
         if not direct:
             _version_by_dsp(bench, target, user, as_json=as_json)
             return
@@ -236,7 +229,7 @@ def activate(
     ):
         return
     out = console()
-    with _opened(lab, device, pcap, impair, quiet=as_json) as (bench, target):
+    with opened(lab, [device], pcap, impair, quiet=as_json) as (bench, (target,)):
         if not as_json:
             say(
                 out,
@@ -368,133 +361,42 @@ def draw_answer(
         say(out, f"{code} to {user.name if user else recipient}{again}", about, "yellow", indent=4)
 
 
-def store(
-    evict: int | None, *, lab: Path | None, pcap: Path | None, impair: str, as_json: bool
-) -> None:
-    """The CH's image store."""
-    with _lab(lab, pcap, impair) as bench:
-        if evict is not None:
-            bench.run(bench.evict(evict))
-        report = bench.run(bench.store())
-        if as_json:
-            print_json(**_store_dict(bench, report), wan_open=bench.config.wan_open)
-            return
-        out = console()
-        model = bench.hub.model
-        out.print(f"{model.manufacturer} {model.model}", style="bold", soft_wrap=True)
-        if bench.config.wan_open:
-            out.print(WAN_OPEN, style="yellow")
-        if evict is not None:
-            say(out, "✓ evicted", f"image {evict} is gone", "green")
-        _draw_store(out, bench, report)
-        table = Table(box=None, pad_edge=False)
-        for column in ("id", "state", "for", "version", "octets", "Manufacturer Image hash"):
-            table.add_column(column, justify="right" if column == "octets" else "left")
-        for i in report.images:
-            table.add_row(
-                str(i.id), i.state, i.type, i.version, f"{i.size:,}", f"{i.hash.hex()[:32]}…"
-            )
-        if report.images:
-            out.print(Padding(table, (0, 0, 0, 2), expand=False))
-
-
-def devices(
-    *, lab: Path | None, pcap: Path | None, impair: str, counters: bool, as_json: bool
-) -> None:
-    """The lab's boards and the CH's view of its HAN."""
-    with _lab(lab, pcap, impair) as bench:
-        announced: list[HanDevice] = []
-        with live_line(lambda: _how_far(bench, announced)):
-            known = {d.eui: d for d in bench.run(_devices_seen(bench, announced))}
-        rows: list[dict[str, Any]] = []
-        for device in (bench.hub, *bench.devices):
-            seen = known.get(device.eui.octets)
-            rows.append(
-                {
-                    "name": device.name,
-                    "type": device.model.device_type,
-                    "eui": str(device.eui),
-                    "model": f"{device.model.manufacturer} {device.model.model}",
-                    "board": device.board.name,
-                    "tested_with_ch": device not in bench.untested,
-                    "on_han": device is bench.hub or (seen is not None and seen.seen),
-                }
-            )
-        if as_json:
-            more = {"counters": bench.run(bench.counters()).as_dict()} if counters else {}
-            print_json(devices=rows, wan_open=bench.config.wan_open, **more)
-            return
-        table = Table(box=None, pad_edge=False)
-        for column in ("name", "type", "EUI-64", "model", "board", "on HAN"):
-            table.add_column(column, no_wrap=column == "EUI-64")
-        for device, row in zip((bench.hub, *bench.devices), rows, strict=True):
-            table.add_row(
-                device.name,
-                row["type"],
-                row["eui"],
-                device.model.model,
-                row["board"],
-                "yes" if row["on_han"] else "no",
-            )
-        out = console()
-        out.print(table)
-        _flag_untested(out, bench, bench.devices)
-        if bench.config.wan_open:
-            out.print(WAN_OPEN, style="yellow")
-        if counters:
-            draw_counters(out, bench.run(bench.counters()))
-
-
-def _flag_untested(out: Console, bench: Lab, devices: Iterable[Device]) -> None:
-    for device in devices:
-        if device in bench.untested:
-            models = f"{device.model.model} and {bench.hub.model.model}"
-            say(
-                out,
-                device.name,
-                f"{models} were never tested together (rule 149)",
-                "yellow",
-                indent=4,
-            )
+def _refuse_for_several(number: int, **options: object) -> None:
+    if given := [f"--{name}" for name, value in options.items() if value]:
+        raise UsageError(
+            f"{given[0]} is for one device, and --to names {number}",
+            next_step=f"leave {given[0]} out, or name one device",
+        )
 
 
 @contextmanager
-def _opened(
-    lab: Path | None, name: str, pcap: Path | None, impair: str, *, quiet: bool
-) -> Iterator[tuple[Lab, Device]]:
-    """The lab with its boards on, and the device `name`; a wrong name stops before any of that.
+def opened(
+    lab: Path | None, names: Sequence[str], pcap: Path | None, impair: str, *, quiet: bool
+) -> Iterator[tuple[Lab, list[Device]]]:
+    """The lab with its boards on, and the devices with these names; a wrong name stops before any of that.
 
     Where wires are impaired it ends by saying what happened on them.
     """
     config = read_lab(lab).impaired(impair)
-    if config.node(name) is config.hub:
-        known = ", ".join(node.name for node in config.devices)
-        raise UsageError(
-            f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
-            next_step=f"this lab has {known or 'none'}",
-        )
+    for name in names:
+        if config.node(name).is_hub:
+            known = some([n.name for n in config.devices])
+            raise UsageError(
+                f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
+                next_step=f"this lab has {known or 'none'}",
+            )
     with Lab.open(lab, pcap=pcap, impair=impair) as bench:
-        device = bench.device(name)
+        start(bench)
+        devices = [bench.device(name) for name in names]
         bench.on_notice = teller(quiet=quiet)
         try:
-            yield bench, device
+            yield bench, devices
         except HanlabError as e:
-            help_here(e, bench.config, bench.folder, device.name)
+            help_here(e, bench.config, bench.folder, devices[0].name)
             e.besides = told(bench.notices)
             _draw_wires(bench, quiet=quiet)
             raise
         _draw_wires(bench, quiet=quiet)
-
-
-@contextmanager
-def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[Lab]:
-    """The lab with its boards on, for what needs no device."""
-    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
-        try:
-            yield bench
-        except HanlabError as e:
-            help_here(e, bench.config, bench.folder)
-            raise
 
 
 def _draw_wires(bench: Lab, *, quiet: bool) -> None:
@@ -527,43 +429,6 @@ def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Iterator
             bench.on_notice = tell
 
 
-def _draw_store(
-    out: Console,
-    bench: Lab,
-    report: StoreReadResponse,
-    image_octets: int = 0,
-    *,
-    overflowed: bool = False,
-) -> None:
-    for line in store_bar(report, image_octets, width=out.width, overflowed=overflowed):
-        out.print(line, soft_wrap=True)
-    if bench.hub.model.store.illustrative and report.capacity is not None:
-        out.print(f"    its capacity is {ILLUSTRATIVE}", style="dim", soft_wrap=True)
-    if report.recovered:
-        say(out, "the CH mended its store as it started", report.recovered, "yellow", indent=4)
-
-
-def _how_far(bench: Lab, announced: Collection[HanDevice]) -> str:
-    """What there is to say while a large HAN starts; `announced`: who has done so."""
-    on_han = f"{len(announced)} of {len(bench.devices)} devices on the HAN"
-    if bench.config.is_real:
-        return on_han
-    boards = bench.desk.boards.values()
-    return f"{sum(board.running for board in boards)} of {len(boards)} boards on, {on_han}"
-
-
-async def _devices_seen(bench: Lab, announced: list[HanDevice]) -> list[HanDevice]:
-    """The CH's list, as soon as every device has announced itself or had the time to; `announced` holds who has."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _ANNOUNCE_S + len(bench.devices) * _ANNOUNCE_EACH_S
-    while True:
-        known = await bench.han_devices()
-        announced[:] = [device for device in known if device.seen]
-        if all(device.seen for device in known) or loop.time() > deadline:
-            return known
-        await asyncio.sleep(0.1)
-
-
 def _hash(image: Path | None, text: str | None) -> bytes:
     """The hash that 11.3 carries, from --image or --hash."""
     if image is not None and text is None:
@@ -582,31 +447,3 @@ def _hash(image: Path | None, text: str | None) -> bytes:
             next_step="hanlab image inspect FILE shows it as 11.3 hash",
         )
     return bytes.fromhex(text)
-
-
-def _store_dict(bench: Lab, report: StoreReadResponse) -> dict[str, Any]:
-    return {
-        "capacity": report.capacity,
-        "illustrative": bench.hub.model.store.illustrative,
-        "used": report.used,
-        "reserved": report.reserved,
-        "free": report.free,
-        "behaviour": report.behaviour,
-        "recovered": report.recovered,
-        "images": [
-            {
-                "id": i.id,
-                "size": i.size,
-                "state": i.state,
-                "type": i.type,
-                "version": i.version,
-                "sha": i.sha.hex(),
-                "hash": i.hash.hex(),
-            }
-            for i in report.images
-        ],
-    }
-
-
-def print_json(**fields: Any) -> None:
-    print(json.dumps(fields))

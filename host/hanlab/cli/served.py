@@ -24,7 +24,7 @@ from hanlab.errors import CarriedOn, UsageError
 from hanlab.eui import Eui
 from hanlab.gateway.progress import read_progress
 from hanlab.lab.answers import RETRY_S, Answer, Automation, answered
-from hanlab.lab.config import LabConfig, read_lab
+from hanlab.lab.config import LabConfig, read_lab, some
 from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import named_user, open_office, service_request
 from hanlab.lab.state import Server, serving, state_folder
@@ -187,8 +187,8 @@ def refuse_what_is_for_boards(lab: Path | None, **options: object) -> None:
 def device(lab: ServedLab, name: str) -> NodeConfig:
     """The device of that name; not the CH."""
     node = lab.config.node(name)
-    if node is lab.config.hub:
-        known = ", ".join(node.name for node in lab.config.devices)
+    if node.is_hub:
+        known = some([n.name for n in lab.config.devices])
         raise UsageError(
             f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
             next_step=f"this lab has {known or 'none'}",

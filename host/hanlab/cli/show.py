@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -239,3 +240,7 @@ def store_bar(
 
 def _between(limits: tuple[int, int], value: int) -> int:
     return max(limits[0], min(limits[1], value))
+
+
+def print_json(**fields: Any) -> None:
+    print(json.dumps(fields))

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hanlab.boards.data import Board
 from hanlab.cli.capture import how_to_open
+from hanlab.cli.homes import start
 from hanlab.cli.show import WAN_OPEN, console, say
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
@@ -96,6 +97,7 @@ def run(
                 out.print("it may read and echo; --open-wan lets it do the rest")
             out.print("Ctrl-C switches the boards off; their flash stays")
 
+        start(bench)
         bench.serve(ready, address)
 
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from hanlab.lab.answers import Answer
-    from hanlab.lab.facade import Device, Lab
+    from hanlab.lab.facade import Lab
+    from hanlab.lab.home import Device, Home
     from hanlab.s1sp.outcome import Outcome
     from hanlab.s1sp.progress import Progress
 
-__all__ = ["Answer", "Device", "Lab", "Outcome", "Progress"]
+__all__ = ["Answer", "Device", "Home", "Lab", "Outcome", "Progress"]
 
 _WHERE: Final = {
     "Answer": "hanlab.lab.answers",
-    "Device": "hanlab.lab.facade",
+    "Device": "hanlab.lab.home",
+    "Home": "hanlab.lab.home",
     "Lab": "hanlab.lab.facade",
     "Outcome": "hanlab.s1sp.outcome",
     "Progress": "hanlab.s1sp.progress",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +122,25 @@ class LabConfig:
         """The same lab with that home alone, which keeps its names and keys."""
         return dataclasses.replace(self, homes=(home,), shelf=())
 
+    def named(self, names: Sequence[str]) -> list[NodeConfig]:
+        """The boards with these names, as `node` has them; a name with * or ? means every device that is like it.
+
+        Raises:
+            UsageError: a name means no board, or one that is no pattern means several.
+        """
+        found: dict[str, NodeConfig] = {}
+        for name in names:
+            nodes = [node for node in self.devices if _like(name, node)]
+            if not {"*", "?"} & set(name):
+                nodes = [self.node(name)]
+            elif not nodes:
+                raise UsageError(
+                    f"no device of this lab is called like {name!r}",
+                    next_step=f"it has {some([n.name for n in self.devices])}",
+                )
+            found.update((node.name, node) for node in nodes)
+        return list(found.values())
+
     def node(self, name: str) -> NodeConfig:
         """The board with that name or EUI-64, or where there is one alone that name without HOME/, or type.
 
@@ -144,6 +164,10 @@ class LabConfig:
         raise UsageError(
             what, next_step=f"it has {listed}" if listed else "its lab.toml needs a [[device]]"
         )
+
+
+def _like(pattern: str, node: NodeConfig) -> bool:
+    return fnmatchcase(node.name.upper(), pattern.upper())
 
 
 def some(names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
 
 from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
@@ -66,6 +66,7 @@ from hanlab.wan.messages import (
 
 __all__ = ["Device", "Home", "Lab", "Outcome", "Progress"]
 
+_BOOT_POLL_S: Final = 0.05
 P = ParamSpec("P")
 T = TypeVar("T")
 _Method: TypeAlias = Callable[Concatenate["Lab", P], Coroutine[Any, Any, T]]
@@ -315,6 +316,15 @@ class Lab:
         hub = self.installations.hub_of(device.eui)
         return next((home for home in self.homes if home.hub.eui == hub), None)
 
+    def home_holding(self, device: Device) -> Home:
+        """The home whose CH holds images for the device.
+
+        Raises:
+            ServiceRequestFailed: it is on no HAN.
+        """
+        installation, _ = self.installations.find(device.eui)
+        return next(h for h in self.homes if h.hub.eui.octets == installation.hub.eui)
+
     def device(self, name: str) -> Device:
         """The board with that name or EUI-64, or where there is one alone that name without HOME/, or type.
 
@@ -527,6 +537,14 @@ class Lab:
         for device in devices:
             cut = partial(self.board(device).cut_power, round(off_s * 1e6))
             kernel.at(kernel.now + round(in_s * 1e6), cut)
+
+    @_on_its_clock
+    async def all_on(self) -> None:
+        """Wait until every emulated board has started."""
+        while True:
+            if all(board.running for board in self.desk.boards.values()):
+                return
+            await asyncio.sleep(_BOOT_POLL_S)
 
     @_on_its_clock
     async def store_of(self, device: Device, *, verify: bool = False) -> StoreReadResponse:

@@ -1,0 +1,236 @@
+"""`hanlab store`, `devices`: what a lab's homes have, home by home."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from hanlab.cli.counters import draw as draw_counters
+from hanlab.cli.hints import help_here
+from hanlab.cli.show import ILLUSTRATIVE, WAN_OPEN, console, live_line, print_json, say, store_bar
+from hanlab.errors import HanlabError
+from hanlab.eui import Eui
+from hanlab.lab import Device, Home, Lab
+from hanlab.lab.config import read_lab
+from hanlab.wan.messages import HanDevice, StoreReadResponse
+
+_ANNOUNCE_S: Final = 5.0
+"""How long (virtual s) a device may take to announce itself on the HAN after power-on."""
+_ANNOUNCE_EACH_S: Final = 0.1
+"""And so much more for each device: they all start at once, on one air."""
+
+
+def store(
+    evict: int | None,
+    home: str | None,
+    *,
+    lab: Path | None,
+    pcap: Path | None,
+    impair: str,
+    as_json: bool,
+) -> None:
+    """The image store of each home's CH, or of one's; an image is removed from one."""
+    config = read_lab(lab)
+    if home is not None or evict is not None:
+        home = config.home(home).name
+    with _lab(lab, pcap, impair) as bench:
+        if evict is not None:
+            bench.run(bench.evict(evict, home))
+        homes = bench.homes if home is None else [bench.home(home)]
+        reports = {each.name: bench.run(bench.store(each.name)) for each in homes}
+        if as_json:
+            stores = [store_dict(each, reports[each.name]) for each in homes]
+            named = {"homes": [{"home": h.name, **s} for h, s in zip(homes, stores, strict=True)]}
+            print_json(**(stores[0] if len(stores) == 1 else named), wan_open=config.wan_open)
+            return
+        out = console()
+        if config.wan_open:
+            out.print(WAN_OPEN, style="yellow")
+        for each in homes:
+            model = each.hub.model
+            which = f"{each.name}: " if len(config.homes) > 1 else ""
+            out.print(f"{which}{model.manufacturer} {model.model}", style="bold", soft_wrap=True)
+            if evict is not None:
+                say(out, "✓ evicted", f"image {evict} is gone", "green")
+            draw_store(out, each, reports[each.name])
+            _draw_images(out, reports[each.name])
+
+
+def _draw_images(out: Console, report: StoreReadResponse) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "state", "for", "version", "octets", "Manufacturer Image hash"):
+        table.add_column(column, justify="right" if column == "octets" else "left")
+    for i in report.images:
+        table.add_row(str(i.id), i.state, i.type, i.version, f"{i.size:,}", f"{i.hash.hex()[:32]}…")
+    if report.images:
+        out.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def devices(
+    *, lab: Path | None, pcap: Path | None, impair: str, counters: bool, as_json: bool
+) -> None:
+    """The lab's boards and the CHs' view of their HANs."""
+    with _lab(lab, pcap, impair) as bench:
+        announced: list[HanDevice] = []
+        with live_line(lambda: _how_far(bench, announced)):
+            on_han = bench.run(_devices_seen(bench, announced))
+        on_han |= {home.hub.eui: home.name for home in bench.homes}
+        untested = bench.untested
+        several = len(bench.homes) > 1 or bool(bench.shelf)
+        rows: list[dict[str, Any]] = [
+            {
+                "name": device.name,
+                "type": device.model.device_type,
+                "eui": str(device.eui),
+                "model": f"{device.model.manufacturer} {device.model.model}",
+                "board": device.board.name,
+                "tested_with_ch": device not in untested,
+                "on_han": device.eui in on_han,
+                **({"home": on_han.get(device.eui)} if several else {}),
+            }
+            for device in bench.boards
+        ]
+        if as_json:
+            more = {"counters": bench.run(bench.counters()).as_dict()} if counters else {}
+            print_json(devices=rows, wan_open=bench.config.wan_open, **more)
+            return
+        table = Table(box=None, pad_edge=False)
+        for column in ("name", "type", "EUI-64", "model", "board", "on HAN"):
+            table.add_column(column, no_wrap=column == "EUI-64")
+        for device, row in zip(bench.boards, rows, strict=True):
+            table.add_row(
+                device.name,
+                row["type"],
+                row["eui"],
+                device.model.model,
+                row["board"],
+                (row.get("home") or "yes") if row["on_han"] else "no",
+            )
+        out = console()
+        out.print(table)
+        flag_untested(out, bench, bench.devices)
+        if bench.config.wan_open:
+            out.print(WAN_OPEN, style="yellow")
+        if counters:
+            draw_counters(out, bench.run(bench.counters()))
+
+
+def flag_untested(out: Console, bench: Lab, devices: Iterable[Device]) -> None:
+    """Say which of the devices were never tested together with their CH."""
+    untested = bench.untested
+    for device in devices:
+        home = bench.home_of(device)
+        if home and device in untested:
+            models = f"{device.model.model} and {home.hub.model.model}"
+            say(
+                out,
+                device.name,
+                f"{models} were never tested together (rule 149)",
+                "yellow",
+                indent=4,
+            )
+
+
+@contextmanager
+def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[Lab]:
+    """The lab with its boards on, for what needs no device."""
+    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
+        start(bench)
+        try:
+            yield bench
+        except HanlabError as e:
+            help_here(e, bench.config, bench.folder)
+            raise
+
+
+def draw_store(
+    out: Console,
+    home: Home,
+    report: StoreReadResponse,
+    image_octets: int = 0,
+    *,
+    overflowed: bool = False,
+) -> None:
+    """A CH's store as a bar, beside it an image that is not in it."""
+    for line in store_bar(report, image_octets, width=out.width, overflowed=overflowed):
+        out.print(line, soft_wrap=True)
+    if home.hub.model.store.illustrative and report.capacity is not None:
+        out.print(f"    its capacity is {ILLUSTRATIVE}", style="dim", soft_wrap=True)
+    if report.recovered:
+        say(out, "the CH mended its store as it started", report.recovered, "yellow", indent=4)
+
+
+def _how_far(bench: Lab, announced: Collection[HanDevice]) -> str:
+    """What there is to say while a large HAN starts; `announced`: who has done so."""
+    on_han = f"{len(announced)} of {len(bench.devices)} devices on the HAN"
+    if bench.config.is_real:
+        return on_han
+    return f"{boards_on(bench)}, {on_han}"
+
+
+def start(bench: Lab) -> None:
+    """Have the boards of a lab of several homes start, and say how many have; of one home they are there at once."""
+    if len(bench.homes) > 1 and not bench.config.is_real:
+        with live_line(lambda: boards_on(bench)):
+            bench.run(bench.all_on())
+
+
+def boards_on(bench: Lab) -> str:
+    """How many of a lab's emulated boards have started."""
+    boards = bench.desk.boards.values()
+    return f"{sum(board.running for board in boards)} of {len(boards)} boards on"
+
+
+async def _devices_seen(bench: Lab, announced: list[HanDevice]) -> dict[Eui, str]:
+    """Who is on which home's HAN, as the CHs say: as soon as every device has announced itself or had the time to.
+
+    `announced` holds who has so far.
+    """
+    found: dict[Eui, str] = {}
+
+    async def at(home: Home) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _ANNOUNCE_S + len(home.devices) * _ANNOUNCE_EACH_S
+        while True:
+            known = await bench.han_devices(home.name)
+            seen = {Eui(device.eui): device for device in known if device.seen}
+            announced.extend(device for eui, device in seen.items() if eui not in found)
+            found.update(dict.fromkeys(seen, home.name))
+            if len(seen) == len(known) or loop.time() > deadline:
+                return
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(*map(at, bench.homes))
+    return found
+
+
+def store_dict(home: Home, report: StoreReadResponse) -> dict[str, Any]:
+    """A CH's store for --json."""
+    return {
+        "capacity": report.capacity,
+        "illustrative": home.hub.model.store.illustrative,
+        "used": report.used,
+        "reserved": report.reserved,
+        "free": report.free,
+        "behaviour": report.behaviour,
+        "recovered": report.recovered,
+        "images": [
+            {
+                "id": i.id,
+                "size": i.size,
+                "state": i.state,
+                "type": i.type,
+                "version": i.version,
+                "sha": i.sha.hex(),
+                "hash": i.hash.hex(),
+            }
+            for i in report.images
+        ],
+    }
