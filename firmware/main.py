@@ -26,6 +26,7 @@ _SHARED = (
     "wan.server",
     "wan.os_group",
     "roles.events",
+    "roles.trial",
 )
 # Octets allocated between two collections, of 32-bit objects; those of a 64-bit VM are twice as large. Rubbish that is
 # left until the heap is full scatters what lives long all over it: without this, minutes of traffic leave a CH no free

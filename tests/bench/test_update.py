@@ -134,7 +134,7 @@ def test_evict_makes_room(open_lab: OpenLab) -> None:
 
 def test_unknown_eui_changes_nothing(open_lab: OpenLab) -> None:
     lab = open_lab()
-    stranger = Target("stranger", Eui.parse("00-DB-12-34-56-78-90-FF").octets, lab.hub.model)
+    stranger = Target("stranger", Eui.parse("00-DB-12-34-56-78-90-FF").octets, lab.devices[0].model)
     with pytest.raises(ServiceRequestFailed) as failed:
         lab.run(lab.s1sp.update_firmware(make_image(), stranger, lambda _: None))
     assert failed.value.outcome is Outcome.NO_DEVICE

@@ -2,7 +2,7 @@
 # its HAN. Its Device Model says how: what it does with an image that is too large (rules 3 to 6), whether
 # it needs its manufacturer's metadata (rules 28 to 31). In how many steps a device is updated is that device's
 # affair (rules 96, 97). With a GSME on the HAN the CH has a GPF as well: a mirror that answers for the sleeping
-# gas meter from what it last heard.
+# gas meter from what it last heard. Its own firmware comes in the same way, and runs after its 11.3.
 import asyncio
 import binascii
 
@@ -11,10 +11,12 @@ from micropython import const
 from smets1 import ota_file
 from smets1.han import zdo
 from smets1.han.basic import MODEL_IDENTIFIER, SW_BUILD_ID, BasicClient
+from smets1.han.ids import COORDINATOR
 from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.zcl import NoAnswer
 from smets1.roles.common import counters, describe, network, page, store_report
 from smets1.roles.events import EventLog
+from smets1.roles.hub_update import HubUpdate
 from smets1.roles.jobs import Jobs
 from smets1.store import ImageStore, StoreError
 from smets1.wan import han_group, image_group
@@ -46,12 +48,14 @@ class CommsHub:
 
     def __init__(self, port, config):
         model = config["model"]
+        self._port = port
         self._limits = config["limits"]
         self._metadata = model["metadata"]  # the manufacturer whose block it needs; "" for none
         self._events = EventLog(port.ticks_ms)
         self._log = self._events.add
         self.heap = HeapWatch()
         self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
+        self._log("boot", self.store.recovered)
         self.network = network(port, config, self._log)
         self.network.proof.on_proved = self._proved
         self._devices = {}  # EUI-64: Device
@@ -61,23 +65,34 @@ class CommsHub:
         gpf = config.get("gpf")
         self._gpf = binascii.unhexlify(gpf) if gpf else None
         self._mirror = None  # what the GPF last heard from the GSME
-        self.jobs = Jobs(self.network, self.store, self._devices, self.heap, self._log)
+        own = Device(binascii.unhexlify(config["eui"]), "CHF", COORDINATOR, 1)
+        counters = self.network.counters
+        self._own = HubUpdate(own, self.store, model, counters, port.reset, self._log)
+        job = port.root + "/job"
+        self.jobs = Jobs(
+            self.network, self.store, self._devices, self._own, job, self.heap, self._log
+        )
         self._basic = BasicClient(self.network)
         zdo.on_announce(self.network, self._announced)
         self._dual_control = DualControl(config, port.root + "/authorised")
         size, count = port.smp_buffers
         groups = {
-            0: OsGroup(port, "comms-hub", model["version"], self.heap),
+            0: OsGroup(port, "comms-hub", self._own.trial.version, self.heap),
             image_group.GROUP: image_group.ImageGroup(self.store, self),
             han_group.GROUP: han_group.HanGroup(self),
         }
         self.server = Server(port.wan, groups, size, count, Session(port, config))
 
     async def run(self):
-        self._log("boot", self.store.recovered)
+        await self._own.trial.boot(self._port.reset)
         self.heap.sample()
         await asyncio.gather(
-            self.network.run(), self.server.run(), self._events.run(), self._listen_to_gsme()
+            self.network.run(),
+            self.server.run(),
+            self._events.run(),
+            self._own.trial.confirm(),
+            self.jobs.resume(),
+            self._listen_to_gsme(),
         )
 
     async def _listen_to_gsme(self):
@@ -153,7 +168,8 @@ class CommsHub:
                     "counter": self._dual_control.last(d.eui),
                 }
                 for d in devices
-            ]
+            ],
+            "counter": self._dual_control.last(self._own.device.eui),
         }
         if more:
             report["more"] = True
@@ -194,6 +210,8 @@ class CommsHub:
                 raise SmpError(han_group.NO_ANSWER, han_group.GROUP)
             return self._mirror
         device = self._device(eui)
+        if device is self._own.device:
+            return self._own.version()
         try:
             # all tries together take less than the board's limits say (han_ms)
             basic = await self._basic.read(device.address, (SW_BUILD_ID, MODEL_IDENTIFIER), 300, 3)
@@ -213,7 +231,7 @@ class CommsHub:
     # -- inside
 
     def _device(self, eui):
-        device = self._devices.get(eui)
+        device = self.jobs.find(eui)
         if device is None:
             raise SmpError(han_group.NO_DEVICE, han_group.GROUP)
         return device

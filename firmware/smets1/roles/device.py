@@ -12,8 +12,9 @@ from smets1.han.ids import COORDINATOR
 from smets1.han.ota import COUNT_DOWN, NORMAL
 from smets1.han.ota_client import OtaClient, Refused
 from smets1.ota_file import NotOta
-from smets1.roles.common import counters, describe, file_version, is_sound, network, store_report
+from smets1.roles.common import counters, describe, network, store_report
 from smets1.roles.events import EventLog
+from smets1.roles.trial import Trial
 from smets1.store import STORED, ImageStore, StoreError
 from smets1.wan import han_group
 from smets1.wan.auth import Session
@@ -21,8 +22,6 @@ from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
 from smets1.wan.server import Server
 
-_CONFIRM_MS = const(1000)  # a start that comes so far has worked
-_WATCHDOG_MS = const(5000)
 _ANNOUNCE_MS = const(500)  # until the first try to reach the CH, and to the next, doubled each time
 _ANNOUNCE_MOST_MS = const(16_000)
 _RESTART_MS = const(20)  # after the answer to 11.3 is on its way
@@ -41,22 +40,14 @@ class HanDevice:
         self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
         self.events = EventLog(port.ticks_ms)
         self.events.add("boot", self.store.recovered)
-        failed = self.store.boot()
-        if failed:
-            self.events.add(
-                "trial failed",
-                "%s never confirmed: back to the one before" % failed.info["version"],
-            )
-        running = self.store.running()
-        self._boots = running is None or running.info["boots"]
-        self.version = running.info["version"] if running else model["version"]
+        self.trial = Trial(self.store, model["version"], self.events.add)
         self.eui = binascii.unhexlify(config["eui"])
         self.identity = Identity(
             model["manufacturer_code"],
             model["image_type"],
-            running.info["file_version"] if running else file_version(self.version),
+            self.trial.file_version,
             model["hardware"],
-            self.version,
+            self.trial.version,
             model["model"],
             model["manufacturer"],
         )
@@ -69,17 +60,14 @@ class HanDevice:
         )
         size, count = port.smp_buffers
         groups = {
-            0: OsGroup(port, model["type"].lower(), self.version, self.heap),
+            0: OsGroup(port, model["type"].lower(), self.trial.version, self.heap),
             han_group.GROUP: _ServiceGroup(self),
         }
         self.service = Server(port.wan, groups, size, count, Session(port, config))
-        self._restarts = False  # the answer to 11.3 that is being made brings a restart
 
     async def run(self):
-        if not self._boots:
-            await asyncio.sleep_ms(_WATCHDOG_MS)  # the new firmware hangs, and the watchdog bites
-            self._port.reset()
-        if self.store.trial:
+        await self.trial.boot(self._port.reset)
+        if self.trial.on:
             self.ota.image_upgrade_status = COUNT_DOWN
         await asyncio.gather(
             self.network.run(),
@@ -103,19 +91,9 @@ class HanDevice:
 
     async def _begin(self):
         self.heap.sample()
-        await asyncio.sleep_ms(_CONFIRM_MS)
-        while not self._confirmed():
-            await asyncio.sleep_ms(_CONFIRM_MS)
+        await self.trial.confirm()
         self.ota.image_upgrade_status = NORMAL
         self.ota.ask()  # an image may be on offer since before this restart
-
-    def _confirmed(self):
-        """Whether flash took it; if it never does, the next start goes back to the firmware before."""
-        try:
-            self.store.confirm()
-        except StoreError:
-            return False
-        return True
 
     def _fetched(self, status, upgrade_time):
         self.heap.sample()
@@ -144,43 +122,13 @@ class HanDevice:
 
     def _activate(self, hash, counter):
         """The response code, and the file version that runs after it."""
-        wanted = binascii.hexlify(hash).decode()
-        running = self.store.running()
-        if running and running.info["hash"] == wanted:
-            return (
-                tunnel.ACTIVATED,
-                self.identity.file_version,
-            )  # asked again after it had been done
         held = [image for image in self.store.images() if image.state == STORED]
-        if not held:
-            return tunnel.NO_IMAGE_HELD, self.identity.file_version
-        for image in held:
-            if image.info["hash"] == wanted:
-                return self._start(image)
-        return tunnel.HASH_MISMATCH, self.identity.file_version
-
-    def _start(self, image):
-        try:
-            if is_sound(self.store, image):
-                self.store.run(image)
-                self._restarts = True
-                return tunnel.ACTIVATED, image.info["file_version"]
-            self.store.evict(image)
-        except StoreError:
-            pass
-        return tunnel.ACTIVATION_FAILURE, self.identity.file_version
+        return self.trial.activate(hash, held)
 
     def _after(self, code):
-        if self._restarts:
-            asyncio.create_task(self._restart())
-
-    async def _restart(self):
-        await asyncio.sleep_ms(_RESTART_MS)
-        try:
-            self.network.counters.save()  # what was received so far cannot be played again
-        except OSError:
-            pass  # flash: then this restart is as one after a power cut
-        self._port.reset()
+        if self.trial.restarts:
+            restart = self.trial.restart(self.network.counters, self._port.reset, _RESTART_MS)
+            asyncio.create_task(restart)
 
 
 class _ServiceGroup:

@@ -1,10 +1,12 @@
 # What a Communications Hub does over its HAN, one job at a time: hand an image to a device, have it activated.
-# A job is begun by a WAN request, which is answered at once; progress() tells how far it is.
+# A job is begun by a WAN request, which is answered at once; progress() tells how far it is. It is on flash until it
+# ends: a CH that restarts goes on with it, under the same number.
 import asyncio
 import binascii
 
 from micropython import const
 
+from smets1 import saved
 from smets1.han import tunnel
 from smets1.han.ids import (
     ABORT,
@@ -18,7 +20,9 @@ from smets1.han.ota import COUNT_DOWN, CURRENT_FILE_VERSION, IMAGE_UPGRADE_STATU
 from smets1.han.ota_server import Offer, OtaServer
 from smets1.han.zcl import NoAnswer
 from smets1.roles.common import is_sound
+from smets1.roles.job import ACTIVATE, DISTRIBUTE, Job, of_record
 from smets1.store import FLASH, STORED, StoreError
+from smets1.store.flash import remove
 
 # How long a device may ask for nothing until it is notified again. One whose download came to a stand, because
 # nothing got through any more, takes it up again then. After the last of them it counts as gone.
@@ -39,38 +43,21 @@ _REASONS = {
 }
 
 
-class Job:
-    """A transfer or an activation on this HAN; one at a time."""
-
-    def __init__(self, number, op, eui):
-        self.number = number
-        self.op = op
-        self.eui = eui
-        self.state = "running"
-        self.off = 0
-        self.len = 0
-        self.status = SUCCESS
-        self.reason = ""
-        self.note = ""  # how it began: afresh, or where an earlier transfer stopped
-        self.wanted = ""  # the version that 11.3 is to make run, as far as an 11.1 has told
-        self.restarted = False  # the device has announced itself since it was told to activate
-        self.misreads = 0
-        self.jitter = 100  # of its Image Notify
-        self.moved = asyncio.Event()  # the device asked for something, or ended
-
-
 class Jobs:
-    """store: the CH's; devices: {EUI-64: Device}; heap: a HeapWatch; log(name, text): takes events."""
+    """store: the CH's; devices: {EUI-64: Device}; own: a HubUpdate; path: keeps the job that is under way; heap: a
+    HeapWatch; log(name, text): takes events."""
 
-    def __init__(self, network, store, devices, heap, log):
+    def __init__(self, network, store, devices, own, path, heap, log):
         self.ota = OtaServer(network, self._progressed, self._ended, self._queried)
         self._tunnel = tunnel.TunnelClient(network)
         self._store = store
         self._devices = devices
+        self._own = own
+        self._path = path
         self._heap = heap
         self._log = log
-        self._job = None
-        self._count = 0
+        self._job = self._kept()
+        self._count = self._job.number if self._job else 0
 
     @property
     def busy(self):
@@ -93,16 +80,25 @@ class Jobs:
             "wanted": job.wanted,
         }
 
+    async def resume(self):
+        """Go on with what the start before has begun and not ended."""
+        job = self._job
+        if job:
+            self._log("goes on", job.op)
+            await self._run(job)
+
     def distribute(self, device, image, jitter):
         """11.1 to a two-step device: hand it an image. The job's number."""
-        job = self._begin("distribute", device)
-        job.jitter = jitter
-        return self._start(job, self._distribute(job, image))
+        hash = binascii.unhexlify(image.info["hash"])
+        return self._begin(DISTRIBUTE, device, hash, image.sha, jitter=jitter)
 
     def activate(self, device, hash, counter):
-        """11.3: have a device run the image with this hash. The job's number."""
-        job = self._begin("activate", device)
-        return self._start(job, self._activate(job, device, hash, counter))
+        """11.3: have a device, or the CH itself, run the image with this hash. The job's number."""
+        return self._begin(ACTIVATE, device, hash, counter=counter)
+
+    def find(self, eui):
+        """The device with this EUI-64, or the CH itself; None: there is none on this HAN."""
+        return self._own.device if eui == self._own.device.eui else self._devices.get(eui)
 
     def stored_for(self, device):
         """The images for a device: of its type, and not for another one's EUI-64 alone."""
@@ -150,7 +146,7 @@ class Jobs:
     def _users(self, image):
         """Who waits for an image, of those that are on this HAN still."""
         names = image.info.get(_WAITING, [])
-        return [each for each in names if binascii.unhexlify(each) in self._devices]
+        return [each for each in names if self.find(binascii.unhexlify(each))]
 
     def _note_users(self, image, users):
         info = dict(image.info)
@@ -161,26 +157,40 @@ class Jobs:
         """The device waits no more. The image goes with the last one-step device: all others have a copy of it."""
         name = _name(device)
         users = [each for each in self._users(image) if each != name]
-        if not any(self._devices[binascii.unhexlify(each)].steps == 1 for each in users):
+        if not any(self.find(binascii.unhexlify(each)).steps == 1 for each in users):
             self._store.evict(image)
         elif users != image.info[_WAITING]:
             self._note_users(image, users)
 
     # -- the work
 
-    def _begin(self, op, device):
+    def _begin(self, op, device, hash, sha=bytes(32), counter=0, jitter=0):
         self._count += 1
-        self._job = Job(self._count, op, device.eui)
-        return self._job
-
-    def _start(self, job, work):
-        asyncio.create_task(self._run(job, work))
+        self._job = job = Job(self._count, op, device.eui, hash, sha, counter, jitter)
+        try:
+            saved.save(self._path, job.record())
+        except OSError:
+            pass  # flash: then a restart ends it
+        asyncio.create_task(self._run(job))
         return job.number
 
-    async def _run(self, job, work):
-        """Run a job to its end, whatever happens in it."""
+    def _kept(self):
+        """The job that was under way when the start before this one ended."""
         try:
-            await work
+            record = saved.load(self._path)
+        except (OSError, ValueError):
+            return None
+        job = of_record(record) if record else None
+        return job if job and self.find(job.eui) else None
+
+    async def _run(self, job):
+        """Run a job to its end, whatever happens in it."""
+        device = self.find(job.eui)
+        try:
+            if job.op == DISTRIBUTE:
+                await self._distribute(job, self.stored(device, job.hash, job.sha))
+            else:
+                await self._activate(job, device)
         except NoAnswer:
             self._fail(job, TIMEOUT)
         except StoreError as e:
@@ -190,6 +200,7 @@ class Jobs:
             self._fail(job, ABORT, "%s in the CH" % type(e).__name__)
         if job.state == "running":
             job.state = "done"
+        remove(self._path)
         self._heap.sample()
         self._log(job.op + " " + job.state, job.reason)
 
@@ -200,13 +211,16 @@ class Jobs:
 
     async def _distribute(self, job, image):
         """Offer the image and serve its blocks until the device says that it is done."""
-        info = image.info
-        low, high = info["hardware"]
-        job.len = image.size
+        if image is None:  # the start before has found it damaged
+            self._fail(job, MALFORMED_COMMAND)
+            return
         if not is_sound(self._store, image):
             self._store.evict(image)
             self._fail(job, MALFORMED_COMMAND)
             return
+        info = image.info
+        low, high = info["hardware"]
+        job.len = image.size
         await self._agree(job, image)
         offer = Offer(
             info["manufacturer"],
@@ -272,11 +286,17 @@ class Jobs:
         job.moved.clear()
         return True
 
-    async def _activate(self, job, device, hash, counter):
+    async def _activate(self, job, device):
         code = tunnel.ACTIVATED
-        image = self._newest(self._awaited_by(device), hash)
+        awaited = self._awaited_by(device)
+        image = self._newest(awaited, job.hash)
         if image:
             job.wanted = image.info["version"]
+        if device is self._own.device:
+            await self._own.activate(job, awaited)
+            if job.status == tunnel.ACTIVATED:
+                self._release(device, job.hash)
+            return
         if device.steps == 1:
             code = await self._fetch_first(job, device, image)
             if code == tunnel.ACTIVATION_FAILURE:
@@ -284,14 +304,14 @@ class Jobs:
                 return
         # without an image as well: the device knows whether it was asked before and runs it already
         job.restarted = False
-        job.status, version = await self._tunnel.activate(device.address, hash, counter)
+        job.status, version = await self._tunnel.activate(device.address, job.hash, job.counter)
         if job.status != tunnel.ACTIVATED and code != tunnel.ACTIVATED:
             job.status = code
         if job.status == tunnel.ACTIVATED and not await self._runs(job, device, version):
             job.status = tunnel.ACTIVATION_FAILURE
             job.reason = "it came back with the firmware that it had before"
         if job.status == tunnel.ACTIVATED:
-            self._release(device, hash)
+            self._release(device, job.hash)
 
     def _release(self, device, hash):
         """The device runs it: the image has done its work. That it cannot be noted is no failure of the 11.3."""

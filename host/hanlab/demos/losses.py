@@ -49,16 +49,15 @@ LOSSES: Final[tuple[Demo, ...]] = (
     Demo(
         "power-hub",
         "The CH loses power during the transfer to the PPMID",
-        "the CH forgets the transfer, not the image; the next 11.1 goes on where it stopped",
+        "the CH has noted what it does, and goes on with it when it is back, where it stopped",
         (
             Scene(
                 (
                     Push(
                         UPDATE,
-                        Outcome.NO_ANSWER,
+                        Outcome.DISTRIBUTED,
                         PowerCut(When("distribute", 60_000), (HUB,)),
                     ),
-                    Push(UPDATE, Outcome.DISTRIBUTED),
                     Activate(UPDATE, Outcome.ACTIVATED),
                     Version("IHDAE06"),
                 ),

@@ -21,21 +21,22 @@ async def activate(
     hub: Hub, authority: Authority, hash_: bytes, target: Target, report: Report
 ) -> Outcome:
     """Have the device run what its 11.1 has brought, by its Manufacturer Image hash (32 octets)."""
-    device = await hub.known(target)
+    last = await hub.last_counter(target)
+    await hub.until_free(report)
     try:
         with may_have_happened():
             started = await hub.wan.write(
                 Activate,
                 eui=target.eui,
                 hash=hash_,
-                **vars(authority.authorise(target.eui, hash_, device.counter)),
+                **vars(authority.authorise(target.eui, hash_, last)),
             )
     except Refused as e:
         if e.group == GROUP and e.rc == HanError.REFUSED:
             raise await _not_authorised(hub) from None
         raise refused(e, target) from None
     with may_have_happened():
-        end = await hub.follow(started.job, target, "activate", report)
+        end = await hub.follow(started.job, target.name, "activate", report)
         if end.state == "failed":
             raise distribution_failed(end, target, end.len, service="11.3")
         code = ActivateCode(end.status)

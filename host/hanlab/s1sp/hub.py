@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from smpclient.requests.image_management import ImageErase
@@ -40,7 +41,8 @@ class Hub:
         return await self.wan.read_all(StoreRead, "images")
 
     async def evict(self, image_id: int) -> None:
-        """Remove an image from the CH's store."""
+        """Remove an image from the CH's store, as soon as the CH is free."""
+        await self.until_free(lambda _: None)
         store = await self.store()
         if all(image.id != image_id for image in store.images):
             held = ", ".join(f"{i.id} ({i.version})" for i in store.images) or "none"
@@ -62,10 +64,25 @@ class Hub:
             next_step="hanlab devices shows who is on it",
         )
 
+    async def last_counter(self, target: Target) -> int:
+        """The originator counter of the last 11.3 that the CH accepted for a device on its HAN, or for itself."""
+        if target.is_hub:
+            return (await self.wan.read(DevicesRead)).counter
+        return (await self.known(target)).counter
+
+    async def until_free(self, report: Report) -> None:
+        """Wait for the end of what the CH goes on with since it restarted, or does for another S1SP."""
+        now = await self.wan.read(ProgressRead)
+        if now.state == "running":
+            device = now.eui.hex("-").upper()
+            report(Progress(now.op, now.off, now.len, f"the CH has work of earlier, for {device}"))
+            with suppress(ServiceRequestFailed):
+                await self.follow(now.job, device, now.op, report)
+
     async def follow(
-        self, job: int, target: Target, stage: str, report: Report
+        self, job: int, device: str, stage: str, report: Report
     ) -> ProgressReadResponse:
-        """How that job for the device ended; `report` hears how far `stage` is."""
+        """How that job for the device with that name ended; `report` hears how far `stage` is."""
         loop = asyncio.get_running_loop()
         moved = loop.time()
         off, note = -1, ""
@@ -74,7 +91,7 @@ class Hub:
             if now.job != job:
                 raise ServiceRequestFailed(
                     Outcome.NO_ANSWER,
-                    f"the CH restarted and forgot the {stage} job for {target.name}",
+                    f"the CH restarted and forgot the {stage} job for {device}",
                     next_step="send the Service Request again",
                 )
             if (now.off, now.note) != (off, note):
@@ -85,7 +102,7 @@ class Hub:
             if loop.time() - moved > STALLED_S:
                 raise ServiceRequestFailed(
                     Outcome.NO_ANSWER,
-                    f"{stage} to {target.name} stalled at {now.off:,} of {now.len:,} B "
+                    f"{stage} to {device} stalled at {now.off:,} of {now.len:,} B "
                     f"for {STALLED_S:.0f} s",
                     next_step="send the Service Request again: it goes on where it stopped",
                 )

@@ -14,3 +14,8 @@ class Target:
     name: str
     eui: bytes
     model: DeviceModel
+
+    @property
+    def is_hub(self) -> bool:
+        """It is the CH itself, and on no HAN but its own."""
+        return self.model.device_type == "CHF"

@@ -32,9 +32,11 @@ _NO_IMAGE_AVAILABLE: Final = 0x98
 
 async def update(hub: Hub, image: OtaImage, target: Target, report: Report) -> Outcome:
     """11.1 Update Firmware, as far as the device's own steps have it go (rules 96, 97)."""
-    await hub.known(target)
+    if not target.is_hub:
+        await hub.known(target)
     if image.header.destination not in (None, target.eui[::-1]):
         raise for_another(image, target)
+    await hub.until_free(report)
     octets = image.to_bytes()
     off, note = await _earlier_upload(hub, octets)
     if note:
@@ -56,8 +58,8 @@ async def update(hub: Hub, image: OtaImage, target: Target, report: Report) -> O
     except Refused as e:
         raise not_offered(e, image, target) from None
     if not target.model.two_step:
-        return Outcome.STORED  # the CH keeps it for this device until 11.3
-    end = await hub.follow(started.job, target, "distribute", report)
+        return Outcome.STORED  # the CH keeps it for this device, or for itself, until 11.3
+    end = await hub.follow(started.job, target.name, "distribute", report)
     if end.state == "failed":
         if end.status == _NO_IMAGE_AVAILABLE and await runs(hub, image.version, target):
             raise not_asked_for(image.version, target)

@@ -111,6 +111,8 @@ class DevicesReadResponse(message.ReadResponse):
     _COMMAND_ID = 1
 
     devices: list[HanDevice]
+    counter: int = 0
+    """Of the last 11.3 that the CH accepted for itself."""
     more: bool = False
     """The rest did not fit: read on, and skip those."""
 
