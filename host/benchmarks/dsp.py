@@ -114,14 +114,15 @@ def _post(client: int, counter: int) -> bytes:
 
 def serve(folder: Path) -> None:
     from hanlab.gateway.app import make_app
-    from hanlab.gateway.listening import listen, make_server
+    from hanlab.gateway.http_server import make_server
     from hanlab.gateway.seals import seals_of
+    from hanlab.tcp import listen
 
     office = _office(folder)
     config = make_lab("bench", DEFAULT)
     seals = seals_of(open_pki(folder / PKI, config), unsigned=True)
     app = make_app(office.dsp, seals, lambda request: None)
-    with listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", 0, "") as listening:
         print(listening.getsockname()[1], flush=True)
         asyncio.run(make_server(app).serve([listening]))
 

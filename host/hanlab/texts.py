@@ -16,6 +16,8 @@ _MARKS = (
 )
 _OTHERS = ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"))
 _SHOWN = 20
+_TAB = 9
+_LOOKED_AT = 512
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """Characters of no width, which come along when a text is copied from a web page or a document."""
 _FULL_WIDTH = range(0xFF01, 0xFF5F)
@@ -48,6 +50,12 @@ def decoded(octets: bytes) -> str:
             f"{'UTF-8' if encoding.startswith('utf-8') else 'UTF-16'}: …{shown}…",
             next_step='save it again as UTF-8 (a spreadsheet calls it "CSV UTF-8")',
         ) from None
+
+
+def is_text(octets: bytes) -> bool:
+    """Whether it can be meant for one, in whatever encoding; an image has control characters at once."""
+    marked = octets.startswith(tuple(mark for mark, _ in (*_MARKS, *_OTHERS)))
+    return marked or not any(o < _TAB for o in octets[:_LOOKED_AT])
 
 
 def folded(text: str) -> str:

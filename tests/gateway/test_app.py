@@ -48,11 +48,10 @@ from hanlab.eui import Eui
 from hanlab.gateway.app import make_app
 from hanlab.gateway.bodies import LIMIT, Limits
 from hanlab.gateway.delivery import POLL_S, Deliverer
-from hanlab.gateway.listening import (
+from hanlab.gateway.http_server import (
     CONNECTIONS,
     SILENCE_S,
     ImpatientProtocol,
-    is_loopback,
     make_server,
 )
 from hanlab.gateway.seals import seals_of
@@ -60,6 +59,7 @@ from hanlab.images import build, made_body
 from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.lab.enrolment import product
 from hanlab.lab.office import PKI, Office, open_office, open_pki
+from hanlab.tcp import is_loopback
 
 SAMPLES = Path(__file__).parents[1] / "host" / "duis_samples"
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -60,13 +64,13 @@ class Serving:
         self.ready = json.loads(self.process.stdout.readline())
         self.signer = read_pki(folder / self.ready["pki"]).signers["supplier"]
 
-    def version(self, counter: int) -> Response:
+    def version(self, counter: int, service: str = "S") -> Response:
         """What an 11.2 is answered at once."""
         request = Request(
             RequestId(SUPPLIER, PPMID, counter), 1, "11.2", "11.2", ReadFirmwareVersion()
         )
         answer = httpx.post(
-            f"{self.ready['url']}/serviceS",
+            f"{self.ready['url']}/service{service}",
             content=self.signer.sign_octets(write_request(request)),
             headers={"content-type": "application/xml"},
             timeout=30,
@@ -181,8 +185,41 @@ def test_a_board_that_dies_starts_again_and_answers(serving: Serving) -> None:
 def test_each_request_is_a_line_of_the_log(serving: Serving) -> None:
     serving.version(next(COUNTERS))
     assert serving.says(f"supplier: 11.2 to {PPMID}: I99")
+    assert serving.version(next(COUNTERS), "D").code == "E13"
+    assert serving.says(f"{PPMID}: E13 (Command Variant 1 is for serviceS, not serviceD)")
     assert httpx.post(f"{serving.ready['url']}/serviceS", content=b"<a/>").is_error
-    assert serving.says("refused with HTTP")
+    assert serving.says("refused with HTTP 415")
+    undated = [
+        line
+        for line in serving.log.read_text().splitlines()
+        if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", line)
+    ]
+    assert undated == []
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("{url}/serviceS", "127.0.0.1", 403),
+        ("{url}/serviceS", "evil.example", 403),  # Host does not count then (RFC 9112, 3.2.2)
+        ("HTTP://localhost/api/v1/serviceS?x=1", "evil.example", 403),
+        ("http://evil.example/api/v1/serviceS", "127.0.0.1", 421),
+        ("{url}/nosuch", "127.0.0.1", 404),
+        ("http://127.0.0.1", "127.0.0.1", 404),
+        ("http://[/api/v1/serviceS", "127.0.0.1", 404),
+    ],
+)
+def test_a_whole_url_in_place_of_a_path(
+    serving: Serving, target: str, host: str, status: int
+) -> None:
+    """As a client sends it that takes the gateway for a proxy; 403 is the missing signature's."""
+    url = urlsplit(serving.ready["url"])
+    request = Request(RequestId(SUPPLIER, PPMID, 1), 1, "11.2", "11.2", ReadFirmwareVersion())
+    with closing(http.client.HTTPConnection(url.netloc, timeout=30)) as client:
+        headers = {"host": host, "content-type": "application/xml"}
+        wanted = target.format(url=serving.ready["url"])
+        client.request("POST", wanted, write_request(request), headers)
+        assert client.getresponse().status == status
 
 
 ODD = lab_toml(of_hub="store = 4096")

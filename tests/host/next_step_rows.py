@@ -59,9 +59,6 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'the last output of each board is above'": NotRun(
         "says where to look: a board's Python ended"
     ),
-    "'--tcp [HOST:]PORT: each board has a port, from that one on; 0: any that are free'": NotRun(
-        "ports that another program has; tests/bench/test_up.py serves free ones"
-    ),
     "(f'did you mean {meant!r}? ' if meant else '') + f'It knows {known}'": Lab(
         {"comms_hub": {"s1sr_clauses": ["18.99"]}}, {"comms_hub": {"s1sr_clauses": ["18.63(d)"]}}
     ),
@@ -243,8 +240,33 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "f'its entry on the CPL is {status}: {again}'": NotRun(
         "the CPL command that it names is walked above"
     ),
-    "AFTER_REFUSAL.get(code, 'hanlab inventory shows what the DSP knows')": Walk(
-        "activate PPMID --image v6.ota --as other-supplier", "inventory", code=1
+    "'--as USER sends it as another Service User; [[user]] in lab.toml has their roles'": Walk(
+        "activate PPMID --image v6.ota --as network",
+        "activate PPMID --image v6.ota --as supplier",
+        setup="push v6.ota --to PPMID --direct; cpl add v6.ota",
+        code=1,
+    ),
+    "'take active = false out of that [[user]] in lab.toml'": Walk(
+        "version PPMID --lab inactive.toml", "version PPMID --lab lab.toml", code=1
+    ),
+    "'hanlab inventory shows whose it is; --as USER sends it as that one'": Walk(
+        "activate PPMID --image v6.ota --as other-supplier",
+        "inventory",
+        "activate PPMID --image v6.ota --as supplier",
+        setup="push v6.ota --to PPMID --direct; cpl add v6.ota",
+        code=1,
+    ),
+    '"below [dsp] in lab.toml: secmp0007 with a day before the lab\'s date, or a later start"': Walk(
+        "version PPMID --lab early.toml", "version PPMID --lab lab.toml", code=1
+    ),
+    "'save it as UTF-8' if is_text(octets) else '--lab takes a lab.toml: hanlab init FOLDER writes one'": Proved(
+        "tests/host/test_next_steps.py::test_a_lab_file_that_is_no_toml"
+    ),
+    "'port = \"socket://127.0.0.1:5331\", or rfc2217://HOST:PORT'": Proved(
+        "tests/bench/test_up.py::test_boards_on_tcp_ports"
+    ),
+    "AFTER_REFUSAL.get(code, 'hanlab inventory shows what the DSP knows')": NotRun(
+        "of codes that none of these commands gets"
     ),
     "'check that it is switched on, and send the Service Request again'": NotRun(
         "an emulated board is always on, and a real one has no switch that a test could turn; the other causes have next steps of their own"
@@ -383,13 +405,13 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'eight pairs of hex digits joined by -, e.g. 00-DB-12-34-56-78-90-A4'": Lab(
         {"device": [{"eui": "00-DB-12"}]}, {"device": [{"eui": "00-DB-12-34-56-78-90-A4"}]}
     ),
-    "'--host 127.0.0.1 serves this computer, --host 0.0.0.0 the network; --port is 0 to 65535'": Proved(
+    "f'{here} serves this computer, {everywhere} the network; ports are 0 to {_PORTS[-1]}'": Proved(
         "tests/host/test_next_steps.py::test_an_address_that_cannot_be_served"
     ),
-    "'another program has the port: --port takes another one, 0 any that is free'": Proved(
+    "f'another program has the port: {option.format(host=host, port=0)} takes any that is free'": Proved(
         "tests/host/test_next_steps.py::test_an_address_that_cannot_be_served"
     ),
-    '"ports below 1024 are root\'s: --port 8079"': Proved(
+    'f"ports below 1024 are root\'s: {option.format(host=host, port=_NOT_ROOTS)}"': Proved(
         "tests/host/test_next_steps.py::test_an_address_that_cannot_be_served"
     ),
     '"sign it with the originator\'s key"': Proved(
@@ -539,7 +561,6 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'check its name; without --lab there is one CH with one PPMID'": Walk(
         "store --lab none.toml", "store"
     ),
-    "'save it as UTF-8'": Walk("store --lab cp1252.toml", "store --lab lab.toml"),
     "f\"one of {', '.join(SIZE_BEHAVIOURS)}\"": Lab(
         {"comms_hub": {"size_behaviour": "x"}}, {"comms_hub": {"size_behaviour": "silent"}}
     ),
@@ -677,7 +698,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     'f"{key} is the whole file\'s: put it at the top, above the first [table]"': Lab(
         {"dsp": {"seed": 3}}, {"seed": 3}
     ),
-    "'provision it again from this lab, or use the lab that it belongs to (--lab); a board of hanlab up has the key of that lab\\'s seed: keys = \"seed\", with the same seed'": Proved(
+    "'check that it is the board at that port; then provision it again from this lab, or use the lab that it belongs to (--lab); a board of hanlab up has the key of that lab\\'s seed: keys = \"seed\", with the same seed'": Proved(
         "tests/host/test_causes.py::test_a_wrong_key"
     ),
     "'log in with its key, or declare the lab open: wan_open = true in lab.toml'": Proved(

@@ -103,7 +103,7 @@ def test_a_wrong_key(hanlab_: Hanlab, monkeypatch: pytest.MonkeyPatch) -> None:
     text, report = hanlab_("version", "PPMID")
     assert "hanlab: E20" in text
     assert "  cause: the S1SP has no contact with the CH hub: the board refused the login" in text
-    assert "  next: provision it again from this lab" in text
+    assert "next: check that it is the board at that port; then provision it again" in text
     assert report["code"] == "E20"
     text, report = hanlab_("activate", "PPMID", "--hash", "00" * 32)
     assert "refused the login" in text

@@ -334,6 +334,10 @@ def test_an_image_for_another_device_type(cli: Cli) -> None:
         (["store", "--pcap", "/dev/full"], "/dev/full cannot be written: No space left"),
         (["demo", "nosuch"], "there is no demo 'nosuch'"),
         (["demo", "--pcap", "han.pcap"], "--pcap captures one demo"),
+        (["demo", "--image", "ppmid.ota", "--store", "1.5K"], "--store '1.5K' is no size"),
+        (["demo", "update", "--image", "ppmid.ota"], "--image is a demo of its own, and update"),
+        (["events", "nobody"], "no device 'nobody'"),
+        (["push", "ppmid.ota", "--to", "PPMID", "--cut", "x@1"], "no device 'x'"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_changes_nothing(
@@ -767,8 +771,16 @@ def test_accepted_and_refused_are_told_apart(cli: Cli) -> None:
     assert not re.search(r"✓ E\d", done.out)
 
 
-def test_a_store_that_overflows_is_seen_full(cli: Cli) -> None:
-    Path("small.toml").write_text(lab_toml(of_hub='store = 8192\nsize_behaviour = "overflow"'))
+@pytest.mark.parametrize(
+    "arguments", [["events", "x"], ["push", "ppmid.ota", "--to", "PPMID", "--cut", "x@1"]]
+)
+def test_where_any_board_will_do_the_ch_is_named_too(cli: Cli, arguments: list[str]) -> None:
+    assert cli(*arguments, "--json").json["next_step"].startswith("it has hub (")
+
+
+@pytest.mark.parametrize("behaviour", ["overflow", "truncate", "silent"])
+def test_a_store_that_overflows_is_seen_full(cli: Cli, behaviour: str) -> None:
+    Path("small.toml").write_text(lab_toml(of_hub=f'store = 8192\nsize_behaviour = "{behaviour}"'))
     done = cli("push", "ppmid.ota", "--to", "PPMID", "--direct", "--lab", "small.toml")
     (bar,) = [line for line in done.out.splitlines() if "CH store" in line]
     assert "░" not in bar

@@ -23,9 +23,9 @@ from next_steps import next_steps
 from hanlab.cli import main
 from hanlab.cli.hints import with_lab
 from hanlab.errors import HanlabError, UsageError
-from hanlab.gateway.listening import listen
 from hanlab.images import build, made_body
 from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.tcp import listen
 
 ROOT = Path(__file__).parents[2]
 FOUND = next_steps()
@@ -47,6 +47,14 @@ LABS = {
     "two": lab_toml(
         of_device='[[device]]\nname = "B"\nboard = "pico"\nmodel = "liberty-100"\neui = "00-DB-12-34-56-78-90-B0"'
     ),
+    "inactive": lab_toml(
+        of_device="""[[user]]
+name = "supplier"
+eui = "90-B3-D5-1F-30-01-00-00"
+roles = ["IS", "GS"]
+active = false"""
+    ),
+    "early": lab_toml(of_device="[dsp]\nsecmp0007 = 2030-01-01"),
     "bad": "seed = yes",
 }
 
@@ -200,21 +208,32 @@ def test_what_proves_it_is_there(text: str, row: Proved) -> None:
 # -- and those that need more than a row
 
 
+SERVE = "--host {host} --port {port}"
+UP = "--tcp {host}:{port}"
+
+
 def test_an_address_that_cannot_be_served() -> None:
-    with listen("127.0.0.1", 0) as taken:
+    """In the words of the command that wants it: `serve` has two options for it, `up` has one."""
+    with listen("127.0.0.1", 0, SERVE) as taken:
         port = taken.getsockname()[1]
-        for host, wanted, next_step in (
-            ("127.0.0.1", port, "another program has the port: --port"),
-            ("nosuch.invalid", 8079, "--host 127.0.0.1 serves this computer"),
-            ("203.0.113.9", 8079, "--host 127.0.0.1 serves this computer"),
-            ("", 8079, "--host 127.0.0.1 serves this computer"),
-            ("127.0.0.1", 99999, "--port is 0 to 65535"),
-            ("127.0.0.1", -1, "--port is 0 to 65535"),
+        for option, here, free in (
+            (SERVE, "--host 127.0.0.1 --port 8079", "--host 127.0.0.1 --port 0"),
+            (UP, "--tcp 127.0.0.1:8079", "--tcp 127.0.0.1:0"),
         ):
-            with pytest.raises(UsageError) as wrong:
-                listen(host, wanted)
-            assert next_step in wrong.value.next_step
-    listen("127.0.0.1", 0).close()
+            for host, wanted, why, next_step in (
+                ("127.0.0.1", port, "Address already in use", f"has the port: {free} takes any"),
+                ("nosuch.invalid", 8079, "", f"{here} serves this computer"),
+                ("203.0.113.9", 8079, "Cannot assign requested", f"{here} serves this computer"),
+                ("", 8079, "", f"{here} serves this computer"),
+                ("127.0.0.1", 99999, "it is no address", "ports are 0 to 65535"),
+                ("127.0.0.1", -1, "it is no address", "ports are 0 to 65535"),
+            ):
+                with pytest.raises(UsageError) as wrong:
+                    listen(host, wanted, option)
+                assert f"{host}:{wanted} cannot be served: {why}" in wrong.value.what
+                assert "attempting" not in wrong.value.what, "Python's own words"
+                assert next_step in wrong.value.next_step
+    listen("127.0.0.1", 0, SERVE).close()
     with pytest.MonkeyPatch.context() as patch:
 
         def denied(*_: object) -> None:
@@ -222,8 +241,22 @@ def test_an_address_that_cannot_be_served() -> None:
 
         patch.setattr(socket.socket, "bind", denied)
         with pytest.raises(UsageError, match="Permission denied") as wrong:
-            listen("127.0.0.1", 80)
-    assert wrong.value.next_step == "ports below 1024 are root's: --port 8079"
+            listen("127.0.0.1", 80, UP)
+    assert wrong.value.next_step == "ports below 1024 are root's: --tcp 127.0.0.1:8079"
+
+
+@pytest.mark.parametrize(
+    ("file", "next_step"),
+    [
+        ("cp1252.toml", "next: save it as UTF-8"),
+        ("v6.ota", "next: --lab takes a lab.toml: hanlab init FOLDER writes one"),
+    ],
+)
+def test_a_lab_file_that_is_no_toml(run: Run, file: str, next_step: str) -> None:
+    """A text that was saved otherwise, or another file altogether."""
+    assert next_step in run(f"store --lab {file}", 2)
+    run("init fresh")
+    run("cpl --lab fresh/lab.toml")
 
 
 def test_what_is_moved_aside_is_begun_anew(run: Run) -> None:

@@ -114,6 +114,40 @@ def test_a_port_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        *("socket://", "socket:///x", "socket://127.0.0.1", "socket://127.0.0.1:99999"),
+        *("socket://127.0.0.1:abc", "socket://:5331", "rfc2217://127.0.0.1:0", "rfc2217://["),
+    ],
+)
+def test_a_url_without_host_and_port(url: str) -> None:
+    with (
+        contextlib.closing(asyncio.new_event_loop()) as loop,
+        pytest.raises(UsageError, match=re.escape(f"the port {url} has no HOST:PORT")) as wrong,
+    ):
+        SerialPort(url, 115_200, loop)
+    assert wrong.value.next_step.startswith('port = "socket://127.0.0.1:5331"')
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("socket://127.0.0.1:1", "Connection refused"),
+        ("rfc2217://127.0.0.1:1", "Connection refused"),
+        ("socket://nosuch.invalid:1", "[^:'(]+"),
+        ("/dev/null", "Inappropriate ioctl for device"),
+    ],
+)
+def test_a_port_is_named_once_and_the_system_says_why(url: str, why: str) -> None:
+    with (
+        contextlib.closing(asyncio.new_event_loop()) as loop,
+        pytest.raises(UsageError) as wrong,
+    ):
+        SerialPort(url, 115_200, loop)
+    assert re.fullmatch(f"the port {url} cannot be opened: {why}", wrong.value.what)
+
+
+@pytest.mark.parametrize(
     ("port", "advice"),
     [
         ("none", "the cable is out, or the port has another name: "),

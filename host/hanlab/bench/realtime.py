@@ -6,7 +6,6 @@ tool writes is on the board's wire from then on.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import socket
@@ -19,7 +18,7 @@ from typing import Final, Protocol, Self
 from hanlab.bench.board import EmulatedBoard
 from hanlab.bench.kernel import FOREVER, Kernel
 from hanlab.bench.uart import HostEnd, UartWire
-from hanlab.errors import UsageError
+from hanlab.tcp import listen
 
 _PORTION: Final = 4096
 """Octets taken from a tool at once."""
@@ -108,16 +107,7 @@ class TcpPort:
 
     def __init__(self, host: str, port: int) -> None:
         """Raises UsageError where the address is not to be had; port 0 is any that is free."""
-        try:
-            if port not in range(1 << 16):
-                raise OSError(errno.EINVAL, "ports are 0 to 65535")
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._listener = socket.create_server((host, port), family=family, backlog=1)
-        except (OSError, UnicodeError) as e:
-            raise UsageError(
-                f"{host}:{port} cannot be listened on: {getattr(e, 'strerror', None) or e}",
-                next_step="--tcp [HOST:]PORT: each board has a port, from that one on; 0: any that are free",
-            ) from None
+        self._listener = listen(host, port, "--tcp {host}:{port}", backlog=1)
         bound = self._listener.getsockname()
         self.path = f"socket://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
         self.unread = 0

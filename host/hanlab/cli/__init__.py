@@ -135,7 +135,9 @@ def demo(
 
         if image is None or name is not None:
             raise UsageError(
-                "--store and --ch are for --image, which is a demo of its own",
+                f"--image is a demo of its own, and {name} another one"
+                if image
+                else "--store and --ch are for a demo of your own --image",
                 next_step="hanlab demo --image FILE --store 96K --ch skyline-i510 --ch am110r",
             )
         demos.run_own(image, hubs or [], store, pcap=pcap, impair=impair, as_json=as_json)

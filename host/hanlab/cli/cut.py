@@ -60,4 +60,4 @@ def read_cut(text: str, config: LabConfig) -> tuple[str, int]:
             "the boards are real, and hanlab cannot cut their power",
             next_step="pull the cable, or leave port out of lab.toml: then the same lab is emulated",
         )
-    return config.node(found[1]).name, int(found[2])
+    return config.node(found[1], any_board=True).name, int(found[2])

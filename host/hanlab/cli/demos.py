@@ -61,7 +61,7 @@ def run_own(
     as_json: bool,
 ) -> None:
     """11.1 of somebody's own image through each of the CHs."""
-    octets = None if store is None else size_in_octets(store)
+    octets = None if store is None else size_in_octets(store, "--store")
     demo = own_demo(read_image(file), file, hubs, octets)
     _run([demo], pcap=pcap, impair=impair, as_json=as_json)
 
@@ -165,9 +165,9 @@ class _Stage:
         if self._quiet:
             return
         if result.request == "11.1":
-            overflowed = result.happened == Outcome.OVERFLOW
+            full = any(o.filled_the_store for o in Outcome if o == result.happened)
             for line in store_bar(
-                result.store, _pending(result), width=self._out.width, overflowed=overflowed
+                result.store, _pending(result), width=self._out.width, was_full=full
             ):
                 self._out.print(line, soft_wrap=True)
         sign, style = _look(result)

@@ -20,8 +20,12 @@ from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 GOES_ON: Final = ("I0", "I99", "W110101")
 AFTER_REFUSAL: Final = {
+    "E2": "--as USER sends it as another Service User; [[user]] in lab.toml has their roles",
+    "E3": "take active = false out of that [[user]] in lab.toml",
+    "E4": "hanlab inventory shows whose it is; --as USER sends it as that one",
     "E5": "hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a "
     "Pending one joins by hanlab dsp join",
+    "E11": "below [dsp] in lab.toml: secmp0007 with a day before the lab's date, or a later start",
     "E19": "hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab dsp join",
     "E110101": "hanlab cpl add FILE lists it, as its manufacturer would",
     "E110102": "hanlab cpl shows the hashes; give the changed firmware another version",

@@ -156,10 +156,10 @@ def draw_store(
     report: StoreReadResponse,
     image_octets: int = 0,
     *,
-    overflowed: bool = False,
+    was_full: bool = False,
 ) -> None:
     """A CH's store as a bar, beside it an image that is not in it."""
-    for line in store_bar(report, image_octets, width=out.width, overflowed=overflowed):
+    for line in store_bar(report, image_octets, width=out.width, was_full=was_full):
         out.print(line, soft_wrap=True)
     if home.hub.model.store.illustrative and report.capacity is not None:
         out.print(f"    its capacity is {ILLUSTRATIVE}", style="dim", soft_wrap=True)

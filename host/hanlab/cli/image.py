@@ -351,13 +351,15 @@ def _manufacturer(text: str | None, needs: Needs | None) -> int:
 _UNITS = {"": 1, "K": 1024, "KIB": 1024, "M": 1024**2, "MIB": 1024**2}
 
 
-def size_in_octets(text: str) -> int:
-    """What --size says, e.g. 262144 or 256K; UsageError if it is no size."""
+def size_in_octets(text: str, option: str = "--size") -> int:
+    """What `option` says, e.g. 262144 or 256K; UsageError if it is no size."""
     digits = text.strip().upper()
     unit = digits.lstrip("0123456789")
     number = digits[: len(digits) - len(unit)]
     if not number.isascii() or not number or unit not in _UNITS or len(number) > 12:
-        raise UsageError(f"--size {text!r} is no size", next_step="give for example 262144 or 256K")
+        raise UsageError(
+            f"{option} {text!r} is no size", next_step="give for example 262144 or 256K"
+        )
     return int(number) * _UNITS[unit]
 
 

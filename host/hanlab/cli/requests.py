@@ -121,10 +121,10 @@ def push(
                 outcome = outcome_of(answer, bench.dsp, bench.config.node(device.name))
         except (ServiceRequestFailed, RequestRefused) as failure:
             if failure.outcome in _SIZE_FAILURES and not as_json:
-                overflowed = failure.outcome is Outcome.OVERFLOW
                 home = bench.home_holding(device)
                 held = bench.run(bench.store(home.name))
-                draw_store(out, home, held, octets, overflowed=overflowed)
+                full = Outcome(failure.outcome).filled_the_store
+                draw_store(out, home, held, octets, was_full=full)
             node = bench.config.node(device.name)
             say_all_that_is_missing(failure, bench.config, bench.dsp, node, path, image)
             raise

@@ -20,7 +20,7 @@ from hanlab.errors import UsageError
 from hanlab.gateway.app import make_app
 from hanlab.gateway.bench_thread import BenchThread
 from hanlab.gateway.delivery import Deliverer
-from hanlab.gateway.listening import is_loopback, listen, make_server
+from hanlab.gateway.http_server import make_server
 from hanlab.gateway.progress import ProgressFile
 from hanlab.gateway.seals import Seals, seals_of
 from hanlab.gateway.senders import LOCAL
@@ -28,6 +28,7 @@ from hanlab.lab import Lab
 from hanlab.lab.config import read_lab
 from hanlab.lab.office import PKI, open_pki
 from hanlab.lab.state import announced, state_folder
+from hanlab.tcp import is_loopback, listen
 
 
 def run(
@@ -50,18 +51,17 @@ def run(
     config = read_lab(lab)
     keys = open_pki(pki or state_folder(lab, config) / PKI, config)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    requests = logging.getLogger("hanlab.requests")
-    requests.setLevel(logging.INFO)
+    logging.getLogger("hanlab.requests").setLevel(logging.INFO)
     with Lab.open(lab, impair=impair) as bench:
         bench.paced = True
-        bench.on_notice = lambda notice: requests.info(sentence(notice))
+        bench.on_notice = lambda notice: bench.dsp.parts.log(sentence(notice))
         if not bench.config.is_real:
-            bench.desk.revive(requests.warning)
+            bench.desk.revive(bench.dsp.parts.log)
         thread = BenchThread(bench, ProgressFile(bench.folder).report)
         seals = seals_of(keys, unsigned=unsigned)
         known = LOCAL | {name.lower() for name in [host, *names]}
         server = make_server(make_app(bench.dsp, seals, thread.carry_out, names=known))
-        with listen(host, port) as listening:
+        with listen(host, port, "--host {host} --port {port}") as listening:
             thread.start()
             try:
                 at = listening.getsockname()

@@ -196,12 +196,12 @@ def store_bar(
     *,
     width: int = _PIPED_WIDTH,
     indent: int = 4,
-    overflowed: bool = False,
+    was_full: bool = False,
 ) -> list[str]:
     """The store as a bar: used █, reserved ▒, free ░; below it the image on the same scale.
 
     An image that is not in the store is drawn if `image_octets` is given: what fits ■, what does
-    not ✕. `width` is the console's; a bar and its figures fit in 80 characters. `overflowed`: the image
+    not ✕. `width` is the console's; a bar and its figures fit in 80 characters. `was_full`: the image
     filled it, and has been thrown away since; the bar shows the moment at which it was full.
     """
     margin = " " * indent
@@ -223,14 +223,14 @@ def store_bar(
     used = min(length, cells(store.used))
     reserved = min(length - used, cells(store.reserved))  # an upload may reserve more than there is
     free = length - used - reserved
-    if overflowed:
+    if was_full:
         reserved, free = length - used, 0
         figures = f"full: {capacity:,} B; {store.free:,} B free again"
     lines = [f"{margin}CH store  ▕{'█' * used}{'▒' * reserved}{'░' * free}▏ {figures}"]
     if image_octets:
         short = image_octets - store.free
         drawn = max(1, cells(image_octets))
-        room = length - used if overflowed else free
+        room = length - used if was_full else free
         outside = max(1, drawn - room) if short > 0 else 0
         bar = " " * (length - room) + "■" * (drawn - outside) + "✕" * outside
         verdict = f"short by {short:,} B" if short > 0 else "fits"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from pathlib import Path
 from typing import Final
@@ -15,8 +14,10 @@ from hanlab.cli.homes import start
 from hanlab.cli.show import WAN_OPEN, console, say
 from hanlab.errors import UsageError
 from hanlab.lab import Lab
+from hanlab.tcp import is_loopback
 
 _LOOPBACK: Final = "127.0.0.1"
+_BRIDGE: Final = "hub.tty"
 _LINE_OCTETS: Final = 128
 """Of the console framing's lines, as SMP tools count them."""
 
@@ -39,7 +40,8 @@ def run(
         )
 
         def ready(ports: dict[str, str]) -> None:
-            upload = upload_command(ports[hub.name], hub.board)
+            url = ports[hub.name]
+            upload = upload_command(_BRIDGE if address else url, hub.board)
             if as_json:
                 key = "tcp" if address else "pty"
                 boards = [
@@ -52,11 +54,9 @@ def run(
                     }
                     for d in bench.boards
                 ]
-                more = {} if address else {"upload": upload}
-                print(
-                    json.dumps({"boards": boards, "wan_open": bench.config.wan_open, **more}),
-                    flush=True,
-                )
+                more = {"bridge": bridge_command(url)} if address else {}
+                report = {"boards": boards, "wan_open": bench.config.wan_open, "upload": upload}
+                print(json.dumps({**report, **more}), flush=True)
                 return
             out = console()
             table = Table("board", "role", "TCP port" if address else "PTY path", box=None)
@@ -75,7 +75,11 @@ def run(
             if address:
                 out.print(
                     "one at a time, e.g. another hanlab, with in its lab.toml "
-                    f'port = "{ports[hub.name]}" and keys = "seed"',
+                    f'port = "{url}" and keys = "seed"',
+                    soft_wrap=True,
+                )
+                out.print(
+                    f"for a tool that opens devices only: {bridge_command(url)}",
                     soft_wrap=True,
                 )
                 if not is_loopback(address[0]):
@@ -85,20 +89,23 @@ def run(
                         soft_wrap=True,
                     )
             if bench.config.wan_open:
-                if not address:
-                    out.print(f"e.g. {upload}", soft_wrap=True)
+                out.print(f"e.g. {upload}", soft_wrap=True)
                 out.print(WAN_OPEN, style="yellow")
             else:
-                if not address:
-                    out.print(
-                        f"e.g. smpmgr --port {ports[hub.name]} image state-read",
-                        soft_wrap=True,
-                    )
+                out.print(
+                    f"e.g. smpmgr --port {_BRIDGE if address else url} image state-read",
+                    soft_wrap=True,
+                )
                 out.print("it may read and echo; --open-wan lets it do the rest")
             out.print("Ctrl-C switches the boards off; their flash stays")
 
         start(bench)
         bench.serve(ready, address)
+
+
+def bridge_command(url: str) -> str:
+    """What makes a PTY of a `socket://` URL: smpmgr and others open devices only."""
+    return f"socat pty,link={_BRIDGE},raw,echo=0 tcp:{url.removeprefix('socket://')}"
 
 
 def upload_command(pty: str, board: Board) -> str:
@@ -121,10 +128,3 @@ def read_address(text: str) -> tuple[str, int]:
             next_step="e.g. --tcp 5331, or --tcp 0.0.0.0:5331 for the network",
         )
     return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -39,6 +39,11 @@ class Decision:
     def accepted(self) -> bool:
         return self.code == ACCEPTED
 
+    @property
+    def refused(self) -> bool:
+        """It is an error's code: neither accepted nor answered already."""
+        return self.code.startswith("E")
+
 
 @dataclass(frozen=True)
 class Case:

@@ -266,25 +266,31 @@ class Dsp:
             DatabaseTrouble: they could not be committed, and nothing of any of them is there.
         """
         answers: list[Response | Exception] = []
+        lines = []
         with suppress(_NothingDecided), self.parts.transaction():
             for request, service in asked:
                 try:
                     with self.parts.database.part():
-                        answers.append(self._decide(request, service))
+                        response, decision = self._decide(request, service)
+                    answers.append(response)
+                    lines.append(self._log_line(request, decision))
                 except Exception as e:
                     if not self.parts.database.sql.in_transaction:  # a full disk has ended it
                         raise
                     answers.append(e)
             if all(isinstance(answer, Exception) for answer in answers):
                 raise _NothingDecided
-        for answer in answers:
-            if isinstance(answer, Response) and (id_ := answer.request):
-                user = self.settings.user(id_.originator)
-                who = user.name if user else id_.originator
-                self.parts.log(f"{who}: {answer.service} to {id_.target}: {answer.code}")
+        for line in lines:
+            self.parts.log(line)
         return answers
 
-    def _decide(self, request: Request, service: WebService | None) -> Response:
+    def _log_line(self, request: Request, decision: Decision) -> str:
+        user = self.settings.user(request.id.originator)
+        who = user.name if user else request.id.originator
+        why = f" ({decision.why})" if decision.refused else ""
+        return f"{who}: {request.service} to {request.id.target}: {decision.code}{why}"
+
+    def _decide(self, request: Request, service: WebService | None) -> tuple[Response, Decision]:
         self.expire()  # a last day may have passed since the DSP was opened
         user = self.settings.user(request.id.originator)
         if user:
@@ -301,9 +307,10 @@ class Dsp:
             self.parts.record(
                 request.id.originator, request.id.target, request.service, decision, request.id
             )
-        return Response(
+        response = Response(
             decision.code, case.now, request.id, request.service, request.service_variant, body
         )
+        return response, decision
 
     def _accept(
         self, request: Request, user: User, decision: Decision

@@ -91,7 +91,10 @@ def _root(utf8: bytes, parser: etree.XMLParser) -> etree._Element:
     try:
         root = etree.fromstring(utf8, parser)
     except (etree.XMLSyntaxError, ValueError) as e:
-        raise DuisError(f"the message is no XML: {e}", next_step="send XML in UTF-8") from None
+        why = (
+            e.msg if isinstance(e, etree.XMLSyntaxError) else e
+        )  # its str() has a file that is none
+        raise DuisError(f"the message is no XML: {why}", next_step="send XML in UTF-8") from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise DuisError("the message has a document type", next_step="DUIS has none: remove it")
     return root

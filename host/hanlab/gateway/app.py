@@ -41,8 +41,6 @@ from hanlab.gateway.senders import LOCAL, check_body, check_headers
 _AT_ONCE: Final = 64 * 1024
 """Octets up to which a request is read on the spot; larger ones do not hold the others up."""
 _LOG: Final = logging.getLogger(__name__)
-_REQUESTS: Final = logging.getLogger("hanlab.requests")
-"""A line for each request."""
 _STATUS: Final[tuple[tuple[type[HanlabError], int], ...]] = (
     (SignatureError, 403),
     (DuisError, 400),
@@ -91,11 +89,11 @@ def make_app(
             try:
                 return HttpResponse(await answer(http, service), media_type="application/xml")
             except Refused as refused:
-                _REQUESTS.info("refused with HTTP %d: %s", refused.status, refused.what)
+                dsp.parts.log(f"refused with HTTP {refused.status}: {refused.what}")
                 return refused.response()
             except HanlabError as e:
                 status = next(code for kind, code in _STATUS if isinstance(e, kind))
-                _REQUESTS.info("refused with HTTP %d: %s", status, e.what)
+                dsp.parts.log(f"refused with HTTP {status}: {e.what}")
                 return Refused(status, e.what, e.next_step).response()
             except Exception:
                 _LOG.exception("a request failed")

@@ -17,7 +17,7 @@ from hanlab.errors import UsageError
 from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
 from hanlab.lab.homes import HomeConfig, read_homes
 from hanlab.lab.nodes import DEVICE_EXAMPLE, HUB_EXAMPLE, NodeConfig, flag, number
-from hanlab.texts import decoded
+from hanlab.texts import decoded, is_text
 from hanlab.toml import TOP, check_keys, parse_toml
 
 SEED: Final = "seed"
@@ -141,8 +141,10 @@ class LabConfig:
             found.update((node.name, node) for node in nodes)
         return list(found.values())
 
-    def node(self, name: str) -> NodeConfig:
+    def node(self, name: str, *, any_board: bool = False) -> NodeConfig:
         """The board with that name or EUI-64, or where there is one alone that name without HOME/, or type.
+
+        `any_board`: the CH will do, and the error names it too.
 
         Raises:
             UsageError: there is none, or there are several; says which there are.
@@ -159,7 +161,7 @@ class LabConfig:
         elif of_type:
             what, known = f"this lab has {len(of_type)} devices of type {wanted}", of_type
         else:
-            what, known = f"this lab has no device {name!r}", list(self.devices)
+            what, known = f"this lab has no device {name!r}", list(self.nodes if any_board else self.devices)
         listed = some([f"{n.name} ({n.eui})" for n in known])
         raise UsageError(
             what, next_step=f"it has {listed}" if listed else "its lab.toml needs a [[device]]"
@@ -202,7 +204,12 @@ def read_lab(path: Path | None) -> LabConfig:
     try:
         text = decoded(octets)
     except UsageError as e:
-        raise UsageError(f"{path} is no TOML: {e.what}", next_step="save it as UTF-8") from None
+        raise UsageError(
+            f"{path} is no TOML: {e.what}",
+            next_step="save it as UTF-8"
+            if is_text(octets)
+            else "--lab takes a lab.toml: hanlab init FOLDER writes one",
+        ) from None
     try:
         return make_lab(path.stem, parse_toml(text))
     except ValueError as e:

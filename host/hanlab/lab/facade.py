@@ -331,7 +331,7 @@ class Lab:
         Raises:
             UsageError: there is none, or there are several.
         """
-        wanted = self.config.node(name).name
+        wanted = self.config.node(name, any_board=True).name
         return next(d for d in self.boards if d.name == wanted)
 
     @property

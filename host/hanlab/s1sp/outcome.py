@@ -47,6 +47,11 @@ class Outcome(StrEnum):
     BUSY = "busy"
     """An update is in progress on this HAN (rule 35)."""
 
+    @property
+    def filled_the_store(self) -> bool:
+        """The CH's store was full with it, before the image was thrown away."""
+        return self in (Outcome.OVERFLOW, Outcome.TRUNCATED, Outcome.SILENT)
+
 
 @unique
 class ActivateCode(IntEnum):

@@ -156,8 +156,9 @@ async def log_in(ask: Ask, credentials: Credentials) -> Session:
         return Session(Secret(key.mac(_SESSION, theirs, ours, eui)))
     raise AccessDenied(
         f"the board refused the login: it was provisioned with another key than {eui.hex('-').upper()} has here",
-        next_step="provision it again from this lab, or use the lab that it belongs to (--lab); a board of "
-        'hanlab up has the key of that lab\'s seed: keys = "seed", with the same seed',
+        next_step="check that it is the board at that port; then provision it again from this lab, or use the "
+        "lab that it belongs to (--lab); a board of hanlab up has the key of that lab's seed: "
+        'keys = "seed", with the same seed',
     )
 
 

@@ -7,9 +7,11 @@ import errno
 import logging
 import os
 import queue
+import socket
 import threading
 from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 import serial
 from serial.tools.list_ports import comports
@@ -25,6 +27,7 @@ WRITE_S: Final = 5.0
 REOPEN_S: Final = 0.5
 """How often (s) a port that is gone is looked for."""
 _PORTION: Final = 4096
+_NETWORK: Final = ("socket://", "rfc2217://")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -62,6 +65,7 @@ class SerialPort:
         self._waiter: asyncio.Future[None] | None = None
         self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._closing = threading.Event()
+        _check_url(url)
         try:
             self._serial = serial.serial_for_url(
                 url,
@@ -140,10 +144,39 @@ class SerialPort:
                 self._serial.write(octets)
 
 
+def _check_url(url: str) -> None:
+    """pyserial would say of a wrong address what its own code stumbles over."""
+    if not url.startswith(_NETWORK):
+        return
+    try:
+        parts = urlsplit(url)
+        right = parts.hostname and parts.port
+    except ValueError:
+        right = None
+    if not right:
+        raise UsageError(
+            f"the port {url} has no HOST:PORT, PORT from 1 to 65535",
+            next_step='port = "socket://127.0.0.1:5331", or rfc2217://HOST:PORT',
+        )
+
+
 def _cannot_open(url: str, error: Exception) -> UsageError:
-    number = getattr(error, "errno", None)  # its text names the port again, and again
-    why = os.strerror(number) if isinstance(number, int) else error
-    return UsageError(f"the port {url} cannot be opened: {why}", next_step=_next_step(url, error))
+    return UsageError(
+        f"the port {url} cannot be opened: {_cause(error)}", next_step=_next_step(url, error)
+    )
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, without pyserial's words around it, which name the port again, and again."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):  # its numbers are no errno's
+            return str(cause.strerror)
+        number = getattr(cause, "errno", None) or (cause.args or (None,))[0]
+        if isinstance(number, int):  # a termios.error has it in its arguments
+            return os.strerror(number)
+        cause = cause.__context__
+    return str(error)
 
 
 def _next_step(url: str, error: Exception) -> str:
