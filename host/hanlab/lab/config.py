@@ -161,7 +161,10 @@ class LabConfig:
         elif of_type:
             what, known = f"this lab has {len(of_type)} devices of type {wanted}", of_type
         else:
-            what, known = f"this lab has no device {name!r}", list(self.nodes if any_board else self.devices)
+            what, known = (
+                f"this lab has no device {name!r}",
+                list(self.nodes if any_board else self.devices),
+            )
         listed = some([f"{n.name} ({n.eui})" for n in known])
         raise UsageError(
             what, next_step=f"it has {listed}" if listed else "its lab.toml needs a [[device]]"
