@@ -16,7 +16,7 @@ from hanlab.cli.endings import RequestRefused, check_accepted, say_all_that_is_m
 from hanlab.cli.hints import say_next
 from hanlab.cli.pending_requests import told
 from hanlab.cli.requests import draw_answer, opened
-from hanlab.cli.served import served
+from hanlab.cli.served import refuse_what_is_for_boards, served
 from hanlab.cli.show import REQUESTS, console, live_line, print_json, say
 from hanlab.dsp.execution import FAILED
 from hanlab.dsp.parts import Notice
@@ -80,6 +80,7 @@ def push_all(
     Raises:
         RequestRefused: no device of the list can have it.
     """
+    refuse_what_is_for_boards(lab, impair=impair, pcap=pcap)
     out = console()
     update = UpdateFirmware(image.to_bytes(), image.version, tuple(node.eui for node in nodes))
     octets = len(update.image)
