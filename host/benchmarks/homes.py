@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import subprocess
 import tempfile
 import time
@@ -29,6 +30,8 @@ class Run:
     homes: int
     virtual_s: float
     wall_s: float
+    cpu_s: float
+    """Of all processes, which on a machine that is not idle is less than processors times `wall_s`."""
     octets: int
     """Resident memory of all processes, at the end."""
 
@@ -43,7 +46,7 @@ def update(homes: int, image_octets: int = 128 * KIB) -> Run:
     home = {"name": "home", "comms_hub": DEFAULT["comms_hub"], "device": DEFAULT["device"]}
     config = make_lab("bench", {"seed": 1, "home": [{**home, "count": homes}]})
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), _processors_s()
         with Lab(config, Path(folder)) as lab:
             model = lab.devices[0].model
             image = build(
@@ -56,10 +59,16 @@ def update(homes: int, image_octets: int = 128 * KIB) -> Run:
             codes = [answer.code, *lab.run(_activate(lab, hash_, devices))]
             memory = _resident([os.getpid(), *(b.pid for b in lab.desk.boards.values() if b.pid)])
             virtual = lab.clock_us / 1e6
-        wall = time.perf_counter() - began
+        wall, cpu = time.perf_counter() - began, _processors_s() - used
     if set(codes) != {"I99", "I0"}:
         raise SystemExit(f"11.1 and 11.3 ended with {sorted(set(codes))}")
-    return Run(homes, virtual, wall, memory)
+    return Run(homes, virtual, wall, cpu, memory)
+
+
+def _processors_s() -> float:
+    """What this process and the VMs that have ended have computed."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _resident(processes: list[int]) -> int:
