@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from hanlab.cli.show import console, print_json, say
-from hanlab.lab import Lab
+from hanlab.cli.waiting import open_lab
 
 _BEGUN_S = 3.0
 """By then emulated boards, which start with each command, have found their neighbours."""
@@ -16,7 +16,7 @@ _MENDED = ("frame counters", "trial failed")
 
 def events(device: str | None, *, lab: Path | None, as_json: bool) -> None:
     """The event log of a board, or of all."""
-    with Lab.open(lab) as bench:
+    with open_lab(lab) as (bench, _):
         boards = (bench.device(device),) if device else bench.boards
         if not bench.config.is_real:
             bench.run(asyncio.sleep(_BEGUN_S))

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.hints import help_here
-from hanlab.cli.show import ILLUSTRATIVE, WAN_OPEN, console, live_line, print_json, say, store_bar
+from hanlab.cli.show import ILLUSTRATIVE, WAN_OPEN, console, print_json, say, store_bar
+from hanlab.cli.waiting import LiveLine, how_far, open_lab
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.lab import Device, Home, Lab
@@ -40,7 +41,7 @@ def store(
     config = read_lab(lab)
     if home is not None or evict is not None:
         home = config.home(home).name
-    with _lab(lab, pcap, impair) as bench:
+    with _lab(lab, pcap, impair) as (bench, _):
         if evict is not None:
             bench.run(bench.evict(evict, home))
         homes = bench.homes if home is None else [bench.home(home)]
@@ -77,10 +78,10 @@ def devices(
     *, lab: Path | None, pcap: Path | None, impair: str, counters: bool, as_json: bool
 ) -> None:
     """The lab's boards and the CHs' view of their HANs."""
-    with _lab(lab, pcap, impair) as bench:
+    with _lab(lab, pcap, impair) as (bench, line):
         announced: list[HanDevice] = []
-        with live_line(lambda: _how_far(bench, announced)):
-            on_han = bench.run(_devices_seen(bench, announced))
+        line.text = lambda: _on_han(bench, announced)
+        on_han = bench.run(_devices_seen(bench, announced))
         on_han |= {home.hub.eui: home.name for home in bench.homes}
         untested = bench.untested
         several = len(bench.homes) > 1 or bool(bench.shelf)
@@ -139,12 +140,11 @@ def flag_untested(out: Console, bench: Lab, devices: Iterable[Device]) -> None:
 
 
 @contextmanager
-def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[Lab]:
+def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[tuple[Lab, LiveLine]]:
     """The lab with its boards on, for what needs no device."""
-    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
-        start(bench)
+    with open_lab(lab, pcap=pcap, impair=impair) as (bench, line):
         try:
-            yield bench
+            yield bench, line
         except HanlabError as e:
             help_here(e, bench.config, bench.folder)
             raise
@@ -167,25 +167,9 @@ def draw_store(
         say(out, "the CH mended its store as it started", report.recovered, "yellow", indent=4)
 
 
-def _how_far(bench: Lab, announced: Collection[HanDevice]) -> str:
+def _on_han(bench: Lab, announced: Collection[HanDevice]) -> str:
     """What there is to say while a large HAN starts; `announced`: who has done so."""
-    on_han = f"{len(announced)} of {len(bench.devices)} devices on the HAN"
-    if bench.config.is_real:
-        return on_han
-    return f"{boards_on(bench)}, {on_han}"
-
-
-def start(bench: Lab) -> None:
-    """Have the boards of a lab of several homes start, and say how many have; of one home they are there at once."""
-    if len(bench.homes) > 1 and not bench.config.is_real:
-        with live_line(lambda: boards_on(bench)):
-            bench.run(bench.all_on())
-
-
-def boards_on(bench: Lab) -> str:
-    """How many of a lab's emulated boards have started."""
-    boards = bench.desk.boards.values()
-    return f"{sum(board.running for board in boards)} of {len(boards)} boards on"
+    return f"{how_far(bench)}, {len(announced)} of {len(bench.devices)} devices on the HAN"
 
 
 async def _devices_seen(bench: Lab, announced: list[HanDevice]) -> dict[Eui, str]:

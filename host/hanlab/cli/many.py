@@ -17,7 +17,8 @@ from hanlab.cli.hints import say_next
 from hanlab.cli.pending_requests import told
 from hanlab.cli.requests import draw_answer, opened
 from hanlab.cli.served import refuse_what_is_for_boards, served
-from hanlab.cli.show import REQUESTS, console, live_line, print_json, say
+from hanlab.cli.show import REQUESTS, console, print_json, say
+from hanlab.cli.waiting import LiveLine
 from hanlab.dsp.execution import FAILED
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
@@ -60,6 +61,7 @@ class _Opened:
     dsp: Dsp
     send: Callable[[UpdateFirmware, Report], Answer]
     clock_s: Callable[[], float]
+    line: LiveLine
     notices: list[Notice] = field(default_factory=list)
     server: str = ""
 
@@ -93,7 +95,8 @@ def push_all(
         audited, began = there.dsp.audit.newest(), there.clock_s()
         far = _Far(nodes, octets)
         try:
-            with live_line(far.line):
+            there.line.text = far.line
+            with there.line:
                 answer = there.send(update, far)
             check_accepted(answer)
         except RequestRefused as refused:
@@ -160,17 +163,19 @@ def _opened(
                 server.dsp,
                 lambda body, report: server.send(body, None, user, report),
                 time.monotonic,
+                LiveLine(lambda: ""),
                 server=server.server.url,
             )
             return
     names = [node.name for node in nodes]
-    with opened(lab, names, pcap, impair, quiet=quiet) as (bench, _):
+    with opened(lab, names, pcap, impair, quiet=quiet) as (bench, _, line):
         sender = named_user(bench.dsp, user) if user else None
         yield _Opened(
             bench.config,
             bench.dsp,
             lambda body, report: bench.run(bench.send(body, user=sender, report=report)),
             lambda: bench.clock_us / 1e6,
+            line,
             bench.notices,
         )
 

@@ -329,8 +329,8 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
     One without a signature is its originator's: whoever has the lab may send it. A signature has to be
     right, as it has to be for `hanlab serve`.
     """
+    from hanlab.cli.waiting import open_lab
     from hanlab.duis.writing import write_response
-    from hanlab.lab import Lab
 
     sent = _read_request_file(file, lab)
     if isinstance(sent.body, UpdateFirmware):
@@ -342,8 +342,7 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
         refuse_what_is_for_boards(lab, impair=impair, pcap=pcap)
         if request_through_server(lab, sent, as_json=as_json):
             return
-    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
-        bench.on_notice = pending.teller(quiet=as_json)
+    with open_lab(lab, pcap=pcap, impair=impair, quiet=as_json) as (bench, _):
         answer = bench.run(bench.send_request(sent))
         acknowledgement, came = answer.acknowledgement, answer.deliveries
         texts = [write_response(acknowledgement).decode(), *(d.xml.decode() for d in came)]
@@ -422,14 +421,13 @@ def _sender(
     The last is what became of pending requests meanwhile.
     """
     from hanlab.cli.served import served
-    from hanlab.lab import Lab
+    from hanlab.cli.waiting import open_lab
 
     with served(lab) as there:
         if there is not None:
             yield there.dsp, there.config, lambda body, to: there.send(body, to, ""), ()
             return
-    with Lab.open(lab) as bench:
-        bench.on_notice = pending.teller(quiet=quiet)
+    with open_lab(lab, quiet=quiet) as (bench, _):
 
         def send(body: Body, to: Eui | None) -> Answer:
             return bench.run(bench.send(body, to))

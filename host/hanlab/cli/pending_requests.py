@@ -107,10 +107,9 @@ def cancel(id_: str, *, lab: Path | None, as_json: bool) -> None:
 def resume(id_: str | None, *, lab: Path | None, as_json: bool) -> None:
     """Carry out what is overdue; or one, and what falls due before it."""
     request = _read(id_) if id_ else None
-    from hanlab.lab import Lab
+    from hanlab.cli.waiting import open_lab
 
-    with Lab.open(lab) as bench:
-        bench.on_notice = teller(quiet=as_json)
+    with open_lab(lab, quiet=as_json) as (bench, _):
         if request is None:
             bench.run(bench.meet_pending())
         else:

@@ -23,9 +23,10 @@ from hanlab.cli.endings import (
     version_of,
 )
 from hanlab.cli.hints import help_here, say_next
-from hanlab.cli.homes import draw_store, flag_untested, start, store_dict
-from hanlab.cli.pending_requests import teller, told
+from hanlab.cli.homes import draw_store, flag_untested, store_dict
+from hanlab.cli.pending_requests import told
 from hanlab.cli.show import REQUESTS, Watch, console, print_json, say, warn
+from hanlab.cli.waiting import LiveLine, open_lab
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.settings import DspSettings
@@ -97,7 +98,7 @@ def push(
         return
     octets = len(image.to_bytes())
     out = console()
-    with opened(lab, [to], pcap, impair, quiet=as_json) as (bench, (device,)):
+    with opened(lab, [to], pcap, impair, quiet=as_json) as (bench, (device,), line):
         if not as_json:
             say(
                 out,
@@ -108,7 +109,7 @@ def push(
             )
             flag_untested(out, bench, [device])
         try:
-            with _watch(out, bench, device, quiet=as_json) as watch:
+            with _watch(out, bench, device, line, quiet=as_json) as watch:
                 answer = None
                 report = Cut(cut, bench, watch) if cut else watch
                 if direct:
@@ -180,7 +181,7 @@ def version(
         pcap=pcap,
     ):
         return
-    with opened(lab, [device], pcap, impair, quiet=as_json) as (bench, (target,)):
+    with opened(lab, [device], pcap, impair, quiet=as_json) as (bench, (target,), _):
         if not direct:
             _version_by_dsp(bench, target, user, as_json=as_json)
             return
@@ -229,7 +230,7 @@ def activate(
     ):
         return
     out = console()
-    with opened(lab, [device], pcap, impair, quiet=as_json) as (bench, (target,)):
+    with opened(lab, [device], pcap, impair, quiet=as_json) as (bench, (target,), line):
         if not as_json:
             say(
                 out,
@@ -238,7 +239,7 @@ def activate(
                 "bold",
                 indent=0,
             )
-        with _watch(out, bench, target, quiet=as_json) as watch:
+        with _watch(out, bench, target, line, quiet=as_json) as watch:
             answer = None
             if direct:
                 outcome = bench.run(bench.activate_firmware(hash_, target, watch))
@@ -372,8 +373,10 @@ def _refuse_for_several(number: int, **options: object) -> None:
 @contextmanager
 def opened(
     lab: Path | None, names: Sequence[str], pcap: Path | None, impair: str, *, quiet: bool
-) -> Iterator[tuple[Lab, list[Device]]]:
-    """The lab with its boards on, and the devices with these names; a wrong name stops before any of that.
+) -> Iterator[tuple[Lab, list[Device], LiveLine]]:
+    """The lab with its boards on, the devices with these names, and the line that says how far it is.
+
+    A wrong name stops before any of that.
 
     Where wires are impaired it ends by saying what happened on them.
     """
@@ -385,12 +388,10 @@ def opened(
                 f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
                 next_step=f"this lab has {known or 'none'}",
             )
-    with Lab.open(lab, pcap=pcap, impair=impair) as bench:
-        start(bench)
+    with open_lab(lab, pcap=pcap, impair=impair, quiet=quiet) as (bench, line):
         devices = [bench.device(name) for name in names]
-        bench.on_notice = teller(quiet=quiet)
         try:
-            yield bench, devices
+            yield bench, devices, line
         except HanlabError as e:
             help_here(e, bench.config, bench.folder, devices[0].name)
             e.besides = told(bench.notices)
@@ -410,11 +411,18 @@ def _counters(bench: Lab) -> dict[str, Any]:
 
 
 @contextmanager
-def _watch(out: Console, bench: Lab, device: Device, *, quiet: bool) -> Iterator[Watch]:
+def _watch(
+    out: Console, bench: Lab, device: Device, line: LiveLine, *, quiet: bool
+) -> Iterator[Watch]:
     """Draws the progress of the request; what is said of pending ones stands below what was drawn."""
     tell = bench.on_notice
     with Watch(
-        out, lambda: bench.clock_us, device=device.name, quiet=quiet, real=bench.config.is_real
+        out,
+        lambda: bench.clock_us,
+        device=device.name,
+        quiet=quiet,
+        real=bench.config.is_real,
+        line=line,
     ) as watch:
 
         def tell_below(notice: Notice) -> None:

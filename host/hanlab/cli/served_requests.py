@@ -21,6 +21,7 @@ from hanlab.cli.pending_requests import teller, told
 from hanlab.cli.requests import draw_answer
 from hanlab.cli.served import ServedLab, device, served
 from hanlab.cli.show import REQUESTS, Watch, console, say
+from hanlab.cli.waiting import LiveLine
 from hanlab.dsp.parts import Notice
 from hanlab.duis.messages import (
     Body,
@@ -67,13 +68,22 @@ def through_server(
             say(console(), REQUESTS[service], where, "bold", indent=0)
         to = None if isinstance(what, UpdateFirmware) else node.eui
 
-        with Watch(console(), _wall_us, device=node.name, quiet=as_json, real=True) as watch:
+        began = time.monotonic()
+        line = LiveLine(lambda: f"the server carries it out, {time.monotonic() - began:.0f} s")
+        with (
+            line,
+            Watch(
+                console(), _wall_us, device=node.name, quiet=as_json, real=True, line=line
+            ) as watch,
+        ):
 
             def again(answer: Answer) -> None:
                 watch.stage_ends()
+                line.hide()
                 said = f"sent again in {RETRY_S:g} s, as `retries` of its Service User says"
                 if not as_json:
                     say(console(stderr=True), answer.code, said, "yellow")
+                line.show()
 
             answer = there.send(what, to, user, watch, again)
         voided = there.superseded(answer.request, audited)

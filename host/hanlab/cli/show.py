@@ -6,17 +6,16 @@ import json
 import os
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 if TYPE_CHECKING:  # lists draw no progress, and need no SMP
+    from hanlab.cli.waiting import LiveLine
     from hanlab.s1sp.progress import Progress as Step
     from hanlab.wan.messages import StoreReadResponse
 
@@ -52,17 +51,6 @@ def console(*, stderr: bool = False) -> Console:
     return out
 
 
-@contextmanager
-def live_line(line: Callable[[], str], err: Console | None = None) -> Iterator[None]:
-    """On a terminal's standard error, what `line` says at each moment, until it is over; elsewhere nothing."""
-    err = err or Console(stderr=True, highlight=False, markup=False)
-    if not err.is_terminal:
-        yield
-        return
-    with Live(get_renderable=lambda: Text(f"  {line()}"), console=err, transient=True):
-        yield
-
-
 def warn(warnings: Iterable[str]) -> None:
     """Print each as a paragraph on standard error."""
     for warning in warnings:
@@ -90,7 +78,7 @@ class Watch:
     """Draws progress while a command runs, and leaves a line for each stage that it went through.
 
     Rates and times are virtual ones (the lab's clock); the wall time stands beside them, unless the
-    boards are real.
+    boards are real. `line` is shown between the stages.
     """
 
     def __init__(
@@ -101,8 +89,10 @@ class Watch:
         device: str,
         quiet: bool = False,
         real: bool = False,
+        line: LiveLine | None = None,
     ) -> None:
         self._out = out
+        self._line = line
         self._clock_us = clock_us
         self._quiet = quiet
         self._device = device
@@ -124,8 +114,6 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._live = not self._quiet and self._out.is_terminal and not self._out.is_dumb_terminal
-        if self._live:
-            self._bars.start()
         return self
 
     def __exit__(
@@ -135,8 +123,6 @@ class Watch:
         tb: TracebackType | None,
     ) -> None:
         self.stage_ends()
-        if self._live:
-            self._bars.stop()
 
     def __call__(self, step: Step) -> None:
         if self._quiet or not step.total:
@@ -144,12 +130,16 @@ class Watch:
         begins = step.stage != self._stage
         if begins:
             self.stage_ends()
+        if self._line:
+            self._line.hide()
         if step.note:
             say(self._out, self._label(step.stage), step.note, "dim", indent=4)
         if begins or step.note:  # what was there before is no part of the rate
             self._began = (self._clock_us(), time.perf_counter(), step.done)
         if begins:
             self._stage = step.stage
+            if self._live:
+                self._bars.start()
             self._task = self._bars.add_task(self._label(step.stage), total=step.total, figures="")
         self._last = step
         now = time.perf_counter()
@@ -179,6 +169,8 @@ class Watch:
         self._stage, self._task = "", None  # first: where the reader has gone, printing raises
         if task is not None:
             self._bars.remove_task(task)
+        if self._live:
+            self._bars.stop()
         done, total = self._last.done, self._last.total
         octets = f"{total:,} B" if done == total else f"{done:,} of {total:,} B"
         wall = time.perf_counter() - self._began[1]
@@ -188,6 +180,8 @@ class Watch:
             f"  {f'{wall:>5.1f} s' if self._real else seconds}",
             soft_wrap=True,
         )
+        if self._line:
+            self._line.show()
 
 
 def store_bar(

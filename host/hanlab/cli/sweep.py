@@ -21,6 +21,7 @@ from hanlab.bench.flash import Kind
 from hanlab.boards.vm import find_vm
 from hanlab.cli.image import size_in_octets
 from hanlab.cli.show import console, say
+from hanlab.cli.waiting import LiveLine
 from hanlab.errors import UsageError
 from hanlab.images.files import write_octets
 from hanlab.lab.config import LabConfig, read_lab
@@ -65,8 +66,10 @@ def run(
     with tempfile.TemporaryDirectory(prefix="hanlab-sweep-") as name:
         folder = Path(name)
         source = firmware_dir()
-        firmware = compiled(source, find_vm(), folder / "firmware") or source
-        plan = make_plan(config, device, octets, folder, firmware)
+        now = ["the firmware is compiled"]
+        with LiveLine(lambda: f"the update without a cut: {now[-1]}"):
+            firmware = compiled(source, find_vm(), folder / "firmware") or source
+            plan = make_plan(config, device, octets, folder, firmware, now.append)
         if only:
             cuts = [Cut.parse(only)]
             plan.find(cuts[0])

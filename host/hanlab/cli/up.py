@@ -10,10 +10,9 @@ from rich.table import Table
 
 from hanlab.boards.data import Board
 from hanlab.cli.capture import how_to_open
-from hanlab.cli.homes import start
 from hanlab.cli.show import WAN_OPEN, console, say
+from hanlab.cli.waiting import open_lab
 from hanlab.errors import UsageError
-from hanlab.lab import Lab
 from hanlab.tcp import is_loopback
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -33,7 +32,7 @@ def run(
 ) -> None:
     """Serve the lab's boards until Ctrl-C."""
     address = None if tcp is None else read_address(tcp)
-    with Lab.open(lab, pcap=pcap, open_wan=open_wan, impair=impair) as bench:
+    with open_lab(lab, pcap=pcap, open_wan=open_wan, impair=impair) as (bench, _):
         hub = bench.homes[0].hub
         bench.desk.revive(
             lambda text: say(console(stderr=True), "Warning", text, "yellow", indent=0)
@@ -99,7 +98,6 @@ def run(
                 out.print("it may read and echo; --open-wan lets it do the rest")
             out.print("Ctrl-C switches the boards off; their flash stays")
 
-        start(bench)
         bench.serve(ready, address)
 
 

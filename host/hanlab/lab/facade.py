@@ -18,7 +18,7 @@ import asyncio
 import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from pathlib import Path
@@ -148,6 +148,8 @@ class Lab:
         """Set before the DSP is first asked: an emulated lab keeps the wall clock's time."""
         self.notices: list[Notice] = []
         """What became of requests that earlier commands had left pending."""
+        self.while_it_runs: AbstractContextManager[object] = nullcontext()
+        """Entered by each `run`; it may be the same one each time."""
         self.on_notice: Callable[[Notice], None] | None = None
         """Called with each of them as it comes."""
 
@@ -243,7 +245,8 @@ class Lab:
         except UsageError:
             request.close()  # it will never run, and Python need not say so as well
             raise
-        return boards.run(request)
+        with self.while_it_runs:
+            return boards.run(request)
 
     def serve(
         self, ready: Callable[[dict[str, str]], None], tcp: tuple[str, int] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,14 +25,20 @@ _NOT_KEPT: Final = ("lock", "*.log")
 
 
 def make_plan(
-    config: LabConfig, device: str, size: int, folder: Path, firmware: Path | None
+    config: LabConfig,
+    device: str,
+    size: int,
+    folder: Path,
+    firmware: Path | None,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> Plan:
     """Make the update of `device` in a fresh lab: from one image of `size` octets to another.
 
-    Raises as `Lab.update_firmware`, e.g. where the image is too large for the lab.
+    `tell` is told what is done now. Raises as `Lab.update_firmware`, e.g. where the image is too large for the lab.
     """
     old, new = (_image(config, device, size, version) for version in (OLD, NEW))
     start = folder / Phase.PUSH
+    tell(f"{OLD}, which is there before")
     with Lab(config, start, firmware=firmware) as lab:
         _update(lab, device, old)
         lab.run(lab.activate_firmware(old.manufacturer_image_hash, lab.device(device)))
@@ -49,6 +56,7 @@ def make_plan(
         stages.append(Stage(phase, begins_in, first, operations))
 
     distributing = folder / Phase.DISTRIBUTE
+    tell(f"11.1 of {NEW}")
     with Lab(config, copy(start, folder / "work"), firmware=firmware) as lab:
         recorder.start(lab)
 
@@ -59,10 +67,12 @@ def make_plan(
 
         outcome = lab.run(lab.update_firmware(new, lab.device(device), uploaded))
     if outcome is Outcome.DISTRIBUTED:
+        tell(f"11.1 of {NEW} once more, from where the CH has it")
         with Lab(config, copy(distributing, folder / "work"), firmware=firmware) as lab:
             recorder.start(lab)
             _update(lab, device, new)
             stage_ends(Phase.DISTRIBUTE, distributing)
+    tell(f"11.3 of {NEW}")
     activating = copy(folder / "work", folder / Phase.ACTIVATE)
     with Lab(config, copy(activating, folder / "work"), firmware=firmware) as lab:
         recorder.start(lab)
