@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 from labs import image_for
 
+from hanlab.bench.pcap import wireshark_folder
 from hanlab.duis.messages import ActivateFirmware, UpdateFirmware, UpdateFirmwareWarning
 from hanlab.images import OtaImage
 from hanlab.lab import Lab, Outcome, Progress
@@ -97,6 +101,7 @@ def test_a_home_is_the_same_alone_and_beside_another(tmp_path: Path) -> None:
             lab.run(everybody())
             pan = pan_of(config.homes[0]).to_bytes(2, "little")
             frames.append([(when, psdu) for when, psdu in heard if psdu[3:5] == pan])
+            assert heard == sorted(heard, key=lambda frame: frame[0]), "in order over all homes"
     alone, beside = frames
     assert len(alone) > 100
     assert alone == beside[: len(alone)]
@@ -115,3 +120,27 @@ def test_one_counter_authorises_in_every_home(two: Lab) -> None:
     assert [two.run(two.send(activate, eui)).code for eui in both] == ["I0", "I0"]
     log = (two.folder / "dco.log").read_text().splitlines()
     assert len({line.split("counter ")[1].split()[0] for line in log}) == len(log) == 2
+
+
+@pytest.mark.skipif(
+    shutil.which("tshark") is None and os.environ.get("CI") != "true",
+    reason="tshark is not installed",
+)
+def test_a_capture_has_all_homes_and_all_keys(tmp_path: Path) -> None:
+    pcap = tmp_path / "street.pcap"
+    config = street(2)
+    with Lab(config, tmp_path / "lab", pcap=pcap) as lab:
+        for device in lab.devices:
+            lab.run(lab.wait_until_back(device))
+    fields = ("wpan.dst_pan", "zbee.sec.decryption_key")
+    command = ["tshark", "-r", str(pcap), "-Y", "zbee_nwk", "-T", "fields"]
+    rows = subprocess.run(
+        [*command, *(option for name in fields for option in ("-e", name))],
+        env={**os.environ, "WIRESHARK_CONFIG_DIR": str(wireshark_folder(pcap))},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    read = {(int(pan, 0), key) for pan, key in (row.split("\t") for row in rows)}
+    homes = config.homes
+    assert read == {(pan_of(home), f"hanlab HAN of {home.name}") for home in homes}

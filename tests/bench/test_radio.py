@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from hanlab.bench.board import HAN, EmulatedBoard
@@ -102,6 +103,19 @@ def test_a_broadcast_stays_in_its_pan_unless_it_is_for_all() -> None:
     homes.b.send(BEACON_REQUEST)
     homes.run()
     assert homes.heard() == {name: [BEACON_REQUEST] for name in "acd"}
+
+
+def test_a_capture_has_the_frames_of_all_homes_in_order() -> None:
+    """Also that of a home one of whose boards computes while the other home goes on."""
+    for seed in range(1, 17):
+        homes = Homes(seed)
+        computed = partial(homes.a.send, data(1, 0))
+        homes.kernel.at(0, partial(homes.kernel.compute, computed), HOME)
+        homes.kernel.at(100, partial(homes.c.send, data(1, 0, OTHER)), OTHER)
+        homes.run()
+        times = [when for when, _ in homes.on_air]
+        assert len(times) == 4
+        assert times == sorted(times)
 
 
 def test_beacons_reach_those_who_asked_while_they_listen() -> None:

@@ -115,7 +115,7 @@ class Air:
         begin = max(self.kernel.now, channel.free_at) + CCA_US + TURNAROUND_US
         end = begin + frame.air_us
         channel.free_at = end + LONG_INTERFRAME_US
-        self.kernel.at(begin, partial(self._captured, psdu))
+        self._note(begin, psdu)
         for receiver in self._stations:
             self.kernel.at(end, partial(receiver.hear, end, psdu))
 
@@ -130,8 +130,7 @@ class Air:
         if frame.header.wants_ack:
             channel.free_at += TURNAROUND_US + ACK_US
         self.frames += 1
-        if self._captures:
-            self.kernel.at(begin, partial(self._captured, frame.psdu))
+        self._note(begin, frame.psdu)
         home = HERE if frame.stays_in_pan else None
         self.kernel.at(end, partial(self._landed, station, frame, tries), home)
 
@@ -152,8 +151,7 @@ class Air:
             way = self._lane(station, receiver)
             intact = way.take(now, psdu, again=tries > 0, heard=receiver.is_on)
             if intact and not acknowledged:
-                if self._captures:
-                    self.kernel.at(now + TURNAROUND_US, partial(self._captured, _ack(psdu[2])))
+                self._note(now + TURNAROUND_US, _ack(psdu[2]))
                 acknowledged = not self._lane(receiver, station).loses(now)
                 way.counters.acks_lost += not acknowledged
         if acknowledged:
@@ -182,6 +180,11 @@ class Air:
             lane = Lane(self.kernel, "han", *key, self._impairments, hear)
             self.lanes[key] = lane
         return lane
+
+    def _note(self, when: int, psdu: bytes) -> None:
+        """Show it to the captures at its time: no home's event, so that those of all homes come in order."""
+        if self._captures:
+            self.kernel.at(when, partial(self._captured, psdu), None)
 
     def _captured(self, psdu: bytes) -> None:
         for capture in self._captures:
