@@ -29,7 +29,7 @@ from hanlab.gateway.seals import seals_of
 from hanlab.images import OtaImage
 from hanlab.lab import Device, Lab
 from hanlab.lab.answers import ACCEPTED_CODES
-from hanlab.lab.enrolment import notification, product
+from hanlab.lab.enrolment import commissioning, notification, product
 from hanlab.lab.office import PKI, named_user, open_pki
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress
@@ -93,10 +93,10 @@ def test_it_is_refused_over_http(joined: bool, tmp_path: Path) -> None:
         supplier = named_user(lab.dsp, "supplier").eui
         if joined:
             assert lab.run(lab.send(notification(lab.config.devices[0]))).code in ACCEPTED_CODES
-            assert (
-                lab.run(lab.send(UpdateHanDeviceLog(device.eui), lab.hub.eui)).code
-                in ACCEPTED_CODES
-            )
+            answer = lab.run(lab.send(UpdateHanDeviceLog(device.eui), lab.hub.eui))
+            assert answer.code in ACCEPTED_CODES
+            body = commissioning(lab.dsp, lab.config.devices[0], lab.hub.eui)
+            assert lab.run(lab.send(body, device.eui)).code in ACCEPTED_CODES
         accepted: list[RequestId] = []
         seals = seals_of(open_pki(tmp_path / PKI, lab.config), unsigned=True)
         app = make_app(lab.dsp, seals, accepted.append, names={"dsp"})
@@ -121,7 +121,7 @@ def test_it_is_refused_over_http(joined: bool, tmp_path: Path) -> None:
         for request in accepted:
             lab.run(lab.dsp.carry_out(request, no_report))
         codes = [d.code for d in lab.dsp.deliveries.last(9)]
-        assert codes == (["N55", "N61", "N22", "N55", "E21"] if joined else [])
+        assert codes == (["I0", "I0", "N55", "N61", "N22", "N55", "E21"] if joined else [])
         assert lab.run(lab.store()).used == 0
         assert lab.run(lab.read_firmware_version(device)).firmware == "2.08.01"
 

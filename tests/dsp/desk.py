@@ -18,13 +18,21 @@ from hanlab.dsp.smi import SmiDevice, Status
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
+    CommissionDevice,
+    DecommissionDevice,
+    DeviceLogEntry,
+    DeviceLogRead,
+    DevicePreNotification,
     FirmwareActivated,
     FirmwareVersionRead,
+    ReadDeviceLog,
     ReadFirmwareVersion,
     Request,
     RequestId,
     Response,
     UpdateFirmware,
+    UpdateHanDeviceLog,
+    UpdateInventory,
 )
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
@@ -87,6 +95,8 @@ class Door:
     asked: list[tuple[str, Eui]] = field(default_factory=list)
     busy: set[Eui] = field(default_factory=set)
     takes_s: float = 0.0
+    whitelist: dict[Eui, tuple[bytes, int]] = field(default_factory=dict)
+    """What 8.11 has let onto a HAN: install code, JoinTimePeriod."""
 
     def hub_of(self, device: Eui) -> Eui | None:
         return self.hubs.get(device)
@@ -104,6 +114,19 @@ class Door:
         self._ask("11.1", device)
         await asyncio.sleep(self.takes_s)
         return Outcome.DISTRIBUTED
+
+    async def add_device(self, hub: Eui, device: Eui, install_code: bytes, join_s: int) -> None:
+        self._ask("8.11 Add", device)
+        self.whitelist[device] = (install_code, join_s)
+
+    async def remove_device(self, hub: Eui, device: Eui) -> None:
+        self._ask("8.11 Remove", device)
+        self.hubs.pop(device, None)
+
+    async def device_log(self, hub: Eui) -> DeviceLogRead:
+        self._ask("8.9", hub)
+        here = [d for d, at in self.hubs.items() if at == hub]
+        return DeviceLogRead(tuple(map(DeviceLogEntry, here)))
 
     async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead:
         self._ask("11.2", device)
@@ -160,6 +183,10 @@ class Office:
                 if all(e.version != d.version for e in self.dsp.cpl.of_product(made)):
                     self.dsp.load([made])
 
+    def enrol_as(self, eui: Eui, device_type: str) -> None:
+        """A device of that type that has been pre-notified."""
+        self.enrol(device(eui, device_type, status=Status.PENDING, hub=None))
+
     def request(self, body: Body, to: Eui = DSP, **other: Any) -> Request:
         service = other.pop("service", _SERVICES.get(type(body), ""))
         user = other.pop("user", SUPPLIER)
@@ -167,7 +194,8 @@ class Office:
         if counter is None:
             counter = self.dsp.next_counter(user)
         variant = other.pop("variant", 8 if to == DSP else 1)
-        return Request(RequestId(user, to, counter), variant, service, service, body)
+        family = ".".join(service.split(".")[:2])  # 8.7.2 is a variant of 8.7
+        return Request(RequestId(user, to, counter), variant, family, service, body)
 
     def receive(self, body: Body, to: Eui = DSP, **other: Any) -> str:
         """The code of the acknowledgement."""
@@ -221,6 +249,12 @@ _SERVICES: dict[type, str] = {
     UpdateFirmware: "11.1",
     ReadFirmwareVersion: "11.2",
     ActivateFirmware: "11.3",
+    CommissionDevice: "8.1.1",
+    DecommissionDevice: "8.3",
+    UpdateInventory: "8.4",
+    ReadDeviceLog: "8.9",
+    UpdateHanDeviceLog: "8.11",
+    DevicePreNotification: "12.2",
 }
 
 

@@ -341,6 +341,7 @@ def test_the_database_of_an_earlier_hanlab_is_taken_over(tmp_path: Path) -> None
     office.receive(READ, ESME)
     sql = office.database.sql
     sql.execute("DROP TABLE unanswered")
+    sql.execute("DROP TABLE deleted")
     sql.execute("DROP INDEX deliveries_waiting")
     sql.execute("ALTER TABLE requests DROP COLUMN at")
     sql.execute("ALTER TABLE requests DROP COLUMN begun")

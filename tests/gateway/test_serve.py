@@ -434,7 +434,7 @@ def test_a_device_joins_through_the_server(
     serving: Serving, hanlab: Callable[[Path], Hanlab]
 ) -> None:
     done = hanlab(serving.folder)("dsp", "join", "PPMID", "--json")
-    assert json.loads(done.stdout) == {"codes": {"8.11": "I99"}, "status": "Commissioned"}
+    assert json.loads(done.stdout) == {"codes": {"8.11": "I0"}, "status": "Commissioned"}
     assert serving.says("supplier: 8.11 to ")
 
 

@@ -25,6 +25,7 @@ from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
 from hanlab.duis.messages import (
     Body,
+    CommissionDevice,
     FirmwareActivated,
     Request,
     UpdateFirmware,
@@ -34,7 +35,7 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, read_image, warnings_about, warnings_about_octets
 from hanlab.lab.config import LabConfig, read_lab
-from hanlab.lab.enrolment import notification, product
+from hanlab.lab.enrolment import commissioning, notification, product
 from hanlab.lab.fitting import how_to_mend, listing_problem, misfits
 from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import PKI, named_user, open_office, open_pki
@@ -401,6 +402,11 @@ def join(name: str, home: str | None, *, lab: Path | None, as_json: bool) -> Non
             codes["12.2"] = send(notification(node), None).code
         answer = send(UpdateHanDeviceLog(node.eui), hub.eui)
         codes["8.11"] = answer.code
+        device = dsp.smi.find(node.eui)
+        if device and device.status == Status.INSTALLED_NOT_COMMISSIONED:
+            body = commissioning(dsp, node, config.hub.eui)
+            answer = send(body, node.eui)
+            codes["8.1.1" if isinstance(body, CommissionDevice) else "8.7.2"] = answer.code
         device = dsp.smi.find(node.eui)
         status = str(device.status) if device else None
         if as_json:

@@ -49,7 +49,7 @@ from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Lab
 from hanlab.lab.config import LabConfig, make_lab
-from hanlab.lab.enrolment import notification, product
+from hanlab.lab.enrolment import commissioning, notification, product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress
 from hanlab.wan.messages import StoreReadResponse
@@ -322,7 +322,9 @@ class _Run:
         node = self._lab.config.node(self._device.name)
         await self._lab.send(notification(node))
         known = await self._known()
-        await self._lab.send(UpdateHanDeviceLog(self._device.eui), self._lab.hub.eui)
+        hub = self._lab.hub.eui
+        await self._lab.send(UpdateHanDeviceLog(self._device.eui), hub)
+        await self._lab.send(commissioning(self._lab.dsp, node, hub), self._device.eui)
         return known
 
     async def _list_as(self, generation: str, version: str) -> str:

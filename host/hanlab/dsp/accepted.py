@@ -8,7 +8,9 @@ accepted if it has none. A newer request supersedes an older one that it would u
 | 11.3    | 11.3 of the same device                               |
 | 11.1    | 11.1 for the same device; the list's other devices stay |
 | 11.4    | 11.4 for the same device; the list's other devices stay |
-| 11.2    | nothing: reading changes nothing                      |
+| 8.11    | 8.11 of the same device at the same CH                |
+| 8.9, 11.2 | nothing: reading changes nothing                    |
+| 8.1.1, 8.7, 8.8 | nothing                                       |
 
 unless the older one falls due before it, and is carried out before it: an 11.3 for March leaves the one
 for February alone. What has begun at the device is not pulled back; the newer one waits for its turn.
@@ -18,10 +20,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from hanlab.dsp.counters import ReplayError
 from hanlab.dsp.database import Database
@@ -29,16 +31,22 @@ from hanlab.duis.messages import (
     CANCELLED,
     ActivateFirmware,
     Body,
+    CommissionDevice,
+    JoinService,
+    ReadDeviceLog,
     ReadFirmwareVersion,
     Request,
     RequestId,
+    UnjoinService,
     UpdateFirmware,
     UpdateFirmwareWarning,
+    UpdateHanDeviceLog,
+    reference,
 )
 from hanlab.eui import Eui
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-SUPERSEDING: Final = frozenset({"11.1", "11.3", "11.4"})
+SUPERSEDING: Final = frozenset({"8.11", "11.1", "11.3", "11.4"})
 """Services of which a newer request makes an older one void."""
 _COLUMNS: Final = "id, service, body, due, at"
 
@@ -58,7 +66,18 @@ class Accepted:
 
     @property
     def devices(self) -> tuple[Eui, ...]:
-        return self.body.devices if isinstance(self.body, UpdateFirmware) else (self.id.target,)
+        match self.body:
+            case UpdateFirmware(devices=devices):
+                return devices
+            case UpdateHanDeviceLog(device):
+                return (device,)
+            case _:
+                return (self.id.target,)
+
+    @property
+    def reference(self) -> str:
+        """See `Request.reference`."""
+        return reference(self.service, self.service_variant)
 
     @property
     def falls_due(self) -> datetime:
@@ -155,6 +174,8 @@ class AcceptedRequests:
             older = self._load(*row)
             if older.id in begun or max(older.falls_due, now) < newer.falls_due:
                 continue
+            if isinstance(older.body, UpdateHanDeviceLog) and older.id.target != newer.id.target:
+                continue
             void = [device for device in older.devices if device in wanted]
             if void:
                 self.take_back(older, void, "superseded")
@@ -172,6 +193,15 @@ class AcceptedRequests:
         self._sql.execute(
             "UPDATE requests SET body = ? WHERE id = ?", (json.dumps(body), str(older.id))
         )
+
+    def updates(self, device: Eui) -> bool:
+        """Whether an update of that device is in progress: one that is pending, and not for a later day."""
+        rows = self._sql.execute(
+            "SELECT 1 FROM requests WHERE state = 'accepted' AND (due IS NULL OR begun)"
+            " AND (service = '11.3' AND id LIKE ?1 OR service IN ('11.1', '11.4') AND body LIKE ?2)",
+            (f"%:{device}:%", f'%"{device}"%'),
+        )
+        return rows.fetchone() is not None
 
     def find(self, request: RequestId) -> Accepted | None:
         """That request, if it is neither done nor cancelled."""
@@ -199,10 +229,8 @@ class AcceptedRequests:
     ) -> Accepted:
         data = json.loads(text)
         body: Body
-        if service == "11.2":
-            body = ReadFirmwareVersion()
-        elif service == "11.3":
-            body = ActivateFirmware(bytes.fromhex(data["hash"]))
+        if load := _LOADERS.get(reference(service, data["variant"])):
+            body = load(data)
         else:
             (image,) = self._sql.execute(
                 "SELECT octets FROM images WHERE sha = ?", (bytes.fromhex(data["image"]),)
@@ -240,6 +268,14 @@ def _dump(accepted: Accepted) -> tuple[dict[str, object], bytes | None]:
     match accepted.body:
         case ActivateFirmware(hash=hash_):
             data["hash"] = hash_.hex()
+        case JoinService(other) | UnjoinService(other):
+            data["other"] = str(other)
+        case CommissionDevice(now, tolerance_s):
+            data.update(now=now.isoformat(), tolerance_s=tolerance_s)
+        case ReadDeviceLog(security=security):
+            data["security"] = security
+        case UpdateHanDeviceLog(device, add, join_s, install_code):
+            data.update(device=str(device), add=add, join_s=join_s, install_code=install_code.hex())
         case UpdateFirmware() as update:
             image = update.image
             data["image"] = hashlib.sha256(update.image).hexdigest()
@@ -256,6 +292,22 @@ def _dump(accepted: Accepted) -> tuple[dict[str, object], bytes | None]:
             )
         ]
     return data, image
+
+
+_LOADERS: Final[Mapping[str, Callable[[dict[str, Any]], Body]]] = {
+    "8.1.1": lambda d: CommissionDevice(datetime.fromisoformat(d["now"]), d["tolerance_s"]),
+    "8.7.1": lambda d: JoinService(Eui.parse(d["other"]), critical=True),
+    "8.7.2": lambda d: JoinService(Eui.parse(d["other"])),
+    "8.8.1": lambda d: UnjoinService(Eui.parse(d["other"]), critical=True),
+    "8.8.2": lambda d: UnjoinService(Eui.parse(d["other"])),
+    "8.9": lambda d: ReadDeviceLog(security=d["security"]),
+    "8.11": lambda d: UpdateHanDeviceLog(
+        Eui.parse(d["device"]), d["add"], d["join_s"], bytes.fromhex(d["install_code"])
+    ),
+    "11.2": lambda _: ReadFirmwareVersion(),
+    "11.3": lambda d: ActivateFirmware(bytes.fromhex(d["hash"])),
+}
+"""By `Request.reference`: the body of a request that has no image."""
 
 
 def _euis(texts: Sequence[str]) -> tuple[Eui, ...]:

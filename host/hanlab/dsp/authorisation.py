@@ -58,7 +58,7 @@ class Case:
 
     @property
     def known(self) -> ServiceRequest | None:
-        return SERVICE_REQUESTS.get(self.request.service)
+        return SERVICE_REQUESTS.get(self.request.reference)
 
 
 def authorise(case: Case) -> Decision:
@@ -138,7 +138,16 @@ def _e5(case: Case) -> Decision | None:
 
 _STATUSES: Final = frozenset({Status.COMMISSIONED, Status.RECOVERED})
 _ALWAYS: Final[Mapping[Status, tuple[str, ...]]] = {
-    Status.INSTALLED_NOT_COMMISSIONED: ("6.23", "11.2"),
+    Status.INSTALLED_NOT_COMMISSIONED: (
+        "6.23",
+        "8.1.1",
+        "8.7.1",
+        "8.7.2",
+        "8.8.1",
+        "8.8.2",
+        "8.9",
+        "11.2",
+    ),
     Status.RECOVERY: ("6.23",),
 }
 """What a device of another status takes. No public document lists it; what is here is recalled."""
@@ -222,7 +231,7 @@ _CHECKS: Final[tuple[Callable[[Case], Decision | None], ...]] = (
 
 def refusal_when_due(case: Case) -> Decision | None:
     """What refuses a future-dated request when it falls due, though it was accepted when it came."""
-    for check in (_e1, _e3, _e4, _e5):
+    for check in (_e1, _e3, _e19, _e4, _e5):
         if decision := check(case):
             return decision
     return None

@@ -10,21 +10,22 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hanlab.dsp import alerts, updates
+from hanlab.dsp import alerts, commissioning, updates
 from hanlab.dsp.accepted import Accepted
 from hanlab.dsp.authorisation import Case, Decision, refusal_when_due
+from hanlab.dsp.commissioning import IS_HAN_BODY
 from hanlab.dsp.parts import Notice, Parts
 from hanlab.dsp.recovery import Effect, effect_of_activation, effect_of_reading
 from hanlab.dsp.smi import SmiDevice
 from hanlab.duis.messages import (
     ActivateFirmware,
     ChFirmwareNotification,
+    DeviceAnswer,
     DeviceStatusChanged,
     FirmwareActivated,
     FirmwareDelivered,
     FirmwareDistributionFailure,
     FirmwareVersionMismatch,
-    FirmwareVersionRead,
     Request,
     RequestId,
     Response,
@@ -153,7 +154,7 @@ class Execution:
             if accepted is None or request in self._begun:
                 return None
             if accepted.due and (refusal := self._refusal(accepted)):
-                self._parts.record("DSP", request.target, accepted.service, refusal, request)
+                self._parts.record("DSP", request.target, accepted.reference, refusal, request)
                 return self._done(accepted, self._answer(accepted, refusal.code))
             self._parts.accepted.begin(request)
             self._begun.add(request)
@@ -185,6 +186,8 @@ class Execution:
                 return await self._update(accepted, accepted.body, report)
             case ActivateFirmware(hash=hash_):
                 return await self._activate(accepted, hash_, report)
+            case body if isinstance(body, IS_HAN_BODY):
+                return await self._on_han(accepted, body)
             case _:
                 return await self._read(accepted)
 
@@ -306,6 +309,24 @@ class Execution:
             note = ChFirmwareNotification(eui, answer.version, "ActivationSuccessful")
             self._parts.alert(alerts.CH_ACTIVATED, note, device)
 
+    async def _on_han(self, accepted: Accepted, body: commissioning.HanBody) -> Response:
+        """8.x: by the CH, or a device on its HAN."""
+        target = accepted.id.target
+        try:
+            answer = await commissioning.carry_out(self._parts, target, body)
+        except ServiceRequestFailed as e:
+            refused = None
+            if e.outcome not in (*_OUT_OF_REACH, Outcome.NO_ANSWER):
+                refused = commissioning.refused(body)
+            code = _NO_CONTACT if e.outcome in _OUT_OF_REACH else _NO_RESPONSE
+            with self._parts.transaction():
+                self._failed(accepted.id, target, e)
+                answered = self._answer(accepted, "I0" if refused else code, refused)
+                return self._done(accepted, answered)
+        with self._parts.transaction():
+            commissioning.settle(self._parts, accepted)
+            return self._done(accepted, self._answer(accepted, "I0", answer))
+
     async def _read(self, accepted: Accepted) -> Response:
         eui = accepted.id.target
         try:
@@ -361,7 +382,7 @@ class Execution:
         self,
         accepted: Accepted,
         code: str,
-        body: FirmwareActivated | FirmwareVersionRead | None = None,
+        body: DeviceAnswer | None = None,
     ) -> Response:
         return Response(
             code,

@@ -23,6 +23,7 @@ from hanlab.dsp.unanswered import UnansweredActivations
 from hanlab.duis.messages import (
     AlertBody,
     DccAlert,
+    DeviceLogRead,
     FirmwareActivated,
     FirmwareVersionRead,
     RequestId,
@@ -46,6 +47,9 @@ class S1spDoor(Protocol):
     def begin(self, devices: Iterable[Eui]) -> None: ...
     def end(self, devices: Iterable[Eui]) -> None: ...
     async def update_firmware(self, image: OtaImage, device: Eui, report: Report) -> Outcome: ...
+    async def add_device(self, hub: Eui, device: Eui, install_code: bytes, join_s: int) -> None: ...
+    async def remove_device(self, hub: Eui, device: Eui) -> None: ...
+    async def device_log(self, hub: Eui) -> DeviceLogRead: ...
     async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead: ...
     async def activate_firmware(
         self, hash_: bytes, device: Eui, report: Report
@@ -103,7 +107,7 @@ class Parts:
 
     def device(self, eui: Eui) -> SmiDevice:
         device = self.smi.find(eui)
-        assert device, "nothing leaves the inventory"
+        assert device, "what is on a HAN does not leave the inventory"
         return device
 
     def alert(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Of the tables below; a file of a later version is refused, not guessed at."""
 
 UNANSWERED: Final = """
@@ -16,7 +16,11 @@ CREATE TABLE unanswered (                -- 11.3 whose answer never came (rules 
 ) WITHOUT ROWID;
 """
 
-SCHEMA: Final = f"""{UNANSWERED}
+DELETED: Final = """
+CREATE TABLE deleted (eui BLOB PRIMARY KEY) WITHOUT ROWID;  -- taken out of the inventory by 8.4
+"""
+
+SCHEMA: Final = f"""{UNANSWERED}{DELETED}
 CREATE TABLE cpl (
     id INTEGER PRIMARY KEY,
     device_type TEXT NOT NULL,
@@ -119,5 +123,6 @@ CREATE INDEX deliveries_waiting ON deliveries (recipient, id)
 ALTER TABLE audit ADD COLUMN request TEXT;
 ALTER TABLE audit ADD COLUMN next_step TEXT;
 """,
+    5: DELETED,
 }
 """From each earlier version to the next one."""

@@ -18,10 +18,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from hanlab.dsp import alerts, joining, updates
+from hanlab.dsp import alerts, commissioning, joining, updates
 from hanlab.dsp.accepted import Accepted, AcceptedRequests, is_cancellation
 from hanlab.dsp.audit import Audit
 from hanlab.dsp.authorisation import ACCEPTED, Case, Decision, answers_for, authorise
+from hanlab.dsp.commissioning import IS_HAN_BODY
 from hanlab.dsp.counters import Counters
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.dsp.database import Database
@@ -36,9 +37,11 @@ from hanlab.duis.messages import (
     MAX_COUNTER,
     ActivateFirmware,
     ChFirmwareNotification,
+    DecommissionDevice,
     DevicePreNotification,
     Inventory,
     InventoryDevice,
+    ReadDeviceLog,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
@@ -46,7 +49,7 @@ from hanlab.duis.messages import (
     Response,
     S1spAlert,
     UpdateFirmware,
-    UpdateHanDeviceLog,
+    UpdateInventory,
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -184,7 +187,7 @@ class Dsp:
             begun = self._execution.begun
             for accepted in self.pending():
                 user = self.settings.user(accepted.id.originator)
-                request = SERVICE_REQUESTS[accepted.service]
+                request = SERVICE_REQUESTS[accepted.reference]
                 device = self.smi.find(eui)
                 if (
                     user
@@ -305,7 +308,7 @@ class Dsp:
             decision, body = self._accept(request, user, decision)
         if user:  # of a stranger's request nothing is kept
             self.parts.record(
-                request.id.originator, request.id.target, request.service, decision, request.id
+                request.id.originator, request.id.target, request.reference, decision, request.id
             )
         response = Response(
             decision.code, case.now, request.id, request.service, request.service_variant, body
@@ -320,21 +323,32 @@ class Dsp:
                 return self._read_inventory(device)
             case DevicePreNotification():
                 return joining.pre_notify(self.parts, request.body, user), None
-            case UpdateHanDeviceLog(add=True, execution=None):
-                return joining.update_log(self.parts, request.body, request.id.target), None
+            case DecommissionDevice():
+                return joining.decommission(self.parts, request.body, user), None
+            case UpdateInventory():
+                return joining.update_inventory(self.parts, request.body, user), None
             case UpdateFirmware():
                 decided = self._accept_update(request, request.body, user)
                 code = updates.code_for(request.service, decided.code)
                 return replace(decided, code=code), None
-            case ReadFirmwareVersion(execution) | ActivateFirmware(execution=execution):
+            case body if self._is_carried_out(request):
+                execution = getattr(body, "execution", None)  # some are never future-dated
                 if is_cancellation(execution):
                     number = self.parts.accepted.cancel(request, self._execution.begun)
                     why = f"{number} future-dated {request.service} cancelled"
                     return Decision(ACCEPTED, None, why), None
+                if refusal := joining.refusal(self.parts, request):
+                    return refusal, None
                 self._keep(_accepted(request, execution, self.parts.clock()))
             case _:
                 self._not_simulated(request)
         return decision, None
+
+    def _is_carried_out(self, request: Request) -> bool:
+        """Whether a board has something to do with it; no device but a CH has a device log."""
+        if isinstance(request.body, ReadDeviceLog):
+            return self.parts.device(request.id.target).device_type == "CHF"
+        return isinstance(request.body, (ReadFirmwareVersion, ActivateFirmware, *IS_HAN_BODY))
 
     def _accept_update(self, request: Request, body: UpdateFirmware, user: User) -> Decision:
         image = updates.check_image(body, self.cpl)
@@ -415,12 +429,12 @@ class Dsp:
         )
 
     def _not_simulated(self, request: Request) -> None:
-        """2.2, 6.23 and what 8.11 has besides: authorised as they would be, and no board does anything."""
+        """2.2, 6.23, an 8.9 to a device: authorised as they would be, and no board does anything."""
         alert = S1spAlert(
             request.id,
             request.id.target,
             "not simulated",
-            f"authorised; hanlab's boards do not carry out {request.service}",
+            f"authorised; hanlab's boards do not carry out {request.reference}",
             self.parts.clock(),
         )
         self.parts.tell(request.id.originator, alerts.S1SP, alert, request.id.target)
@@ -453,6 +467,11 @@ class Dsp:
                 self._ended(request, accepted.service, device, "cancelled", why)
         return True
 
+    def see_joined(self) -> list[Eui]:
+        """Take note of the whitelisted devices that their CHs have on their HANs by now; which ones."""
+        with self.parts.transaction():
+            return commissioning.see_joined(self.parts)
+
     async def carry_out_before(self, request: RequestId) -> None:
         """Carry out what is pending and falls due before that request."""
         await self._execution.carry_out_before(request)
@@ -483,8 +502,8 @@ def _is_for_devices(request: Request) -> bool:
     match request.body:
         case UpdateFirmware():
             return True
-        case ReadFirmwareVersion(execution) | ActivateFirmware(execution=execution):
-            return not is_cancellation(execution)
+        case body if isinstance(body, (ReadFirmwareVersion, ActivateFirmware, *IS_HAN_BODY)):
+            return not is_cancellation(getattr(body, "execution", None))
         case _:
             return False
 

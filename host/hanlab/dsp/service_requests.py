@@ -28,7 +28,7 @@ class WebService(StrEnum):
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """One row: `smets1` and `smets2` are the Command Variants that it may carry."""
+    """One row, by `Request.reference`: `smets1` and `smets2` are the Command Variants that it may carry."""
 
     reference: str
     name: str
@@ -47,6 +47,7 @@ class ServiceRequest:
 _NON_DEVICE: Final = frozenset({8})
 _COMMAND: Final = frozenset({1, 2, 3})
 _CRITICAL: Final = frozenset({4, 5, 6, 7})
+_JOINERS: Final = SUPPLIERS | {"OU"}
 METERS: Final = frozenset({"ESME", "GSME"})
 
 EMERGENCY_CREDIT: Final = frozenset({"2.1", "2.5"})
@@ -69,12 +70,28 @@ _ROWS: Final = (
     ServiceRequest(
         "6.23", "Update Security Credentials (CoS)", False, SUPPLIERS, frozenset({1}), _COMMAND
     ),
+    ServiceRequest(
+        "8.1.1", "Commission Device", True, SUPPLIERS, frozenset({1}), _CRITICAL, METERS
+    ),
     ServiceRequest("8.2", "Read Inventory", False, ALL_ROLES, _NON_DEVICE, _NON_DEVICE),
+    ServiceRequest("8.3", "Decommission Device", False, SUPPLIERS, _NON_DEVICE, _NON_DEVICE),
+    ServiceRequest("8.4", "Update Inventory", False, ALL_ROLES, _NON_DEVICE, _NON_DEVICE),
+    ServiceRequest("8.7.1", "Join Service (Critical)", True, SUPPLIERS, frozenset({1}), _CRITICAL),
+    ServiceRequest(
+        "8.7.2", "Join Service (Non-Critical)", False, _JOINERS, frozenset({1}), _COMMAND
+    ),
+    ServiceRequest(
+        "8.8.1", "Unjoin Service (Critical)", True, SUPPLIERS, frozenset({1}), _CRITICAL
+    ),
+    ServiceRequest(
+        "8.8.2", "Unjoin Service (Non-Critical)", False, _JOINERS, frozenset({1}), _COMMAND
+    ),
+    ServiceRequest("8.9", "Read Device Log", False, _JOINERS, frozenset({1}), _COMMAND),
     ServiceRequest(
         "8.11",
         "Update HAN Device Log",
         False,
-        SUPPLIERS | {"OU"},
+        _JOINERS,
         frozenset({1}),
         _COMMAND,
         frozenset({"CHF"}),

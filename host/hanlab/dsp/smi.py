@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from hanlab.dsp.database import Database
 from hanlab.dsp.files import no_row_twice, read_rows
+from hanlab.duis.messages import SetDetails
 from hanlab.duis.names import DEVICE_TYPES
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -134,6 +135,12 @@ class Smi:
     def everything(self) -> Iterator[SmiDevice]:
         return map(_device, self._sql.execute(f"{_SELECT} ORDER BY hub, eui"))
 
+    def of_status(self, status: Status) -> list[SmiDevice]:
+        """Those of that status, or of it but for their suspension."""
+        where = "status = ?1 OR status = ?2 AND status_before = ?1"
+        rows = self._sql.execute(f"{_SELECT} WHERE {where}", (status, Status.SUSPENDED))
+        return [_device(row) for row in rows]
+
     def count(self, status: Status | None = None) -> int:
         """How many devices there are, or how many of that status."""
         where, values = (" WHERE status = ?", (status,)) if status else ("", ())
@@ -162,6 +169,53 @@ class Smi:
             "UPDATE devices SET status = ?, status_before = NULL WHERE eui = ?",
             (status, eui.octets),
         )
+
+    def move(self, eui: Eui, status: Status, hub: Eui | None) -> None:
+        """It has another status, and is on that CH's HAN or on none; a Suspended one has it afterwards."""
+        self._sql.execute(
+            "UPDATE devices SET hub = ?1, status_before = iif(status = ?2, ?3, NULL),"
+            " status = iif(status = ?2, status, ?3) WHERE eui = ?4",
+            (hub and hub.octets, Status.SUSPENDED, status, eui.octets),
+        )
+
+    def set_parties(self, eui: Eui, supplier: Eui | None, network_operator: Eui | None) -> None:
+        """Who answers for it."""
+        self._sql.execute(
+            "UPDATE devices SET supplier = ?, network_operator = ? WHERE eui = ?",
+            (
+                supplier and supplier.octets,
+                network_operator and network_operator.octets,
+                eui.octets,
+            ),
+        )
+
+    def set_import_mpxn(self, eui: Eui, mpxn: str) -> None:
+        self._sql.execute("UPDATE devices SET import_mpxn = ? WHERE eui = ?", (mpxn, eui.octets))
+
+    def set_details(self, eui: Eui, details: SetDetails) -> None:
+        """Of what `details` says; the inventory has no ESMEVariant."""
+        self._sql.execute(
+            "UPDATE devices SET manufacturer = coalesce(?, manufacturer), model = coalesce(?, model),"
+            " smets_chts_version = coalesce(?, smets_chts_version), version = coalesce(?, version)"
+            " WHERE eui = ?",
+            (
+                details.manufacturer,
+                details.model,
+                details.smets_chts_version,
+                details.firmware_version,
+                eui.octets,
+            ),
+        )
+
+    def delete(self, eui: Eui) -> None:
+        """It is not in it any more, and is not put into it again just because a lab has it."""
+        with self._database.transaction():
+            self._sql.execute("DELETE FROM devices WHERE eui = ?", (eui.octets,))
+            self._sql.execute("INSERT OR IGNORE INTO deleted VALUES (?)", (eui.octets,))
+
+    def was_deleted(self, eui: Eui) -> bool:
+        row = self._sql.execute("SELECT 1 FROM deleted WHERE eui = ?", (eui.octets,)).fetchone()
+        return row is not None
 
     def remember_time(self, now: datetime) -> None:
         """So that a lab's civil time does not run back from one command to the next.

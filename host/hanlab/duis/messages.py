@@ -232,6 +232,11 @@ class Request:
         return reference(self.service, self.service_variant)
 
 
+def service_of(reference: str) -> str:
+    """The ServiceReference: 8.7 of 8.7.2."""
+    return ".".join(reference.split(".")[:2])
+
+
 def reference(service: str, service_variant: str) -> str:
     """See `Request.reference`."""
     return service_variant if service_variant.startswith(f"{service}.") else service

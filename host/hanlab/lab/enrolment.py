@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from hanlab.boards.data import DeviceModel
 from hanlab.dsp.cpl import CplEntry
 from hanlab.dsp.service import Dsp
+from hanlab.dsp.service_requests import METERS
 from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SmiDevice
-from hanlab.duis.messages import DevicePreNotification
+from hanlab.duis.messages import Body, CommissionDevice, DevicePreNotification, JoinService
 from hanlab.eui import Eui
 from hanlab.lab.config import LabConfig
 from hanlab.lab.nodes import NodeConfig
@@ -25,7 +26,8 @@ GAS = frozenset({"GSME", "GPF"})
 
 def enrol(dsp: Dsp, config: LabConfig) -> None:
     """Add those of the lab's devices that the SMI does not have, and their versions to the CPL."""
-    new = [device for device in records(config) if dsp.smi.find(device.eui) is None]
+    known = dsp.smi.find, dsp.smi.was_deleted
+    new = [device for device in records(config) if not any(has(device.eui) for has in known)]
     if new:
         dsp.smi.add(*new)  # with one commit: a HAN of a hundred is there at once
     for entry in {product(node.model): None for node in config.nodes}:
@@ -74,6 +76,18 @@ def notification(node: NodeConfig) -> DevicePreNotification:
         model.device_type,
         firmware_version=model.duis_version,
     )
+
+
+def commissioning(dsp: Dsp, node: NodeConfig, hub: Eui) -> Body:
+    """What commissions a device on that CH's HAN (dsp/lifecycle.py): 8.1.1 a meter, 8.7.2 any other one.
+
+    The latter joins it to the HAN's electricity meter; where there is none, to what else is there.
+    """
+    if node.model.device_type in METERS:
+        return CommissionDevice(dsp.parts.clock())
+    others = [d for d in dsp.smi.on_han(hub) if d.eui != node.eui]
+    meter = next((d for d in others if d.device_type == "ESME"), others[-1])
+    return JoinService(meter.eui)
 
 
 def product(model: DeviceModel, version: str | None = None, hash_: bytes | None = None) -> CplEntry:

@@ -21,16 +21,23 @@ from hanlab.dsp.settings import DSP, NEW_YEAR, User
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
+    CommissionDevice,
+    DecommissionDevice,
     DevicePreNotification,
+    JoinService,
+    ReadDeviceLog,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
     Response,
     TopUpDevice,
+    UnjoinService,
     UpdateFirmware,
     UpdateHanDeviceLog,
+    UpdateInventory,
     UpdateSecurityCredentials,
+    service_of,
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -52,11 +59,18 @@ _SERVICES: Final = {
     ActivateFirmware: "11.3",
     TopUpDevice: "2.2",
     UpdateSecurityCredentials: "6.23",
+    CommissionDevice: "8.1.1",
     ReadInventory: "8.2",
+    DecommissionDevice: "8.3",
+    UpdateInventory: "8.4",
+    JoinService: "8.7.2",
+    UnjoinService: "8.8.2",
+    ReadDeviceLog: "8.9",
     UpdateHanDeviceLog: "8.11",
     DevicePreNotification: "12.2",
 }
-_TO_DSP: Final = frozenset({"8.2", "11.1", "12.2"})
+"""By the body, the service or its variant; one that is critical is of the variant before."""
+_TO_DSP: Final = frozenset({"8.2", "8.3", "8.4", "11.1", "12.2"})
 
 
 @dataclass
@@ -148,20 +162,28 @@ def service_request(
     Raises:
         UsageError: nobody is named who could send it.
     """
-    service = _SERVICES[type(body)]
+    reference = _SERVICES[type(body)]
+    if isinstance(body, JoinService | UnjoinService) and body.critical:
+        reference = reference.replace(".2", ".1")
+    service = service_of(reference)
     about = to or _about(body)
     sender = user or _responsible(dsp, about)
     target = DSP if service in _TO_DSP or to is None else to
     variant = 8 if service in _TO_DSP else 1
     id_ = RequestId(sender.eui, target, dsp.next_counter(sender.eui))
-    return Request(id_, variant, service, service, body)
+    return Request(id_, variant, service, reference, body)
 
 
 def _about(body: Body) -> Eui | None:
     match body:
         case UpdateFirmware(devices=devices) if devices:
             return devices[0]
-        case ReadInventory(device) | DevicePreNotification(device=device):
+        case (
+            ReadInventory(device)
+            | DevicePreNotification(device=device)
+            | DecommissionDevice(device)
+            | UpdateInventory(device)
+        ):
             return device
         case _:
             return None

@@ -14,7 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hanlab.boards.clauses import Behaviour
-from hanlab.duis.messages import FirmwareActivated, FirmwareVersionRead
+from hanlab.duis.messages import (
+    DeviceLogEntry,
+    DeviceLogRead,
+    FirmwareActivated,
+    FirmwareVersionRead,
+)
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.s1sp.outcome import ActivateCode, Outcome, ServiceRequestFailed
@@ -127,6 +132,35 @@ class Installations:
             raise
         self.ends[device] = outcome
         return outcome
+
+    async def add_device(self, hub: Eui, device: Eui, install_code: bytes, join_s: int) -> None:
+        """8.11 Add at that CHF.
+
+        Raises:
+            ServiceRequestFailed: the CH has not taken it.
+        """
+        self.find(device)
+
+    async def remove_device(self, hub: Eui, device: Eui) -> None:
+        """8.11 Remove at that CHF.
+
+        Raises:
+            ServiceRequestFailed: the CH still has it.
+        """
+        raise ServiceRequestFailed(
+            Outcome.DEVICE_REFUSED, f"the CH {hub} has no command that removes a device"
+        )
+
+    async def device_log(self, hub: Eui) -> DeviceLogRead:
+        """8.9 of that CHF: what is on its HAN.
+
+        Raises:
+            ServiceRequestFailed: the CH does not answer.
+        """
+        installation, target = self.find(hub)
+        with _reaching(target):
+            table = await installation.s1sp.devices()
+        return DeviceLogRead(tuple(DeviceLogEntry(Eui(d.eui)) for d in table))
 
     async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead:
         """11.2 of one device; a GPF answers for its GSME from what it last heard (rule 103).
