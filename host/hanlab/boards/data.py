@@ -183,7 +183,7 @@ class OtaIdentity:
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """A Device Model: `boards/models/<file>.toml`. A CHF has `update`, the others `ota` and `activation`."""
+    """A Device Model: `boards/models/<file>.toml`. A CHF has `update`, the others `ota`; each has `activation`."""
 
     model: str
     manufacturer: str
@@ -273,7 +273,7 @@ def load_model(name: str) -> DeviceModel:
     check_clauses(model.s1sr_clauses, str(path))
     if model.activation:
         _check_choice(path, "activation.steps", model.activation.steps, STEPS)
-    for wanted in ("update",) if model.device_type == "CHF" else ("ota", "activation"):
+    for wanted in ("update" if model.device_type == "CHF" else "ota", "activation"):
         if getattr(model, wanted) is None:
             raise UsageError(
                 f"{path}: a {model.device_type} needs the table [{wanted}]",

@@ -148,7 +148,7 @@ def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_jso
         for entry in entries:
             say(console(), "✓ listed", str(entry), "green")
         models = [entry.product for entry in entries]
-        fit = [n.name for n in config.devices if product(n.model).product in models]
+        fit = [n.name for n in config.nodes if product(n.model).product in models]
         if fit and what.suffix.lower() not in LISTS:
             say_next(console(), f"hanlab push {shlex.quote(str(what))} --to {fit[0]}", lab)
 

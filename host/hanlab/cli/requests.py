@@ -42,7 +42,7 @@ from hanlab.eui import Eui
 from hanlab.images import read_image, warnings_about
 from hanlab.lab import Device, Lab
 from hanlab.lab.answers import Answer
-from hanlab.lab.config import read_lab, some
+from hanlab.lab.config import read_lab
 from hanlab.lab.office import named_user
 from hanlab.lab.state import serving, state_folder
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
@@ -382,12 +382,7 @@ def opened(
     """
     config = read_lab(lab).impaired(impair)
     for name in names:
-        if config.node(name).is_hub:
-            known = some([n.name for n in config.devices])
-            raise UsageError(
-                f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
-                next_step=f"this lab has {known or 'none'}",
-            )
+        config.node(name)
     with open_lab(lab, pcap=pcap, impair=impair, quiet=quiet) as (bench, line):
         devices = [bench.device(name) for name in names]
         try:

@@ -24,8 +24,7 @@ from hanlab.errors import CarriedOn, UsageError
 from hanlab.eui import Eui
 from hanlab.gateway.progress import read_progress
 from hanlab.lab.answers import RETRY_S, Answer, Automation, answered
-from hanlab.lab.config import LabConfig, read_lab, some
-from hanlab.lab.nodes import NodeConfig
+from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.office import named_user, open_office, service_request
 from hanlab.lab.state import Server, serving, state_folder
 from hanlab.s1sp.progress import Progress, Report
@@ -182,15 +181,3 @@ def refuse_what_is_for_boards(lab: Path | None, **options: object) -> None:
             next_step=f"leave {' and '.join(given)} out, or end the server (Ctrl-C) and run this again; "
             "hanlab serve takes --impair too",
         )
-
-
-def device(lab: ServedLab, name: str) -> NodeConfig:
-    """The device of that name; not the CH."""
-    node = lab.config.node(name)
-    if node.is_hub:
-        known = some([n.name for n in lab.config.devices])
-        raise UsageError(
-            f"{name} is the Communications Hub; 11.1 to 11.3 go through it to a device on its HAN",
-            next_step=f"this lab has {known or 'none'}",
-        )
-    return node

@@ -19,7 +19,7 @@ from hanlab.cli.hints import help_here, say_next
 from hanlab.cli.office import end_as
 from hanlab.cli.pending_requests import teller, told
 from hanlab.cli.requests import draw_answer
-from hanlab.cli.served import ServedLab, device, served
+from hanlab.cli.served import ServedLab, served
 from hanlab.cli.show import REQUESTS, Watch, console, say
 from hanlab.cli.waiting import LiveLine
 from hanlab.dsp.parts import Notice
@@ -60,7 +60,7 @@ def through_server(
     with served(lab) as there:
         if there is None:
             return False
-        node = device(there, name)
+        node = there.config.node(name)
         what = body(node.eui)
         audited = there.dsp.audit.newest()
         if not as_json:
