@@ -15,7 +15,6 @@ from desk import (
     ESME,
     GPF,
     GSME,
-    HUB,
     IMAGE,
     NETWORK,
     NEW,
@@ -28,7 +27,6 @@ from desk import (
     device,
     entry,
     furnished,
-    image_for,
     run,
     suspend,
     update,
@@ -466,14 +464,3 @@ def test_a_device_that_is_stuck_without_mp105_is_not_with_it() -> None:
         office.send(READ, ESME)
         ends.append(office.status(ESME))
     assert ends == [Status.SUSPENDED, Status.COMMISSIONED]
-
-
-def test_the_chf_is_told_of_in_dcc_alerts(office: Office) -> None:
-    found = office.dsp.smi.find(HUB)
-    assert found
-    image = image_for("CHF", NEW)
-    office.dsp.load([entry(found, NEW, image)])
-    assert office.send(update(HUB, image=image)) == ("I99", None)
-    assert office.told("N57") == [SUPPLIER, NETWORK]
-    office.send(ACTIVATE, HUB)
-    assert office.told("N56") == [SUPPLIER, NETWORK]

@@ -311,7 +311,6 @@ def test_an_image_for_another_device_type(cli: Cli) -> None:
         ),
         (["push", "ppmid.ota", "--to", "nobody", "--direct"], "no device 'nobody'"),
         (["push", "ppmid.ota", "--to", "", "--direct"], "no device ''"),
-        (["push", "ppmid.ota", "--to", "hub", "--direct"], "for device type PPMID, hub is a CHF"),
         (["version", "\udcff"], "no device"),
         (["activate", "nobody", "--hash", HASH], "no device 'nobody'"),
         (["activate", "PPMID"], "one hash, and there is none"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from hanlab.demos.hub_updates import HUB_UPDATES
 from hanlab.demos.inventory import INVENTORY
 from hanlab.demos.losses import LOSSES
 from hanlab.demos.parts import Demo
@@ -11,7 +12,14 @@ from hanlab.demos.refusals import REFUSALS
 from hanlab.demos.sizes import SIZES
 from hanlab.demos.updates import UPDATES
 
-CATALOGUE: Final[tuple[Demo, ...]] = (*UPDATES, *SIZES, *REFUSALS, *LOSSES, *INVENTORY)
+CATALOGUE: Final[tuple[Demo, ...]] = (
+    *UPDATES,
+    *HUB_UPDATES,
+    *SIZES,
+    *REFUSALS,
+    *LOSSES,
+    *INVENTORY,
+)
 
 
 def find_demo(name: str) -> Demo | None:

@@ -192,6 +192,8 @@ class Scene:
     """Other Service Users than the default ones, as [[user]] has them."""
     listed: tuple[ImageSpec, ...] = ()
     """What is on the CPL for the device besides its factory version."""
+    to: str = ""
+    """The board that the requests are for; without it the first device."""
     homes: int = 1
     """So many homes like that; the requests are for the first one's device."""
 

@@ -47,7 +47,7 @@ from hanlab.duis.messages import (
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
-from hanlab.lab import Lab
+from hanlab.lab import Device, Lab
 from hanlab.lab.config import LabConfig, make_lab
 from hanlab.lab.enrolment import commissioning, notification, product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
@@ -154,11 +154,16 @@ def run_demo(
                 yield from _Run(demo, scene, lab, watcher).step(step)
 
 
+def _device(scene: Scene, lab: Lab) -> Device:
+    """The board that the scene's requests are for."""
+    return lab.device(scene.to) if scene.to else lab.devices[0]
+
+
 def _list(scene: Scene, lab: Lab) -> None:
     """Put on the CPL what the scene wants there, as its manufacturer would."""
     for spec in scene.listed:
         image = make_image(spec)
-        model = lab.devices[0].model
+        model = _device(scene, lab).model
         lab.dsp.load([product(model, image.version, image.manufacturer_image_hash)])
 
 
@@ -175,7 +180,7 @@ class _Run:
         self._scene = scene
         self._lab = lab
         self._watcher = watcher
-        self._device = lab.devices[0]
+        self._device = _device(scene, lab)
         self._fault: Fault | None = None
         self._other: asyncio.Task[str] | None = None
         self._why = ""
@@ -421,7 +426,7 @@ class _Run:
 
 
 EXPLAINED: dict[str, str] = {
-    Outcome.STORED: "the CH holds it; the device has nothing yet",
+    Outcome.STORED: "the CH holds it until 11.3",
     Outcome.DISTRIBUTED: "the device holds it; it runs what it ran before",
     Outcome.ACTIVATED: "the hash is right; the device restarts with it",
 }

@@ -15,12 +15,16 @@ RESPONSIBLE: Final = ("supplier", "network_operator")
 
 @dataclass(frozen=True)
 class Alert:
-    """A DCC Alert: `to` names columns of the SMI, or is empty where only the requester is told."""
+    """A DCC Alert: `to` names columns of the SMI, or is empty where only the requester is told.
+
+    `han`: it goes to those parties of everything on the CHF's HAN.
+    """
 
     code: str
     meaning: str
     to: tuple[str, ...]
     stated: bool
+    han: bool = False
 
 
 SUSPENDED: Final = Alert("N28", "device suspended", RESPONSIBLE, stated=False)
@@ -28,8 +32,12 @@ RESTORED: Final = Alert("N29", "device restored from suspension", RESPONSIBLE, s
 MISMATCH: Final = Alert("N52", "GSME firmware version mismatch", RESPONSIBLE, stated=True)
 DISTRIBUTION_FAILURE: Final = Alert("N22", "firmware distribution failed", (), stated=False)
 S1SP: Final = Alert("N55", "alert of the S1SP", (), stated=False)
-CH_ACTIVATED: Final = Alert("N56", "SMETS1 CH firmware activated", RESPONSIBLE, stated=False)
-CH_REQUESTED: Final = Alert("N57", "SMETS1 CH update requested", RESPONSIBLE, stated=False)
+CH_ACTIVATED: Final = Alert(
+    "N56", "SMETS1 CH firmware activated", RESPONSIBLE, stated=False, han=True
+)
+CH_REQUESTED: Final = Alert(
+    "N57", "SMETS1 CH update requested", RESPONSIBLE, stated=False, han=True
+)
 DELIVERED: Final = Alert("N60", "image delivered to the CH", (), stated=False)
 NOT_DELIVERED: Final = Alert("N61", "image not delivered to the CH", (), stated=False)
 

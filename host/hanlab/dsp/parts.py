@@ -117,7 +117,8 @@ class Parts:
         device: SmiDevice,
     ) -> None:
         """Once to each party that the alert's routing names (rule 115)."""
-        parties: Iterable[Eui | None] = (getattr(device, party) for party in alert.to)
+        about = self.smi.on_han(device.eui) if alert.han else [device]
+        parties: Iterable[Eui | None] = (getattr(d, party) for d in about for party in alert.to)
         for recipient in dict.fromkeys(parties):
             if recipient:
                 self.tell(recipient, alert, body, device.eui)
