@@ -271,7 +271,6 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'check that it is switched on, and send the Service Request again'": NotRun(
         "an emulated board is always on, and a real one has no switch that a test could turn; the other causes have next steps of their own"
     ),
-    "f\"this lab has {known or 'none'}\"": Walk("version hub", "version PPMID"),
     "f'leave {given[0]} out, or name one device'": Proved(
         "tests/bench/test_many.py::test_what_is_for_one_device"
     ),
