@@ -17,6 +17,8 @@ _SHARED = (
     "han.ccm",
     "han.proof",
     "han.network",
+    "han.mmo",
+    "han.mac",
     "han.zcl",
     "han.tunnel",
     "han.basic",

@@ -34,6 +34,9 @@ from hanlab.wan.messages import (
     Distribute,
     EventsRead,
     HanError,
+    Join,
+    Leave,
+    NetworkRead,
     StoreRead,
     StoreReadResponse,
 )
@@ -136,6 +139,11 @@ def test_every_message_on_the_wire_is_as_described(tmp_path: Path) -> None:
             assert len((await client.read_all(StoreRead, "images", verify=True)).images) == 9
             assert len((await client.read_all(DevicesRead, "devices")).devices) == 21
             await client.read(CountersRead)
+            await client.read(NetworkRead)
+            newcomer = {"eui": bytes(8), "code": bytes(16), "type": "PPMID"}
+            await client.write(Join, minutes=1, steps=2, **newcomer)
+            assert (await client.read(DevicesRead, skip=21)).devices[0].state == "whitelisted"
+            await client.write(Leave, eui=bytes(8))
             with pytest.raises(Refused):
                 await client.write(Distribute, eui=device.eui.octets, hash=bytes(32), jitter=5)
             for n in range(24):

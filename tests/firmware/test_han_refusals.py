@@ -78,7 +78,7 @@ async def test_headers_that_this_han_does_not_send():
         (17, 0x20),  # no extended nonce
         (7, 1),  # the MAC's source is not the NWK's
         (13, 1),
-        (9, 1),  # an NWK command
+        (9, 2),  # a kind of NWK frame that does not exist
         (0, 0x02),  # a MAC command
         (5, 1),  # the MAC's destination is not the NWK's
     ):

@@ -20,7 +20,7 @@ EUI = unhexlify("00db1234567890a2")
 KEY = bytes(range(32))
 DCO_KEY = bytes(range(100, 132))
 DENIED = {"rc": 11}
-ALL_WRITES = ((0, 5), (1, 1), (1, 5), (GROUP, 2), (GROUP, 4), (GROUP, 12))
+ALL_WRITES = ((0, 5), (1, 1), (1, 5), (GROUP, 2), (GROUP, 4), (GROUP, 13), (GROUP, 14), (GROUP, 12))
 
 # RFC 4231: key, data, HMAC-SHA-256 (case 5's is cut off in the RFC)
 VECTORS = (
@@ -89,6 +89,14 @@ class Hub:
     def activate(self, eui, hash, counter, mac, dco_mac):
         self.done.append("activate")
         return {"job": 1}
+
+    def join(self, eui, code, type, steps, minutes):
+        self.done.append("join")
+        return {"open_ms": 60_000}
+
+    def leave(self, eui):
+        self.done.append("leave")
+        return {}
 
     def store_report(self, verify, skip, most):
         return {"images": []}
@@ -189,6 +197,7 @@ class Board:
         through = []
         for group, command in ALL_WRITES:
             payload = {"eui": EUI, "hash": bytes(32), "counter": 1}
+            payload.update({"code": bytes(6), "type": "PPMID", "minutes": 1})
             through.append(await self.ask(WRITE, group, command, payload) != DENIED)
         return through
 
@@ -226,7 +235,7 @@ async def test_login_opens_the_gate_and_the_board_proves_itself():
     reply = await board.login(nonce=nonce, host=host)
     assert reply == {"mac": hmac_sha256(KEY, b"hanlab WAN board", nonce, host, EUI)}
     assert await board.writes() == ALL
-    assert board.hub.done == [1, 5, "distribute", "activate"]
+    assert board.hub.done == [1, 5, "distribute", "activate", "join", "leave"]
     assert board.session.stats == {"logins": 1, "wrong_key": 0, "denied": 0, "forged": 0}
 
 

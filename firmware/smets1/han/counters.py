@@ -30,7 +30,8 @@ _SKIP_MASK = const((1 << 16) - 1)
 class Counters:
     """Our outgoing frame counter and the last one seen of each EUI-64, for one network key.
 
-    A file of another key, or a damaged one, counts as none. random(n): n octets of entropy.
+    A file of another key, or a damaged one, counts as none. random(n): n octets of entropy. path: None for a node that
+    is on no network, and has nothing to count.
     """
 
     def __init__(self, path, key, random, step=STEP):
@@ -83,6 +84,12 @@ class Counters:
         except OSError:
             pass  # a challenge tells it again after the next start
 
+    def forget(self, eui):
+        """Believe nothing of this neighbour before it proves itself again; what it has used stays known."""
+        if eui in self.seen:
+            self._kept[eui] = self.seen.pop(eui)
+            self.due = True
+
     def last(self, eui):
         """The newest counter that was ever seen of a neighbour, as far as this board knows; NONE."""
         return self.seen.get(eui, self._kept.get(eui, NONE))
@@ -108,6 +115,8 @@ class Counters:
 
     def save(self):
         """Set aside the next STEP counters, and keep the neighbours'."""
+        if self._path is None:
+            return
         limit = self._next + self._step
         if limit > FREE:
             raise RuntimeError(
@@ -128,7 +137,7 @@ class Counters:
 
     def _read(self):
         """The limit, None if there is no file of this key."""
-        record = saved.load(self._path)
+        record = saved.load(self._path) if self._path else None
         if record is None:
             return None
         if len(record) % 12 != 8:

@@ -1,6 +1,6 @@
 # One frame of the HAN: 802.15.4 data frame (PAN-internal, 16-bit addresses), NWK header, auxiliary security header,
 # APS data header, payload, MIC, FCS. One hop: MAC and NWK addresses are the same, so every header has the same length
-# and each field one fixed place.
+# and each field one fixed place. A NWK command is the same, but for what is where the APS header would be.
 import struct
 
 from micropython import const
@@ -14,7 +14,10 @@ AUX = const(17)
 APS = const(31)
 PAYLOAD = const(39)
 PAYLOAD_MAX = const(82)  # what is left of a PSDU: 127 - 39 - 4 (MIC) - 2 (FCS)
-PSDU_MIN = const(45)  # the same with no payload
+LEAST = const(43)  # a data frame with no payload, its MIC, and no FCS
+LEAST_COMMAND = const(
+    36
+)  # the same of a NWK command, which has its number where the APS header would be
 
 _MAC_UNICAST = const(0x8861)  # data, acknowledge, PAN ID compression, 16-bit addresses
 _MAC_BROADCAST = const(0x8841)
@@ -101,7 +104,7 @@ def headers_fit(frame) -> bool:
     p = ptr8(frame)
     if (p[0] & 0xDF) != 0x41 or p[1] != 0x88:  # MAC control; acknowledge request free
         return False
-    if (p[9] & 0x3F) != 0x08 or p[10] != 0x02:  # NWK control; route discovery free
+    if (p[9] & 0x3E) != 0x08 or p[10] != 0x02:  # NWK control: data or command; route discovery free
         return False
     if p[7] != p[13] or p[8] != p[14]:  # one hop: the MAC's source is the NWK's
         return False
@@ -111,6 +114,21 @@ def headers_fit(frame) -> bool:
     elif p[5] != p[11] or p[6] != p[12]:
         return False
     return p[17] == 0x28  # security control
+
+
+def is_data(frame):
+    """Whether the MAC header is that of a data frame, not of a beacon or a MAC command."""
+    return frame[0] & 7 == 1
+
+
+def is_secured(frame, n):
+    """Whether frame[:n], which has no FCS any more, says that it is a data frame with NWK security."""
+    return n > 10 and is_data(frame) and frame[10] & 2
+
+
+def is_command(frame):
+    """Whether a frame whose headers fit is a NWK command."""
+    return frame[NWK] & 3 == 1
 
 
 @micropython.viper
@@ -152,6 +170,11 @@ def build(
         src_ep,
         sequence,
     )
+
+
+def make_command(frame):
+    """Turn the headers of a data frame into those of a NWK command."""
+    frame[NWK] |= 1
 
 
 def with_level(frame):

@@ -14,9 +14,14 @@ CLUSTER_PROOF = const(0xFC53)  # of those that are free for manufacturers: proof
 CLUSTER_DEVICE_ANNCE = const(0x0013)  # in the Zigbee Device Profile
 
 COORDINATOR = const(0x0000)  # the short address of a Communications Hub
+NO_ADDRESS = const(0xFFFE)  # of a node that is on no HAN, and NO_PAN is its PAN
+NO_PAN = const(0xFFFF)
 BROADCAST_ALL = const(0xFFFF)
 BROADCAST_RX_ON = const(0xFFFD)  # every device whose receiver is on when idle
 BROADCAST_FIRST = const(0xFFF8)  # this and above are broadcast addresses
+
+LEAVE = const(0x04)  # a NWK command
+LEAVE_REQUEST = const(0x40)  # among its options: leave, please; without it: I leave
 
 SUCCESS = const(0x00)
 NOT_AUTHORIZED = const(0x7E)

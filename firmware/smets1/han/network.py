@@ -12,6 +12,7 @@ from smets1.han.proof import Proof
 from smets1.octets import cobs_decode, cobs_encode, crc16_fcs, find
 
 _WIRE_MAX = const(129)  # a PSDU in COBS with the 0x00 that ends it
+_PSDU_MIN = const(10)  # a Beacon Request
 
 STATS = (
     "rx",  # frames accepted
@@ -38,7 +39,10 @@ def eui_text(eui):
 
 
 class NetworkConfig:
-    """What a node knows of its HAN. EUI-64s are 8 octets as they are written, most significant first."""
+    """What a node knows of its HAN. EUI-64s are 8 octets as they are written, most significant first.
+
+    One that is on no HAN has NO_PAN, NO_ADDRESS, no neighbours, and any key.
+    """
 
     def __init__(self, pan_id, short, eui, key, key_sequence=0, neighbours=None):
         self.pan_id = pan_id
@@ -66,16 +70,16 @@ class Network:
     """
 
     def __init__(self, link, config, counters):
-        self.config = config
         self.stats = dict.fromkeys(STATS, 0)
-        self.peers = {}  # short address: Peer
-        for eui, short in config.neighbours.items():
-            self.add_peer(eui, short)
+        self._enter(config, counters)
         # Called once the answer being made has been written to the link; for what must not come before it (a reset).
         self.after_reply = None
+        # on_bare(frame, n) -> whether it was wanted: of what comes without NWK security (mac.py), no FCS behind it
+        self.on_bare = None
+        self.on_command = (
+            None  # of a NWK command: on_command(peer, octets), with the command's number first
+        )
         self._link = link
-        self.counters = counters
-        self._ccm = Ccm(config.key)
         self._nonce = bytearray(NONCE_SIZE)
         self._wire_eui = bytes(reversed(config.eui))
         # of MAC, NWK and APS: from anywhere, so that numbers of the last start do not come again at once
@@ -96,9 +100,28 @@ class Network:
         self._profile = self._cluster = self._src_ep = self._dst_ep = 0
         self.proof = Proof(self)
 
+    def move(self, config, counters):
+        """Be on another HAN from now on, or on none; its neighbours have yet to prove themselves."""
+        self._enter(config, counters)
+        self.proof.restart()
+
+    def _enter(self, config, counters):
+        self.config = config
+        self.counters = counters
+        self._ccm = Ccm(config.key)
+        self.peers = {}  # short address: Peer
+        for eui, short in config.neighbours.items():
+            self.add_peer(eui, short)
+
     def add_peer(self, eui, short):
         self.remove_peer(eui)
         self.peers[short] = Peer(bytes(eui), short)
+
+    def expel(self, eui):
+        """No neighbour any more. Should it come back, it has to prove itself, and none of its old frames counts."""
+        self.remove_peer(eui)
+        self.proof.forget(eui)
+        self.counters.forget(eui)
 
     def remove_peer(self, eui):
         for peer in list(self.peers.values()):
@@ -147,20 +170,60 @@ class Network:
         sequence=None,
     ):
         """Send to whoever it is. counter, sequence: of the frame, if not the next ones (proof.py)."""
+        await self._turn()
+        try:
+            if counter is None:
+                counter = self.next_counter()
+                sequence = self.next_sequence()
+            self._head(short, profile, cluster, src_ep, dst_ep, counter, sequence)
+            await self._write(self._seal(frames.PAYLOAD, payload, n))
+        finally:
+            self._sending = False
+
+    async def command(self, short, octets):
+        """Send a NWK command to a neighbour that has proved itself: whether it has, and the link has taken it."""
+        peer = self.peers.get(short)
+        if peer is None or not await self.proof.of(peer):
+            self.stats["unsent"] += 1
+            return False
+        await self._turn()
+        try:
+            self._head(short, 0, 0, 0, 0, self.next_counter(), self.next_sequence())
+            frames.make_command(self._frame)
+            await self._write(self._seal(frames.APS, octets, len(octets)))
+        finally:
+            self._sending = False
+        return True
+
+    async def put(self, octets):
+        """Send a frame as it is, but for its FCS: one without NWK security (mac.py)."""
+        await self._turn()
+        try:
+            frames.copy(self._frame, 0, octets, 0, len(octets))
+            await self._write(len(octets))
+        finally:
+            self._sending = False
+
+    async def _turn(self):
         while self._sending:  # rare: another task's frame is on its way out
             await asyncio.sleep_ms(1)
         self._sending = True
-        try:
-            if counter is None:
-                counter = self.counters.next() if self.counters.settled else self.counters.free()
-                sequence = self.next_sequence()
-            end = self._seal(short, profile, cluster, src_ep, dst_ep, payload, n, counter, sequence)
-            start = self._wire_start
-            self._wire_start = 1
-            await self._link.write(self._wire_view[start:end])
-        finally:
-            self._sending = False
+
+    async def _write(self, end):
+        """Put the FCS behind frame[:end], and have the link take it."""
+        frame = self._frame
+        fcs = crc16_fcs(frame, 0, end)
+        frame[end] = fcs & 0xFF
+        frame[end + 1] = fcs >> 8
+        end = cobs_encode(frame, end + frames.FCS_SIZE, self._wire, 1)
+        self._wire[end] = 0
+        start = self._wire_start
+        self._wire_start = 1
+        await self._link.write(self._wire_view[start : end + 1])
         self.stats["tx"] += 1
+
+    def next_counter(self):
+        return self.counters.next() if self.counters.settled else self.counters.free()
 
     def next_sequence(self):
         self._sequence = (self._sequence + 1) & 0xFF
@@ -204,12 +267,10 @@ class Network:
             then, self.after_reply = self.after_reply, None
             then()
 
-    def _seal(self, short, profile, cluster, src_ep, dst_ep, payload, n, counter, sequence):
-        """Make the frame and its wire form; the end of the latter."""
+    def _head(self, short, profile, cluster, src_ep, dst_ep, counter, sequence):
         config = self.config
-        frame = self._frame
         frames.build(
-            frame,
+            self._frame,
             config.pan_id,
             short,
             config.short,
@@ -222,23 +283,22 @@ class Network:
             src_ep,
             dst_ep,
         )
-        frames.copy(frame, frames.PAYLOAD, payload, 0, n)
+
+    def _seal(self, at, payload, n):
+        """Put payload[:n] to frame[at:] and seal the frame; where its MIC ends."""
+        frame = self._frame
+        frames.copy(frame, at, payload, 0, n)
         frames.with_level(frame)
         frames.fill_nonce(self._nonce, frame)
-        end = self._ccm.seal(frame, frames.NWK, frames.APS, frames.PAYLOAD + n, self._nonce)
+        end = self._ccm.seal(frame, frames.NWK, frames.APS, at + n, self._nonce)
         frames.without_level(frame)
-        fcs = crc16_fcs(frame, 0, end)
-        frame[end] = fcs & 0xFF
-        frame[end + 1] = fcs >> 8
-        end = cobs_encode(frame, end + frames.FCS_SIZE, self._wire, 1)
-        self._wire[end] = 0
-        return end + 1
+        return end
 
     def _receive(self, frame):
         """Open and dispatch one COBS-coded frame; the length of the answer, 0 for none."""
-        dropped, n = self._open(frame)
-        if dropped:
-            self.stats[dropped] += 1
+        ended, n = self._open(frame)
+        if ended:
+            self.stats[ended] += 1
             return 0
         self._profile = frames.u16(frame, frames.APS + 4)
         self._cluster = frames.u16(frame, frames.APS + 2)
@@ -255,20 +315,29 @@ class Network:
         return n
 
     def _open(self, frame):
-        """Decode, check and decrypt in place: (why it is dropped, 0) or (None, where its payload ends)."""
+        """Decode, check and decrypt in place: (what it counts as, 0) or (None, where its payload ends).
+
+        What is no data for a handler has been dealt with, or is dropped."""
         config = self.config
         n = cobs_decode(frame, len(frame))
         if n < 0:
             return "framing", 0
-        if n < frames.PSDU_MIN or n > frames.PSDU_MAX:
+        if n < _PSDU_MIN or n > frames.PSDU_MAX:
             return "length", 0
         n -= frames.FCS_SIZE
         if crc16_fcs(frame, 0, n) != frames.u16(frame, n):
             return "fcs", 0
+        if not frames.is_secured(frame, n) and self.on_bare and self.on_bare(frame, n):
+            return "rx", 0
+        if n < frames.LEAST_COMMAND:
+            return "length" if frames.is_data(frame) else "foreign", 0
         if frames.u16(frame, 3) != config.pan_id:
             return "foreign", 0
         if not frames.headers_fit(frame):
             return "malformed", 0
+        is_command = frames.is_command(frame)
+        if n < frames.LEAST and not is_command:
+            return "length", 0
         to = frames.u16(frame, frames.NWK + 2)
         if to != config.short and to < BROADCAST_FIRST:
             return "foreign", 0
@@ -288,12 +357,13 @@ class Network:
         n -= MIC_SIZE
         if not self._ccm.open(frame, frames.NWK, frames.APS, n, self._nonce):
             return "mic", 0
-        if not frames.aps_fits(frame):
+        if not is_command and not frames.aps_fits(frame):
             return "malformed", 0
         if last is not None and counter < FREE:
             self.counters.accept(peer.eui, counter)
         elif (
-            frames.u16(frame, frames.APS + 2) != CLUSTER_PROOF
+            is_command
+            or frames.u16(frame, frames.APS + 2) != CLUSTER_PROOF
             or frames.u16(frame, frames.APS + 4) != PROFILE_SE
         ):
             if last is not None:
@@ -301,4 +371,9 @@ class Network:
             if to == config.short:
                 self.proof.wanted(peer)
             return "unproved", 0
+        if is_command:
+            if not self.on_command:
+                return "unhandled", 0
+            self.on_command(peer, frame[frames.APS : n])
+            return "rx", 0
         return None, n

@@ -38,21 +38,39 @@ class _Asked:
 
 
 class Proof:
-    """For one Network. log(name, text) takes events; on_proved(eui): this neighbour has proved itself."""
+    """For one Network. log(name, text) takes events; on_proved(eui): this neighbour has proved itself.
+
+    admit(eui, fresh) -> whether to answer its challenge (fresh: it has just answered ours). Who is joining is answered
+    once the CH has it in its table: so no device counts itself in that the CH does not count (admission.py)."""
 
     def __init__(self, network):
         self._network = network
-        self._counters = network.counters
         self._asked = {}  # EUI-64: _Asked
         self._by_lot = _ANSWERS_BY_LOT
         self.log = print
         self.on_proved = None
+        self.admit = None
         network.handle(PROFILE_SE, CLUSTER_PROOF, ENDPOINT, self._receive)
+
+    @property
+    def _counters(self):
+        return self._network.counters
+
+    def restart(self):
+        """The network is another one: nobody there has been asked anything."""
+        self._asked = {}
+        self._by_lot = _ANSWERS_BY_LOT
+
+    def forget(self, eui):
+        """What it was asked is answered no more."""
+        self._asked.pop(eui, None)
 
     async def of(self, peer, wait_ms=_WAIT_MS):
         """Ask a neighbour if need be: whether it has proved itself."""
-        if peer.eui in self._counters.seen:
-            return True
+        return peer.eui in self._counters.seen or await self.afresh(peer, wait_ms)
+
+    async def afresh(self, peer, wait_ms=_WAIT_MS):
+        """Ask a neighbour: whether it proves itself, and so is there now."""
         asked = self._ask(peer.eui)
         frame = bytearray(_SIZE)
         self._fill(frame, asked.challenge, _NO_CHALLENGE, peer.eui)
@@ -95,9 +113,13 @@ class Proof:
             self._network.stats["malformed"] += 1
             return 0
         asked = self._asked.get(peer.eui)
-        if asked and same(frame, _ANSWERED, asked.challenge, _NONCE):
+        fresh = asked is not None and same(frame, _ANSWERED, asked.challenge, _NONCE)
+        if fresh:
             self._answered(peer, asked, u32(frame, _SEEN))
         if same(frame, _CHALLENGE, _NO_CHALLENGE, _NONCE):
+            return 0
+        if self.admit and not self.admit(peer.eui, fresh):
+            self.wanted(peer)
             return 0
         if not counters.settled:
             self._by_lot -= 1
@@ -116,8 +138,9 @@ class Proof:
         if words:
             self.log("frame counters", words)
         if self._network.counter < FREE:  # it knows its own
+            if peer.eui not in self._counters.seen:
+                self._counters.due = True  # flash has it from now on, however short this start is
             self._counters.accept(peer.eui, self._network.counter)
-            self._counters.due = True  # flash has it from now on, however short this start is
             del self._asked[peer.eui]
             asked.proved.set()
             if self.on_proved:

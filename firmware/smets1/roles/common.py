@@ -4,24 +4,15 @@ import hashlib
 
 from smets1 import ota_file
 from smets1.han.counters import Counters
-from smets1.han.network import Network, NetworkConfig
 from smets1.store import StoreError
 
 
-def network(port, config, log):
-    """This board's end of the HAN; log(name, text) takes events."""
-    han = config["han"]
-    key = binascii.unhexlify(han["key"])
-    neighbours = {binascii.unhexlify(n["eui"]): n["address"] for n in config["neighbours"]}
-    network = Network(
-        port.han,
-        NetworkConfig(
-            han["pan"], han["address"], binascii.unhexlify(config["eui"]), key, 0, neighbours
-        ),
-        Counters(port.root + "/counters", key, port.random),
-    )
-    network.proof.log = log
-    return network
+def counters_for(port, key, home_key):
+    """The frame counters of one network key, which are kept for the day when the board is on that network again."""
+    path = port.root + "/counters"
+    if key != home_key:
+        path += ".%08x" % binascii.crc32(key)
+    return Counters(path, key, port.random)
 
 
 def file_version(version):
@@ -122,6 +113,11 @@ def is_sound(store, image):
         return store.digest(image) == image.sha
     except StoreError:
         return False
+
+
+def place(network, state):
+    """Where a board is on the air. state: "none", "trial" (let in by a CH that has yet to prove itself) or "joined"."""
+    return {"pan": network.config.pan_id, "address": network.config.short, "state": state}
 
 
 def counters(network, server):

@@ -9,12 +9,14 @@ import binascii
 from micropython import const
 
 from smets1 import ota_file
-from smets1.han import zdo
+from smets1.han import admission, zdo
 from smets1.han.basic import MODEL_IDENTIFIER, SW_BUILD_ID, BasicClient
-from smets1.han.ids import COORDINATOR
+from smets1.han.ids import COORDINATOR, LEAVE, LEAVE_REQUEST
+from smets1.han.network import Network, NetworkConfig, eui_text
 from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.zcl import NoAnswer
-from smets1.roles.common import counters, describe, network, page, store_report
+from smets1.roles.common import counters, counters_for, describe, page, place, store_report
+from smets1.roles.device_table import Device, DeviceTable
 from smets1.roles.events import EventLog
 from smets1.roles.hub_update import HubUpdate
 from smets1.roles.jobs import Jobs
@@ -29,18 +31,8 @@ from smets1.wan.smp import EBUSY, SmpError
 
 _MIRROR_S = const(1800)  # how often the GPF hears of its GSME; illustrative
 _FIRST_S = const(2)  # and how soon after the CH's start
-
-
-class Device:
-    """A device of this HAN. eui: 8 octets; steps: of its update, 1 or 2, as its Device Model says (rules 96, 97);
-    seen: it has announced itself or answered since the CH started."""
-
-    def __init__(self, eui, type, address, steps):
-        self.eui = eui
-        self.type = type
-        self.address = address
-        self.steps = steps
-        self.seen = False
+_LEAVE_TRIES = const(3)  # of a device that is told to leave
+_LEAVE_MS = const(300)  # for what it says to that
 
 
 class CommsHub:
@@ -56,12 +48,16 @@ class CommsHub:
         self.heap = HeapWatch()
         self.store = ImageStore(port.root + "/store", model["capacity"], model["size_behaviour"])
         self._log("boot", self.store.recovered)
-        self.network = network(port, config, self._log)
+        self._table = DeviceTable(port.root + "/devices", config)
+        self._devices = self._table.devices  # EUI-64: Device
+        if self._table.problem:
+            self._log("device table", self._table.problem)
+        self.network = self._make_network(port, config)
+        self.network.proof.log = self._log
         self.network.proof.on_proved = self._proved
-        self._devices = {}  # EUI-64: Device
-        for n in config["neighbours"]:
-            eui = self.network.peers[n["address"]].eui  # one copy, as there may be a hundred
-            self._devices[eui] = Device(eui, n["type"], n["address"], n.get("steps", 1))
+        self.network.on_command = self._command
+        self._admission = admission.Admission(self.network, self._table, port.ticks_ms, self._log)
+        self._leaving = {}  # EUI-64: Event, set when the device says that it goes
         gpf = config.get("gpf")
         self._gpf = binascii.unhexlify(gpf) if gpf else None
         self._mirror = None  # what the GPF last heard from the GSME
@@ -83,6 +79,13 @@ class CommsHub:
         }
         self.server = Server(port.wan, groups, size, count, Session(port, config))
 
+    def _make_network(self, port, config):
+        han = config["han"]
+        key = binascii.unhexlify(han["key"])
+        eui = binascii.unhexlify(config["eui"])
+        place = NetworkConfig(han["pan"], han["address"], eui, key, 0, self._table.neighbours())
+        return Network(port.han, place, counters_for(port, key, key))
+
     async def run(self):
         await self._own.trial.boot(self._port.reset)
         self.heap.sample()
@@ -98,13 +101,13 @@ class CommsHub:
     async def _listen_to_gsme(self):
         if not self._gpf:
             return
-        gsme = next(d for d in self._devices.values() if d.type == "GSME")
         while True:
             await asyncio.sleep(_MIRROR_S if self._mirror else _FIRST_S)
-            try:
-                self._mirror = await self.read_version(gsme.eui)
-            except SmpError:
-                pass  # it keeps what it has
+            for gsme in [d.eui for d in self._devices.values() if d.type == "GSME"]:
+                try:
+                    self._mirror = await self.read_version(gsme)
+                except SmpError:
+                    pass  # it keeps what it has
 
     # -- WAN: images
 
@@ -151,29 +154,82 @@ class CommsHub:
     def counters(self):
         return counters(self.network, self.server)
 
+    def place(self):
+        return place(self.network, admission.JOINED)
+
     def limits(self):
         """Deadlines that a client can count on; see firmware/README.md."""
         return self._limits
 
     def devices(self, skip, most):
-        in_order = sorted(self._devices.values(), key=lambda d: d.address)  # a dict has none here
-        devices, more = page(in_order, skip, most)
+        """Those in the table in the order of their addresses, then those that may join."""
+        listed = [
+            (d.eui, d.type, d.address, admission.JOINED)
+            for d in sorted(self._devices.values(), key=lambda d: d.address)  # a dict has none here
+        ]
+        listed += sorted(self._admission.waiting())
+        devices, more = page(listed, skip, most)
         report = {
             "devices": [
                 {
-                    "eui": d.eui,
-                    "type": d.type,
-                    "address": d.address,
-                    "seen": d.seen,
-                    "counter": self._dual_control.last(d.eui),
+                    "eui": eui,
+                    "type": type,
+                    "address": address,
+                    "seen": eui in self._devices and self._devices[eui].seen,
+                    "counter": self._dual_control.last(eui),
+                    "state": state,
                 }
-                for d in devices
+                for eui, type, address, state in devices
             ],
             "counter": self._dual_control.last(self._own.device.eui),
+            "open_ms": self._admission.open_ms(),
         }
         if more:
             report["more"] = True
         return report
+
+    def join(self, eui, code, type, steps, minutes):
+        """8.11 add: let a device join that has this install code on its label, for so many minutes from now."""
+        if eui in (self.network.config.eui, self._gpf):
+            raise SmpError(han_group.BAD_REQUEST, han_group.GROUP)
+        self._admission.open(eui, code, type, steps, 60_000 * minutes)
+        return {"open_ms": self._admission.open_ms()}
+
+    async def leave(self, eui):
+        """8.11 remove: a device has no place on this HAN any more, whatever it does itself."""
+        if self.jobs.busy_with(eui):
+            raise SmpError(han_group.BUSY, han_group.GROUP)
+        withdrawn = self._admission.withdraw(eui)
+        device = self._devices.get(eui)
+        if device is None:
+            if withdrawn:
+                return {}
+            raise SmpError(han_group.NO_DEVICE, han_group.GROUP)
+        heard = await self._send_away(device)
+        try:
+            self._table.remove(eui)
+        except OSError:
+            raise SmpError(han_group.UNKNOWN, han_group.GROUP)
+        self.jobs.left(device)
+        self.network.expel(eui)
+        self.network.counters.keep()
+        self._log("left", "%s%s" % (eui_text(eui), "" if heard else ", and did not answer"))
+        return {}
+
+    async def _send_away(self, device):
+        """Tell a device to leave: whether it has said that it does."""
+        self._leaving[device.eui] = gone = asyncio.Event()
+        try:
+            for _ in range(_LEAVE_TRIES):
+                await self.network.command(device.address, bytes((LEAVE, LEAVE_REQUEST)))
+                try:
+                    await asyncio.wait_for_ms(gone.wait(), _LEAVE_MS)
+                except asyncio.TimeoutError:
+                    continue
+                return True
+            return False
+        finally:
+            del self._leaving[device.eui]
 
     def progress(self):
         return self.jobs.progress()
@@ -245,6 +301,10 @@ class CommsHub:
     def _proved(self, eui):
         if eui in self._devices:
             self._devices[eui].seen = True
+
+    def _command(self, peer, octets):
+        if octets[0] == LEAVE and peer.eui in self._leaving:
+            self._leaving[peer.eui].set()
 
     def _announced(self, eui, short):
         if eui in self._devices:

@@ -6,14 +6,17 @@ import hashlib
 
 from micropython import const
 
-from smets1.han import tunnel, zdo
+from smets1.han import tunnel
 from smets1.han.basic import BasicServer, Identity
-from smets1.han.ids import COORDINATOR
+from smets1.han.counters import Counters
+from smets1.han.join import Join, network_config
+from smets1.han.network import Network
 from smets1.han.ota import COUNT_DOWN, NORMAL
 from smets1.han.ota_client import OtaClient, Refused
 from smets1.ota_file import NotOta
-from smets1.roles.common import counters, describe, network, store_report
+from smets1.roles.common import counters, counters_for, describe, place, store_report
 from smets1.roles.events import EventLog
+from smets1.roles.network_record import NetworkRecord
 from smets1.roles.trial import Trial
 from smets1.store import STORED, ImageStore, StoreError
 from smets1.wan import han_group
@@ -22,8 +25,6 @@ from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
 from smets1.wan.server import Server
 
-_ANNOUNCE_MS = const(500)  # until the first try to reach the CH, and to the next, doubled each time
-_ANNOUNCE_MOST_MS = const(16_000)
 _RESTART_MS = const(20)  # after the answer to 11.3 is on its way
 _OTHERS = bytes(32)  # in place of a digest: what is here belongs to another file
 _IMAGES = const(
@@ -51,7 +52,8 @@ class HanDevice:
             model["model"],
             model["manufacturer"],
         )
-        self.network = network(port, config, self.events.add)
+        self.record = NetworkRecord(port.root + "/network", config)
+        self.network, self._join = self._make_network(port, config)
         BasicServer(self.network, self.identity)
         self.ota = OtaClient(self.network, self.identity, _Sink(self), port.ticks_ms)
         self.coming = None  # (SHA-256, size) of the file that the CH has announced
@@ -65,6 +67,24 @@ class HanDevice:
         }
         self.service = Server(port.wan, groups, size, count, Session(port, config))
 
+    def _make_network(self, port, config):
+        """This board's end of the HAN, and what keeps it on one."""
+        record = self.record
+        if record.problem:
+            self.events.add("network record", record.problem)
+
+        def counters_of(membership):
+            if membership is None:
+                return Counters(None, b"", port.random)
+            return counters_for(port, membership.key, record.home_key)
+
+        place = network_config(self.eui, record.here)
+        network = Network(port.han, place, counters_of(record.here))
+        network.proof.log = self.events.add
+        code = config.get("install_code")
+        code = binascii.unhexlify(code) if code else None
+        return network, Join(network, record, self.eui, code, counters_of, self.events.add)
+
     async def run(self):
         await self.trial.boot(self._port.reset)
         if self.trial.on:
@@ -75,19 +95,8 @@ class HanDevice:
             self.events.run(),
             self.ota.run(self._fetched),
             self._begin(),
-            self._announce(),
+            self._join.run(),
         )
-
-    async def _announce(self):
-        """As soon as the CH is there and has told where the frame counters are. When a house has its power back, the
-        CH takes longer to start."""
-        hub = self.network.peers[COORDINATOR]
-        wait_ms = _ANNOUNCE_MS
-        await asyncio.sleep_ms(wait_ms)
-        while not await self.network.proof.of(hub):
-            await asyncio.sleep_ms(wait_ms)
-            wait_ms = min(2 * wait_ms, _ANNOUNCE_MOST_MS)
-        await zdo.announce(self.network)
 
     async def _begin(self):
         self.heap.sample()
@@ -132,7 +141,7 @@ class HanDevice:
 
 
 class _ServiceGroup:
-    """What a device answers on its own UART, of group 0x5331: its store, its counters and its events."""
+    """What a device answers on its own UART, of group 0x5331: its store, its counters, its events and its network."""
 
     def __init__(self, device):
         self.reads = {
@@ -141,6 +150,7 @@ class _ServiceGroup:
             ),
             6: lambda request: han_group.events(device.events.since, request),
             8: lambda request: counters(device.network, device.service),
+            9: lambda request: place(device.network, device.record.state),
         }
         self.writes = {}
         self.v1_codes = {}

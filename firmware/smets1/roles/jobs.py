@@ -63,6 +63,9 @@ class Jobs:
     def busy(self):
         return self._job is not None and self._job.state == "running"
 
+    def busy_with(self, eui):
+        return self.busy and self._job.eui == eui
+
     def progress(self):
         job = self._job
         if job is None:
@@ -124,9 +127,15 @@ class Jobs:
             if other.id != image.id:
                 self._gone(device, other)
 
+    def left(self, device):
+        """A device is no more on this HAN, and waits for nothing."""
+        name = _name(device)
+        stored = self.stored_for(device)
+        self._release(device, [i for i in stored if name in i.info.get(_WAITING, [])])
+
     def announced(self, eui):
         """A device has started."""
-        if self.busy and self._job.eui == eui:
+        if self.busy_with(eui):
             self._job.restarted = True
 
     # -- who waits for what
@@ -295,7 +304,7 @@ class Jobs:
         if device is self._own.device:
             await self._own.activate(job, awaited)
             if job.status == tunnel.ACTIVATED:
-                self._release(device, job.hash)
+                self._runs_it(device, job.hash)
             return
         if device.steps == 1:
             code = await self._fetch_first(job, device, image)
@@ -311,14 +320,18 @@ class Jobs:
             job.status = tunnel.ACTIVATION_FAILURE
             job.reason = "it came back with the firmware that it had before"
         if job.status == tunnel.ACTIVATED:
-            self._release(device, job.hash)
+            self._runs_it(device, job.hash)
 
-    def _release(self, device, hash):
-        """The device runs it: the image has done its work. That it cannot be noted is no failure of the 11.3."""
+    def _runs_it(self, device, hash):
+        """The image has done its work."""
+        stored = self.stored_for(device)
+        self._release(device, [i for i in stored if binascii.unhexlify(i.info["hash"]) == hash])
+
+    def _release(self, device, images):
+        """That it cannot be noted is no failure of what the device does."""
         try:
-            for image in self.stored_for(device):
-                if binascii.unhexlify(image.info["hash"]) == hash:
-                    self._gone(device, image)
+            for image in images:
+                self._gone(device, image)
         except StoreError as e:
             self._log("image stays", str(e))
 
@@ -364,21 +377,21 @@ class Jobs:
     def _queried(self, eui, status):
         self._devices[eui].seen = True
         job = self._job
-        if self.busy and job.eui == eui:
+        if self.busy_with(eui):
             if status != SUCCESS and eui in self.ota.offers:
                 self._fail(job, status)
             job.moved.set()
 
     def _progressed(self, eui, offset):
         job = self._job
-        if self.busy and job.eui == eui:
+        if self.busy_with(eui):
             if job.off // _SAMPLE != offset // _SAMPLE:
                 self._heap.sample()
             job.off = offset
             job.moved.set()
 
     def _ended(self, eui, status):
-        if self.busy and self._job.eui == eui:
+        if self.busy_with(eui):
             self._job.moved.set()
 
 

@@ -30,14 +30,20 @@ _EUI = const(8)  # octets
 _HASH = const(32)  # octets: SHA-256 of the Manufacturer Image
 _COUNTER_BITS = const(63)  # the HAN carries it as a signed number
 _IMAGES = const(8)  # in one answer, at most
-_DEVICES = const(20)  # the same; no more fit into REPLY_MAX
+_DEVICES = const(20)  # the same
+_CODE_MIN = const(6)  # octets of an install code, its CRC left out
+_CODE_MAX = const(16)
+_TYPE_MAX = const(16)  # characters of a device type
+_STEPS = const(2)
+_MINUTES = const(60)  # of a join window, at most: the 3,600 s of 8.11's JoinTimePeriod
 _JITTER = const(100)  # the most there is: every device is to answer an Image Notify
 
 
 class HanGroup:
     """hub: store_report(verify, skip, most), limits(), counters(),
     devices(skip, most), distribute(eui, hash, sha, jitter), progress(), activate(eui, hash, counter),
-    read_version(eui), events(since). Each returns a dict or an awaitable of one, or raises SmpError
+    read_version(eui), events(since), place(), join(eui, code, type, steps, minutes), leave(eui).
+    Each returns a dict or an awaitable of one, or raises SmpError
     with this GROUP. store_report has a list "images", devices "devices", events "events": what does
     not fit into one answer is cut off their ends, and the answer then has "more": True. The client asks
     on, and says how many to skip (of events: since which)."""
@@ -52,8 +58,14 @@ class HanGroup:
             6: self._events,
             7: self._limits,
             8: self._counters,
+            9: self._place,
         }
-        self.writes = {2: self._distribute, 4: self._activate}
+        self.writes = {
+            2: self._distribute,
+            4: self._activate,
+            13: self._join,
+            14: self._leave,
+        }
         self.v1_codes = _V1_CODES
 
     async def _store(self, request):
@@ -73,6 +85,25 @@ class HanGroup:
         return self._hub.distribute(
             _octets(request, "eui", _EUI), _octets(request, "hash", _HASH), sha, jitter
         )
+
+    def _join(self, request):
+        code = request.get("code")
+        n = len(code) if isinstance(code, (bytes, memoryview)) else 0
+        kind = request.get("type")
+        steps = _count(request, "steps") if "steps" in request else 1
+        minutes = _count(request, "minutes")
+        if (
+            not _CODE_MIN <= n <= _CODE_MAX
+            or not isinstance(kind, str)
+            or not 1 <= len(kind) <= _TYPE_MAX
+            or not 1 <= steps <= _STEPS
+            or not 1 <= minutes <= _MINUTES
+        ):
+            raise SmpError(BAD_REQUEST, GROUP)
+        return self._hub.join(_octets(request, "eui", _EUI), bytes(code), kind, steps, minutes)
+
+    def _leave(self, request):
+        return self._hub.leave(_octets(request, "eui", _EUI))
 
     def _progress(self, request):
         return self._hub.progress()
@@ -98,6 +129,9 @@ class HanGroup:
 
     def _counters(self, request):
         return self._hub.counters()
+
+    def _place(self, request):
+        return self._hub.place()
 
     def _events(self, request):
         return events(self._hub.events, request)

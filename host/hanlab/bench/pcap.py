@@ -56,11 +56,9 @@ def wireshark_folder(pcap: Path) -> Path:
     return pcap.with_name(f"{pcap.name}.wireshark")
 
 
-def write_keys(pcap: Path, network_keys: Mapping[str, bytes]) -> None:
-    """Put the HANs' keys, by their names, beside the capture, for Wireshark and for nobody else (mode 0600)."""
+def write_keys(pcap: Path, keys: Mapping[str, bytes]) -> None:
+    """Put these keys, by their names, beside the capture, for Wireshark and for nobody else (mode 0600)."""
     folder = wireshark_folder(pcap)
     folder.mkdir(mode=0o700, exist_ok=True)
-    text = "".join(
-        f'"{key.hex(":")}","Normal","hanlab {name}"\n' for name, key in network_keys.items()
-    )
+    text = "".join(f'"{key.hex(":")}","Normal","hanlab {name}"\n' for name, key in keys.items())
     write_whole(folder / "zigbee_pc_keys", text.encode(), mode=0o600, lasting=False)

@@ -21,6 +21,7 @@ from hanlab.keys import LabKeys
 from hanlab.lab.board_json import addresses, board_json, pan
 from hanlab.lab.boards import network_keys
 from hanlab.lab.config import LabConfig
+from hanlab.lab.link_keys import link_keys
 from hanlab.lab.nodes import NodeConfig
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Desk:
             if pcap:
                 self._capture = PcapWriter(pcap)
                 self.air.capture(self._capture)
-                write_keys(pcap, network_keys(self))
+                write_keys(pcap, network_keys(self) | link_keys(config, self.keys))
         except BaseException:
             self.close()
             raise

@@ -104,6 +104,8 @@ class HanDevice(_Part):
     """It has announced itself or answered since the hub started."""
     counter: int = 0
     """Of the last authorisation to activate that the CH accepted for it."""
+    state: str
+    """"joined", or of one that may join: "whitelisted", "joining"."""
 
 
 class DevicesReadResponse(message.ReadResponse):
@@ -113,6 +115,8 @@ class DevicesReadResponse(message.ReadResponse):
     devices: list[HanDevice]
     counter: int = 0
     """Of the last 11.3 that the CH accepted for itself."""
+    open_ms: int
+    """How long a device may join still."""
     more: bool = False
     """The rest did not fit: read on, and skip those."""
 
@@ -200,6 +204,18 @@ class CountersReadResponse(message.ReadResponse):
     wan: dict[str, int]
 
 
+class NetworkReadResponse(message.ReadResponse):
+    """Where a board is on the air; 0xFFFF and 0xFFFE: on no network."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 9
+
+    pan: int
+    address: int
+    state: str
+    """"none", "trial" (let in by a CH that has yet to prove itself) or "joined"."""
+
+
 class ChallengeReadResponse(message.ReadResponse):
     _GROUP_ID = GROUP
     _COMMAND_ID = 10
@@ -216,6 +232,19 @@ class LoginResponse(message.WriteResponse):
 
     mac: bytes
     """By which the board proves that it has the key, too."""
+
+
+class JoinResponse(message.WriteResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 13
+
+    open_ms: int
+    """How long a device may join from now on."""
+
+
+class LeaveResponse(message.WriteResponse):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 14
 
 
 class LogoutResponse(message.WriteResponse):
@@ -313,6 +342,12 @@ class CountersRead(message.ReadRequest, _Errors):
     _Response = CountersReadResponse
 
 
+class NetworkRead(message.ReadRequest, _Errors):
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 9
+    _Response = NetworkReadResponse
+
+
 class Challenge(message.ReadRequest, _Errors):
     """Ask for what a login has to answer."""
 
@@ -338,3 +373,28 @@ class Logout(message.WriteRequest, _Errors):
     _GROUP_ID = GROUP
     _COMMAND_ID = 12
     _Response = LogoutResponse
+
+
+class Join(message.WriteRequest, _Errors):
+    """Let a device join within `minutes` (1 to 60); `code` is the install code of its label (6 to 16 octets)."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 13
+    _Response = JoinResponse
+
+    eui: bytes
+    code: bytes
+    type: str
+    steps: int = 1
+    """Of its updates, 1 or 2."""
+    minutes: int
+
+
+class Leave(message.WriteRequest, _Errors):
+    """A device is to leave the HAN, or may not join any more."""
+
+    _GROUP_ID = GROUP
+    _COMMAND_ID = 14
+    _Response = LeaveResponse
+
+    eui: bytes
