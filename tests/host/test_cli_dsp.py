@@ -348,6 +348,8 @@ def test_requests_are_listed_resumed_and_cancelled(shell_of_two: Shell) -> None:
     held = lock(Path(".hanlab/default"))  # as whoever carries it out has it
     with pytest.raises(HanlabError, match="is being carried out now"):
         shell("requests", "cancel", pending["request_id"])
+    assert "under way  " in shell("requests")
+    assert "next: " not in shell("requests"), "neither resumed nor cancelled"
     os.close(held)
     assert "✓ cancelled" in shell("requests", "cancel", pending["request_id"])
     for again in ("cancel", "resume"):

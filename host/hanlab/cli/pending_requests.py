@@ -85,7 +85,7 @@ def show(*, lab: Path | None, as_json: bool) -> None:
         devices = row["devices"]
         text = f"{devices[0]}{f' and {len(devices) - 1:,} more' if devices[1:] else ''}; {when}"
         say(out, f"{state}  {p.id}", f"{name}, {text}", "yellow")
-    if pending:
+    if any(not under_way for _, under_way in pending):
         out.print("  next: hanlab requests resume, or hanlab requests cancel ID", soft_wrap=True)
 
 
