@@ -23,7 +23,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from hanlab.errors import UsageError
-from hanlab.toml import check_keys
+from hanlab.toml import check_keys, shown
 
 WIRES: Final = ("wan", "han")
 
@@ -125,7 +125,7 @@ def _parsed(where: str, setting: str, text: str) -> float:
 def _number(where: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(
-            f"{where}: {name} has to be a number, not {value!r}", next_step=f"{name} = 0.2"
+            f"{where}: {name} has to be a number, not {shown(value)}", next_step=f"{name} = 0.2"
         )
     low, high = {"burst": (1.0, 1e6), "stall_s": (0.0, 3600.0)}.get(name, (0.0, 1.0))
     if not low <= value <= high:  # also if it is no number (nan)
@@ -149,6 +149,6 @@ def _pull(where: str, pull: Any) -> tuple[float, float]:
 
 def _wrong_pulled(where: str, value: Any) -> UsageError:
     return UsageError(
-        f"{where}: pulled has to be a list of [from, for how long] in seconds, not {value!r}",
+        f"{where}: pulled has to be a list of [from, for how long] in seconds, not {shown(value)}",
         next_step="pulled = [[12.0, 30.0]]",
     )

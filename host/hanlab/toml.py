@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Mapping
+from datetime import date, datetime, time
 from typing import Any, Final
 
 from hanlab.errors import UsageError
@@ -12,6 +13,7 @@ _DEPTH: Final = 20
 """Tables and arrays inside each other; more than any file here has, far fewer than upset Python."""
 _INTEGER: Final = range(-(1 << 63), 1 << 63)
 """TOML's integers; Python's own have no end, but cannot be printed beyond 4,300 digits."""
+_TOO_LONG: Final = "it has an integer of more than 64 bits"
 
 TOP: Final = ("seed", "keys", "october_2021", "wan_open")
 """Settings of a lab.toml that belong to no table."""
@@ -26,17 +28,37 @@ def parse_toml(text: str) -> dict[str, Any]:
         table = tomllib.loads(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("it is nested without end") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # Python's own bound of an integer's digits
+        raise ValueError(_TOO_LONG) from None
     values: list[tuple[Any, int]] = [(table, 0)]
     while values:
         value, depth = values.pop()
         if isinstance(value, int) and value not in _INTEGER:
-            raise ValueError("it has an integer of more than 64 bits")
+            raise ValueError(_TOO_LONG)
         if isinstance(value, dict | list):
             if depth > _DEPTH:
                 raise ValueError(f"it has more than {_DEPTH} tables inside each other")
             inner = value.values() if isinstance(value, dict) else value
             values += [(v, depth + 1) for v in inner]
     return table
+
+
+def shown(value: object) -> str:
+    """A value in a sentence, as TOML writes it: true, 2026-12-31; a text in quotes."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case date() | time():
+            return value.isoformat()
+        case list():
+            return f"[{', '.join(map(shown, value))}]"
+        case dict():
+            return "a table"
+    return repr(value)
 
 
 def check_keys(table: Mapping[str, Any], where: str, known: Collection[str]) -> None:

@@ -139,6 +139,16 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     'f"take stranger = true of {device} out of lab.toml: it has another HAN\'s key"': Walk(
         "version PPMID --lab stranger.toml", "version PPMID --lab lab.toml", code=1
     ),
+    "'as the device says it, in a column that the spreadsheet takes for text'": NotRun(
+        "an edit of the user's list, in the user's editor; tests/dsp has right lists and wrong ones"
+    ),
+    "'give the .bin of the same build; or --as-is, to wrap its octets as they are'": Walk(
+        "image build no.hex --type PPMID --version IHDAE06 -o x.ota",
+        "image build no.hex --type PPMID --version IHDAE06 -o x.ota --as-is",
+    ),
+    "'hanlab cpl shows the versions; an OTA file that lists a new one comes of hanlab image build'": Walk(
+        "cpl add IHDAE99", "cpl"
+    ),
     "f'board {node.name} printed {printed[-1]!r}, which may be why; see {log}'": Proved(
         "tests/host/test_causes.py::test_an_emulated_board_that_is_silent_has_printed_why"
     ),

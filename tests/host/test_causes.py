@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -10,17 +11,21 @@ from typing import Any
 
 import pytest
 from lab_file import lab_toml
+from rich.console import Console
 from typer.testing import CliRunner
 
 import hanlab.lab.facade
 from hanlab.cli import app, main
+from hanlab.cli.counters import draw
 from hanlab.cli.hints import help_here
 from hanlab.images import build, made_body
 from hanlab.keys import LabKeys
 from hanlab.lab.boards import Boards
 from hanlab.lab.config import read_lab
+from hanlab.lab.counters import Counters
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import NoAnswer, WanClient
+from hanlab.wan.exchange import ClientCounters
 
 Hanlab = Callable[..., tuple[str, Any]]
 
@@ -68,6 +73,14 @@ def test_every_frame_lost_between_laptop_and_ch(hanlab_: Hanlab) -> None:
     assert "without --impair" in report["next_step"]
 
 
+def test_what_was_sent_to_a_ch_that_does_not_answer_is_counted() -> None:
+    """It is no request yet: the host knocks until the board is up."""
+    out = Console(file=io.StringIO(), width=200)
+    draw(out, Counters((), ClientCounters(knocks=480), ()))
+    assert isinstance(out.file, io.StringIO)
+    assert "480 knocks at a CH that does not answer yet, 0 requests" in out.file.getvalue()
+
+
 def test_every_frame_lost_on_the_han(hanlab_: Hanlab) -> None:
     text, report = hanlab_("version", "PPMID", "--impair", "han.loss=1")
     assert "E21: no answer" in text
@@ -112,6 +125,9 @@ def test_a_wrong_key(hanlab_: Hanlab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_third_party_ppmid(hanlab_: Hanlab) -> None:
     lab("sed-v3")
+    text, _ = hanlab_("push", "v6.ota", "--to", "PPMID", "--lab", "lab.toml")
+    assert "E110101" in text
+    assert "next: only a PPMID of the CH's own population" in text, "the CPL would not help"
     well("cpl", "add", "v6.ota", "--lab", "lab.toml")
     for arguments, code in (
         (["push", "v6.ota", "--to", "PPMID"], "E110105"),

@@ -734,6 +734,17 @@ def test_the_list_has_a_line_for_each_demo(cli: Cli) -> None:
     assert [line.split()[0] for line in lines[: len(names)]] == names
 
 
+@pytest.mark.parametrize("command", ["demo --list", "devices"])
+def test_no_line_is_longer_than_a_terminal(
+    command: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    out = cli(*command.split()).out
+    assert max(map(len, out.splitlines())) <= 60
+    assert not re.search(r"\w…", out), "no word is cut"
+
+
 def test_a_demo_ends_with_a_table(cli: Cli) -> None:
     done = cli("demo", "size-refuse")
     assert done.code == 0

@@ -329,6 +329,8 @@ OTHERS = {
         b"version https://git-lfs.github.com/spec/v1\noid sha256:00",
         "git lfs pull",
     ),
+    "a git-annex pointer": (b"/annex/objects/MD5E-s5--0123\n", "git annex get"),
+    "hex digits": (BODY.hex().encode(), "xxd -r -p"),
     "JSON text": (b'{"message": "Not Found"}', "download the file itself"),
     "base64 text": (base64.encodebytes(BODY), "base64 --decode"),
     "base64 text of an OTA image": (base64.b64encode(PLAIN), "base64 --decode"),
@@ -369,6 +371,16 @@ SPELLINGS = {
     "an HTML page": [b"<!-- saved -->\n<html>", b"\xef\xbb\xbf<HTML>"],
     "a ZIP archive": [b"PK\5\6" + bytes(18), b"PK\7\x08PK\3\4"],
     "text ('; notes')": [b"; notes\n\n: a list\n# and what else there is to say, by hand\n" * 2],
+    "hex digits": [
+        BODY.hex(" ").upper().encode(),
+        b", ".join(b"%02x" % o for o in BODY[:64]),
+        BODY[:64].hex("\n").encode(),
+    ],
+    "an office document": [
+        b"PK\3\4" + bytes(26) + b"docProps/app.xml [Content_Types].xml",
+        b"PK\3\4" + bytes(26) + b"Index/Document.iwa",
+    ],
+    "text ('one line, as long as a paragra')": [b"one line, as long as a paragraph " * 9],
     "a server's answer": [b"Not Found\n", b"HTTP/1.1 200 OK\r\n\r\n", b"error: 403 Forbidden"],
 }
 

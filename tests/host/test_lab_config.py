@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def test_without_a_file_there_is_one_ch_with_one_ppmid() -> None:
         ("", r"the table \[comms_hub\] is missing"),
         ("hello", "is no TOML"),
         ("a = " + "[" * 5000, "is no TOML"),
-        ("seed = " + "9" * 5000, "is no TOML"),
+        ("seed = " + "9" * 5000, "is no TOML: it has an integer of more than 64 bits"),
         ("\xff", "is no TOML"),
     ],
 )
@@ -174,6 +174,7 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
         *(
             (user(listener=url), "user 1: listener = .* is no URL")
             for url in (
+                "",
                 "x",
                 "127.0.0.1:1880",
                 "ftp://host/",
@@ -198,16 +199,22 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
             )
         ),
         (dsp(start="2026"), "start = '2026' is wrong"),
+        (dsp(start=date(2026, 1, 1)), "start = 2026-01-01 is wrong"),
+        (
+            dsp(secmp0007=datetime(2026, 1, 1, tzinfo=UTC)),
+            "secmp0007 = 2026-01-01T00:00:00Z is wrong",
+        ),
+        (dsp(lost_responses=[True]), r"lost_responses = \[true\] is wrong"),
         (dsp(retries=3), "retries = 3: the DSP sends no 11.3 again, a supplier's own system does"),
-        (dsp(retries=False), "retries = False: the DSP sends no 11.3 again"),
+        (dsp(retries=False), "retries = false: the DSP sends no 11.3 again"),
         (dsp(suspended_credit=1), "suspended_credit = 1 is wrong"),
         (user(retries=11), "user 1: retries = 11 is wrong"),
-        (user(retries=True), "user 1: retries = True is wrong"),
+        (user(retries=True), "user 1: retries = true is wrong"),
         (hub(s1sr_clauses=["18.99"]), "comms_hub: s1sr_clauses: hanlab knows no clause '18.99'"),
         (device(s1sr_clauses=["18.64"]), "device 1: s1sr_clauses: hanlab knows no clause '18.64'"),
         (hub(activation_steps=1), "comms_hub: activation_steps belongs to a device"),
         (device(activation_steps=3), "device 1: activation_steps = 3 does not exist"),
-        (device(activation_steps=True), "device 1: activation_steps = True does not exist"),
+        (device(activation_steps=True), "device 1: activation_steps = true does not exist"),
         (device(version_in_response="no"), "version_in_response has to be true or false"),
         *(
             (

@@ -192,7 +192,15 @@ def test_a_withdrawn_version_is_listed_again(shell: Shell) -> None:
     assert shell("cpl", "add", "IHDAE06") == 2
     assert "already, Active" in shell.err
     assert shell("cpl", "add", "IHDAE99") == 2
-    assert "there is no file IHDAE99" in shell.err
+    assert "there is no file IHDAE99, and no version IHDAE99 on the CPL" in shell.err
+
+
+def test_a_list_whose_name_has_no_end_is_no_image(shell: Shell) -> None:
+    Path("list").write_text(
+        "device_type,manufacturer,model,version\nPPMID,Secure,Pipit 500,IHDAE06\n"
+    )
+    assert shell("cpl", "add", "list") == 2
+    assert "the name of a list ends in .toml, .csv" in shell.err
 
 
 def test_image_build_asks_the_lab(shell: Shell) -> None:

@@ -82,6 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "cut.ota": image()[:-1],
         "app.bin": made_body(4096, seed=3),
         "empty.bin": b"",
+        "no.hex": b"no records",
         "cp1252.toml": "# café".encode("cp1252") + lab_toml().encode(),
     }.items():
         (made / name).write_bytes(octets)

@@ -127,3 +127,16 @@ def test_a_closed_lab(lab: Lab, use: Callable[[Lab], Any]) -> None:
 
 def test_everything_is_of_one_family() -> None:
     assert issubclass(UsageError, HanlabError)
+
+
+def test_a_lab_that_nobody_closed_ends_in_silence(tmp_path: Path) -> None:
+    """Its boards go off with Python."""
+    script = f"""
+from hanlab.lab import Lab
+lab = Lab.open(state={str(tmp_path)!r}, pcap={str(tmp_path / "han.pcap")!r})
+print(lab.run(lab.store()).used)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")

@@ -44,7 +44,8 @@ def draw(out: Console, counters: Counters) -> None:
     say(
         out,
         "S1SP → CH",
-        f"{client.requests:,} requests, {client.retries:,} sent again, {client.timeouts:,} deadlines "
+        (f"{client.knocks:,} knocks at a CH that does not answer yet, " if client.knocks else "")
+        + f"{client.requests:,} requests, {client.retries:,} sent again, {client.timeouts:,} deadlines "
         f"passed, {client.strays:,} answers came twice or too late"
         + (f", {client.unproved:,} were not the CH's" if client.unproved else ""),
         "dim",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 
 from hanlab.demos.catalogue import CATALOGUE
 
@@ -19,6 +22,10 @@ def list_demos(*, as_json: bool) -> None:
             )
         )
         return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for demo in CATALOGUE:
-        print(f"{demo.name:<15} {'*' if demo.tour else ' '} {demo.title}")
+        name = f"{demo.name:<15} {'*' if demo.tour else ' '} "
+        print(
+            textwrap.fill(demo.title, width, initial_indent=name, subsequent_indent=" " * len(name))
+        )
     print("\nhanlab demo NAME runs one, hanlab demo the tour (*)")

@@ -140,6 +140,9 @@ def say_all_that_is_missing(
     """Add to an 11.1's refusal what would refuse it next, and one next step that mends all of it."""
     if str(failure.outcome) not in _FOR_THE_IMAGE:
         return
+    cause = failure.cause if isinstance(failure, RequestRefused) else None
+    if cause and getattr(cause, "outcome", None) is Outcome.THIRD_PARTY:
+        return  # no image would help
     cpl = dsp.cpl
     taken = listing_problem(image, node, cpl)
     problems = [*misfits(image, config, node), *([taken] if taken else [])]

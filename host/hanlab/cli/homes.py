@@ -15,6 +15,7 @@ from rich.table import Table
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.hints import help_here
 from hanlab.cli.show import ILLUSTRATIVE, WAN_OPEN, console, print_json, say, store_bar
+from hanlab.cli.tables import draw_table
 from hanlab.cli.waiting import LiveLine, how_far, open_lab
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
@@ -102,20 +103,23 @@ def devices(
             more = {"counters": bench.run(bench.counters()).as_dict()} if counters else {}
             print_json(devices=rows, wan_open=bench.config.wan_open, **more)
             return
-        table = Table(box=None, pad_edge=False)
-        for column in ("name", "type", "EUI-64", "model", "board", "on HAN"):
-            table.add_column(column, no_wrap=column == "EUI-64")
-        for device, row in zip(bench.boards, rows, strict=True):
-            table.add_row(
-                device.name,
-                row["type"],
-                row["eui"],
-                device.model.model,
-                row["board"],
-                (row.get("home") or "yes") if row["on_han"] else "no",
-            )
         out = console()
-        out.print(table)
+        draw_table(
+            out,
+            ("name", "type", "EUI-64", "model", "board", "on HAN"),
+            [
+                (
+                    device.name,
+                    row["type"],
+                    row["eui"],
+                    device.model.model,
+                    row["board"],
+                    (row.get("home") or "yes") if row["on_han"] else "no",
+                )
+                for device, row in zip(bench.boards, rows, strict=True)
+            ],
+            named=("on HAN",),
+        )
         flag_untested(out, bench, bench.devices)
         if bench.config.wan_open:
             out.print(WAN_OPEN, style="yellow")

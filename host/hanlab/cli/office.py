@@ -33,7 +33,14 @@ from hanlab.duis.messages import (
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.images import OtaImage, read_image, warnings_about, warnings_about_octets
+from hanlab.images import (
+    ImageError,
+    OtaImage,
+    read_image,
+    warnings_about,
+    warnings_about_octets,
+)
+from hanlab.images.formats import TEXT, looks_like
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.enrolment import commissioning, notification, product
 from hanlab.lab.fitting import how_to_mend, listing_problem, misfits
@@ -141,7 +148,7 @@ def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_jso
                 next_step="there is nothing to do",
             )
         else:
-            entries = _load_image(what, dsp, config, anyway=anyway)
+            entries = _load_other(what, dsp, config, anyway=anyway)
         if as_json:
             print(json.dumps({"entries": [_entry(e) for e in entries]}))
             return
@@ -175,6 +182,21 @@ def _load_list(file: Path, dsp: Dsp, config: LabConfig) -> list[CplEntry]:
                 raise UsageError(f"{row.where}: {e.what}", next_step=e.next_step) from None
             entries.append(entry)
     return entries
+
+
+def _load_other(what: Path, dsp: Dsp, config: LabConfig, *, anyway: bool) -> list[CplEntry]:
+    """List an OTA file's firmware; what is none may be a version or a list that is not known as one."""
+    if not what.exists() and what.name == str(what) and not what.suffix:
+        raise UsageError(
+            f"there is no file {what}, and no version {what} on the CPL",
+            next_step="hanlab cpl shows the versions; an OTA file that lists a new one comes of hanlab image build",
+        )
+    try:
+        return _load_image(what, dsp, config, anyway=anyway)
+    except ImageError as e:
+        if what.is_file() and looks_like(what.read_bytes()).startswith(TEXT):
+            e.next_step += f"; the name of a list ends in {', '.join(LISTS)}"
+        raise
 
 
 def _relist(entries: list[CplEntry], dsp: Dsp, *, as_json: bool) -> None:

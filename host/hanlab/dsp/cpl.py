@@ -16,7 +16,14 @@ from typing import Any, Final
 from hanlab.dsp.database import Database
 from hanlab.dsp.files import Row, no_row_twice, read_rows
 from hanlab.dsp.smi import GENERATIONS, SMETS1, SUSPENDABLE, SmiDevice, Status
-from hanlab.dsp.spellings import day_hint, hash_hint, read_day, read_hash
+from hanlab.dsp.spellings import (
+    day_hint,
+    hash_hint,
+    read_day,
+    read_hash,
+    read_version,
+    version_hint,
+)
 from hanlab.errors import UsageError
 from hanlab.texts import folded, like, refuse_misleading
 
@@ -350,13 +357,20 @@ def _read_entry(row: Mapping[str, str]) -> CplEntry:
     return entry
 
 
-_READERS: Final[Mapping[str, Any]] = {"hash": read_hash, "expires": read_day, "status": CplStatus}
+_READERS: Final[Mapping[str, Any]] = {
+    "version": read_version,
+    "hash": read_hash,
+    "expires": read_day,
+    "status": CplStatus,
+}
 _WANTED: Final = {
+    "version": "as the device says it, in a column that the spreadsheet takes for text",
     "hash": "64 hex digits, in a column that the spreadsheet takes for text",
     "expires": "a day such as 2026-12-31",
     "status": f"one of {', '.join(CplStatus)}",
 }
 _HINTS: Final[Mapping[str, Any]] = {
+    "version": version_hint,
     "hash": hash_hint,
     "expires": day_hint,
     "status": lambda text: like(text, CplStatus),

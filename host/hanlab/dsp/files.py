@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from hanlab.errors import UsageError
-from hanlab.images.formats import looks_like
+from hanlab.images.formats import TEXT, looks_like
 from hanlab.texts import INVISIBLE, decoded, like
 from hanlab.toml import parse_toml
 
@@ -86,7 +86,7 @@ def read_rows(
         rows = list(_toml(text, name) if is_toml else _csv(text, columns, optional, aliases))
     except UsageError as e:
         seems = looks_like(octets)
-        if seems and not seems.startswith("text "):
+        if seems and not seems.startswith(TEXT):
             raise UsageError(
                 f"{path} is no list: it looks like {seems}",
                 next_step='save the list as "CSV UTF-8", and give that',

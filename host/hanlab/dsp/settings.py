@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 from hanlab.dsp.service_requests import ALL_ROLES
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.toml import check_keys
+from hanlab.toml import check_keys, shown
 
 DSP: Final = Eui.parse("90-B3-D5-1F-30-00-00-02")
 """The DSP's own identifier, the target of non-device Service Requests."""
@@ -124,7 +124,7 @@ def read_settings(dsp: object, users: object) -> DspSettings:
 
 
 def _wrong(key: str, value: object, wanted: str) -> UsageError:
-    return UsageError(f"[dsp]: {key} = {value!r} is wrong", next_step=f"{key} = {wanted}")
+    return UsageError(f"[dsp]: {key} = {shown(value)} is wrong", next_step=f"{key} = {wanted}")
 
 
 def _read_start(key: str, value: object) -> datetime:
@@ -132,7 +132,7 @@ def _read_start(key: str, value: object) -> datetime:
         raise _wrong(key, value, "2026-01-01T00:00:00Z")
     if value.year not in YEARS:  # also because the calendar's ends have no room for a time zone
         raise UsageError(
-            f"[dsp]: start = {value} is out of reach: years {YEARS.start} to {YEARS.stop - 1}",
+            f"[dsp]: start = {shown(value)} is out of reach: years {YEARS.start} to {YEARS.stop - 1}",
             next_step=f"{key} = 2026-01-01T00:00:00Z",
         )
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -170,7 +170,7 @@ def _refuse_retries(value: object) -> None:
     """[dsp] had `retries`. 0 is what the DSP does; any other number is for a Service User to have."""
     if value != 0 or isinstance(value, bool):
         raise UsageError(
-            f"[dsp]: retries = {value!r}: the DSP sends no 11.3 again, a supplier's own system does (rule 93)",
+            f"[dsp]: retries = {shown(value)}: the DSP sends no 11.3 again, a supplier's own system does (rule 93)",
             next_step="take it out of [dsp], and put it into that user's table: [[user]] with name, eui, "
             f"roles and retries = {value if _is_count(value) else 1}",
         )
@@ -203,7 +203,7 @@ def _user(data: Mapping[str, Any], where: str) -> User:
     ):
         optional = key in ("active", "listener")
         if not (optional and key not in data) and not isinstance(data.get(key), kind):
-            wrong = f"= {data[key]!r} is wrong" if key in data else "is missing"
+            wrong = f"= {shown(data[key])} is wrong" if key in data else "is missing"
             raise UsageError(f"{where}: {key} {wrong}", next_step=f"{key} = {example}")
     name, roles = data["name"], data["roles"]
     if not _USER_NAME.fullmatch(name) or name.lower() in _RESERVED:
@@ -214,7 +214,7 @@ def _user(data: Mapping[str, Any], where: str) -> User:
     for role in roles or [""]:
         if role not in sorted(ALL_ROLES):
             raise UsageError(
-                f"{where}: roles = {roles!r}: {role!r} is no role",
+                f"{where}: roles = {shown(roles)}: {shown(role)} is no role",
                 next_step=f'roles = ["IS"], of {", ".join(sorted(ALL_ROLES))}',
             )
     return User(
@@ -222,7 +222,7 @@ def _user(data: Mapping[str, Any], where: str) -> User:
         Eui.parse(data["eui"]),
         frozenset(roles),
         data.get("active", True),
-        _listener(data.get("listener", ""), where),
+        _listener(data.get("listener"), where),
         _retries(data.get("retries", 0), where),
     )
 
@@ -230,17 +230,19 @@ def _user(data: Mapping[str, Any], where: str) -> User:
 def _retries(value: object, where: str) -> int:
     if not isinstance(value, int) or not _is_count(value):
         raise UsageError(
-            f"{where}: retries = {value!r} is wrong",
+            f"{where}: retries = {shown(value)} is wrong",
             next_step=f"retries = 1, from 0 to {MOST_RETRIES}",
         )
     return value
 
 
-def _listener(url: str, where: str) -> str:
-    """A URL that can be posted to; empty: there is none."""
+def _listener(url: str | None, where: str) -> str:
+    """A URL that can be posted to; "" if there is none."""
+    if url is None:
+        return ""
     try:
         parts = urlsplit(url)
-        good = not url or (
+        good = (
             parts.scheme in ("http", "https")
             and bool(parts.hostname)
             and parts.port != 0

@@ -25,9 +25,31 @@ def read_hash(text: str) -> bytes:
     return octets
 
 
+_NUMBER: Final = re.compile(r"[0-9.,]+[eE][+-]?[0-9]+")
+_MONTH: Final = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_DAY_OF_YEAR: Final = re.compile(
+    rf"[0-9]{{1,2}}-{_MONTH}|{_MONTH}-[0-9]{{1,2}}|[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{2}}"
+)
+
+
+def read_version(text: str) -> str:
+    """The text, without a spreadsheet's apostrophe; ValueError for what a spreadsheet has made of another one."""
+    if version_hint(text):
+        raise ValueError
+    return text.removeprefix("'")
+
+
+def version_hint(text: str) -> str:
+    """What has become of a version in a spreadsheet, ready to follow it; "" if it may be as it was."""
+    for pattern, what in ((_NUMBER, "number"), (_DAY_OF_YEAR, "day")):
+        if pattern.fullmatch(text):
+            return f": a spreadsheet has taken it for a {what}"
+    return ""
+
+
 def hash_hint(text: str) -> str:
     """What may have become of a text that is no hash, ready to follow it."""
-    if re.fullmatch(r"[0-9.,]+[eE][+-]?[0-9]+", text):
+    if _NUMBER.fullmatch(text):
         return ": a spreadsheet has taken it for a number, and its other digits are lost"
     return f": it has {len(text)} characters"
 

@@ -17,6 +17,8 @@ _FILL: Final = 0xFF
 _ENDS: Final = {HEX.name: (":00000001",), SREC.name: ("S5", "S6", "S7", "S8", "S9")}
 """What the record begins with that ends a file, without which it is cut short."""
 
+_RECORDS: Final = (".hex", ".ihex", ".ihx", ".srec", ".s19", ".s28", ".s37", ".mot")
+"""How the names of such files end."""
 
 _FILE_ENDS: Final = " \t\r\n\x1a\0"
 """What some tools leave at the end of a text file, with DOS's Ctrl-Z and blocks of zeros."""
@@ -37,6 +39,11 @@ def firmware_from(data: bytes, name: str) -> Firmware:
         ImageError: it is a file of a kind that no board runs, or damaged; says what helps.
     """
     found = format_of(data)
+    if found is None and name.lower().endswith(_RECORDS):
+        raise ImageError(
+            f"{name} has no Intel HEX or S-records in it, which its name promises",
+            next_step="give the .bin of the same build; or --as-is, to wrap its octets as they are",
+        )
     if found is None or found.firmware:
         return Firmware(data)
     if not found.convertible:

@@ -118,6 +118,8 @@ _DFU: Final = Format(
     "a DFU file", "dfu-suffix --delete FILE takes the 16 octets off that are no firmware"
 )
 _ESP: Final = Format("an ESP32 application image")
+_ANNEX: Final = Format("a git-annex pointer", "git annex get FILE fetches the file itself")
+_DIGITS: Final = Format("hex digits", "xxd -r -p IN > OUT makes octets of them")
 _BASE64: Final = Format("base64 text", "base64 --decode IN > OUT decodes it")
 _BASE64_OTA: Final = Format(
     "base64 text of an OTA image", "base64 --decode IN > OUT.ota decodes it"
@@ -154,18 +156,25 @@ _TEXTS: Final[tuple[tuple[Callable[[bytes], bool], Format], ...]] = (
         _ANSWER,
     ),
     (_matches(rb"%PDF"), _PDF),
+    (_matches(rb"(?:/annex/objects/|(?:\.\./)*\.git/annex/objects/)"), _ANNEX),
+    (_matches(rb"(?:[0-9a-f]{2}[\s,:]*){64,}[0-9a-f]?$"), _DIGITS),
     (_matches(_RECORD % rb":[0-9a-f]{8}"), HEX),
     (_matches(_RECORD % rb"S[0-9][0-9a-f]{6}"), SREC),
 )
 _UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _SHORTEST_TEXT: Final = 64
+_SHORTEST_LINE: Final = 256
+TEXT: Final = "text "
+"""What the name of a format begins with that is nothing but text."""
+_IN_OFFICE_FILES: Final = (b"[Content_Types].xml", b"opendocument", b"Index/Document.iwa")
 
 
 def format_of(data: bytes, start: int = 0) -> Format | None:
     """The format that data[start:] begins like, None if it is none of those above."""
     for offset, octets, found in _SIGNATURES:
         if data.startswith(octets, start + offset):
-            return found
+            office = found is _ZIP and any(name in data for name in _IN_OFFICE_FILES)
+            return _SPREADSHEET if office else found
     if data[-8:-4] == b"UFD\x10" and len(data) - start >= 16:
         return _DFU
     head = _in_utf8(data[start : start + _LOOKED_AT])
@@ -186,10 +195,10 @@ def _in_utf8(head: bytes) -> bytes:
 def _text(head: bytes) -> Format | None:
     """What people read is no firmware: notes, a hex dump, another tool's format.
 
-    A short text, or one without lines, may be what somebody tries things with.
+    A short text may be what somebody tries things with.
     """
     lines = head.strip().splitlines()
-    if len(head) < _SHORTEST_TEXT or len(lines) < 2:
+    if len(head) < _SHORTEST_TEXT or (len(lines) < 2 and len(head) < _SHORTEST_LINE):
         return None
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -197,7 +206,7 @@ def _text(head: bytes) -> Format | None:
         return None
     if not all(c.isprintable() or c in "\t\r\n\f" for c in text):
         return None
-    return Format(f"text ({lines[0][:30].decode('utf-8', 'replace')!r})", _ITS_OWN)
+    return Format(f"{TEXT}({lines[0][:30].decode('utf-8', 'replace')!r})", _ITS_OWN)
 
 
 def looks_like(data: bytes, start: int = 0) -> str:

@@ -18,7 +18,7 @@ from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, wi
 from hanlab.lab.homes import HomeConfig, read_homes
 from hanlab.lab.nodes import DEVICE_EXAMPLE, HUB_EXAMPLE, NodeConfig, flag, number
 from hanlab.texts import decoded, is_text
-from hanlab.toml import TOP, check_keys, parse_toml
+from hanlab.toml import TOP, check_keys, parse_toml, shown
 
 SEED: Final = "seed"
 PROVISIONED: Final = "provisioned"
@@ -271,7 +271,7 @@ def _is_provisioned(data: Mapping[str, Any], real: bool) -> bool:
     keys = data.get("keys", PROVISIONED if real else SEED)
     if keys not in (PROVISIONED, SEED):
         raise UsageError(
-            f"keys = {keys!r} does not exist",
+            f"keys = {shown(keys)} does not exist",
             next_step='keys = "provisioned" (made by hanlab provision) or keys = "seed"',
         )
     return bool(keys == PROVISIONED)

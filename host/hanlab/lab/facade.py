@@ -15,6 +15,7 @@ lab's state folder, as a real board's does. Real ones (`port` in lab.toml) are a
 from __future__ import annotations
 
 import asyncio
+import atexit
 import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -152,6 +153,7 @@ class Lab:
         """Entered by each `run`; it may be the same one each time."""
         self.on_notice: Callable[[Notice], None] | None = None
         """Called with each of them as it comes."""
+        atexit.register(self.close)  # for who did not
 
     def _home(self, home: HomeConfig, dual_control: DualControl) -> Home:
         wan = wan_client(self._boards, home.hub.name)
@@ -177,7 +179,7 @@ class Lab:
         path: str | Path | None = None,
         *,
         state: str | Path | None = None,
-        pcap: Path | None = None,
+        pcap: str | Path | None = None,
         open_wan: bool = False,
         impair: str = "",
     ) -> Self:
@@ -196,7 +198,7 @@ class Lab:
         if open_wan:
             config = dataclasses.replace(config, wan_open=True)
         folder = Path(state) if state else state_folder(file, config)
-        return cls(config, folder, pcap=pcap)
+        return cls(config, folder, pcap=Path(pcap) if pcap else None)
 
     @property
     def _boards(self) -> Boards:
@@ -211,6 +213,7 @@ class Lab:
         if self._lock < 0:
             return
         _not_in_a_loop("close()")
+        atexit.unregister(self.close)
         try:
             if self._office:
                 self._office.close()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.lab.nodes import NodeConfig, at, flag, number, read_node, without_october_2021
-from hanlab.toml import check_keys
+from hanlab.toml import check_keys, shown
 
 HOME_KEYS: Final = ("name", "comms_hub", "device", "count")
 """What a [[home]] may have."""
@@ -135,7 +135,9 @@ def _gpf(hub: Mapping[str, Any], where: str, *, is_home: bool) -> Eui:
         return _moved(at(where, Eui.parse, hub["eui"]), 1, where)
     text = GPF if text is None else text
     if not isinstance(text, str):
-        raise UsageError(f"{where}: gpf has to be a text, not {text!r}", next_step=f'gpf = "{GPF}"')
+        raise UsageError(
+            f"{where}: gpf has to be a text, not {shown(text)}", next_step=f'gpf = "{GPF}"'
+        )
     return at(f"{where}: gpf", Eui.parse, text)
 
 

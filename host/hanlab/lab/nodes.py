@@ -20,7 +20,7 @@ from hanlab.boards.data import (
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.toml import check_keys
+from hanlab.toml import check_keys, shown
 
 _T = TypeVar("_T")
 
@@ -107,7 +107,7 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
     example = {"name": "hub", **HUB_EXAMPLE} if device_type else DEVICE_EXAMPLE
     for key, text in example.items():
         if not isinstance(data.get(key), str):
-            wrong = f"has to be a text, not {data[key]!r}" if key in data else "is missing"
+            wrong = f"has to be a text, not {shown(data[key])}" if key in data else "is missing"
             raise UsageError(f"{where}: {key} {wrong}", next_step=f'{key} = "{text}"')
     if not _NAME.fullmatch(data["name"]):
         raise UsageError(
@@ -117,7 +117,7 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
     port = data.get("port")
     if port is not None and (not isinstance(port, str) or not port.strip()):
         raise UsageError(
-            f"{where}: port has to be a text, not {port!r}", next_step='port = "/dev/ttyUSB1"'
+            f"{where}: port has to be a text, not {shown(port)}", next_step='port = "/dev/ttyUSB1"'
         )
     eui = at(where, Eui.parse, data["eui"])
     model = at(where, load_model, data["model"])
@@ -139,7 +139,7 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
     if "size_behaviour" in data:
         if data["size_behaviour"] not in SIZE_BEHAVIOURS:
             raise UsageError(
-                f"{where}: size_behaviour {data['size_behaviour']!r} does not exist",
+                f"{where}: size_behaviour {shown(data['size_behaviour'])} does not exist",
                 next_step=f"one of {', '.join(SIZE_BEHAVIOURS)}",
             )
         store = dataclasses.replace(store, size_behaviour=data["size_behaviour"])
@@ -211,7 +211,7 @@ def _activation(
     steps = data.get("activation_steps", activation.steps)
     if steps not in STEPS or isinstance(steps, bool):
         raise UsageError(
-            f"{where}: activation_steps = {steps!r} does not exist",
+            f"{where}: activation_steps = {shown(steps)} does not exist",
             next_step="1: everything happens on 11.3 (rule 96); 2: 11.1 distributes, 11.3 activates (rule 97)",
         )
     says = flag(data, "version_in_response", default=activation.version_in_response)
@@ -231,7 +231,9 @@ def at(where: str, look_up: Callable[[str], _T], name: str) -> _T:
 def flag(data: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
     value = data.get(key, default)
     if not isinstance(value, bool):
-        raise UsageError(f"{key} has to be true or false, not {value!r}", next_step=f"{key} = true")
+        raise UsageError(
+            f"{key} has to be true or false, not {shown(value)}", next_step=f"{key} = true"
+        )
     return value
 
 
@@ -239,7 +241,7 @@ def number(data: Mapping[str, Any], where: str, key: str, default: int) -> int:
     value = data.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise UsageError(
-            f"{where}: {key} has to be a whole number, 0 or more, not {value!r}",
+            f"{where}: {key} has to be a whole number, 0 or more, not {shown(value)}",
             next_step=f"{key} = {default}" if default else f"{key} = 131072",
         )
     return value
