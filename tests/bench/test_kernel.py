@@ -201,3 +201,11 @@ def test_a_radio_acknowledges_unicasts_that_ask_for_it() -> None:
     assert not asks(0x8841, 0x3D01), "nobody asked"
     assert not asks(0x8861, 0xFFFF), "a broadcast, whoever asks"
     assert MAX_RETRIES == 3, "macMaxFrameRetries of IEEE 802.15.4"
+
+
+def test_of_a_frame_cut_anywhere_as_much_is_known_as_is_there() -> None:
+    whole = struct.pack("<HBHHHH", 0x8861, 1, 0x1A62, 0x3D01, 0, 0)
+    assert mac_header(whole).to == 0x3D01
+    for octets in range(len(whole)):
+        header = mac_header(whole[:octets])
+        assert (header.to, header.end) == (None, octets)

@@ -54,7 +54,7 @@ class MacHeader:
 
 def mac_header(psdu: bytes) -> MacHeader:
     """The header of a PSDU; without addresses where it is too short for what it says that it has."""
-    (control,) = struct.unpack_from("<H", psdu)
+    control = int.from_bytes(psdu[:2], "little")  # also of one octet: garbage
     kind = control & _KIND
     try:
         to_pan, to, at = _address(psdu, _FIXED, control >> 10 & 3, None)
