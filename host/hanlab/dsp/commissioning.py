@@ -104,12 +104,16 @@ def _commissioned(parts: Parts, accepted: Accepted, eui: Eui) -> None:
 
 def see_joined(parts: Parts) -> list[Eui]:
     """Take note of the whitelisted devices that their CHs have on the HAN by now; which ones."""
-    joined = []
-    for device in parts.smi.of_status(Status.WHITELISTED):
-        if device.hub and parts.s1sp.hub_of(device.eui) == device.hub:
-            _step(parts, device, lifecycle.JOINED, hub=device.hub)
-            joined.append(device.eui)
-    return joined
+    found = joined(parts)
+    for device in found:
+        _step(parts, device, lifecycle.JOINED, hub=device.hub)
+    return [device.eui for device in found]
+
+
+def joined(parts: Parts) -> list[SmiDevice]:
+    """The whitelisted devices that their CHs have on the HAN."""
+    waiting = parts.smi.of_status(Status.WHITELISTED)
+    return [d for d in waiting if d.hub and parts.s1sp.hub_of(d.eui) == d.hub]
 
 
 def _step(parts: Parts, device: SmiDevice, step: lifecycle.Step, *, hub: Eui | None) -> None:

@@ -469,6 +469,8 @@ class Dsp:
 
     def see_joined(self) -> list[Eui]:
         """Take note of the whitelisted devices that their CHs have on their HANs by now; which ones."""
+        if not commissioning.joined(self.parts):
+            return []
         with self.parts.transaction():
             return commissioning.see_joined(self.parts)
 

@@ -40,6 +40,7 @@ from hanlab.errors import HanlabError, UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.lab.answers import RETRY_S, Answer, Automation, answered
+from hanlab.lab.board_json import install_code
 from hanlab.lab.boards import Boards, DualControl, lab_keys, network_keys, s1sp_on, wan_client
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.counters import BoardReport, Counters, LaneReport, sum_of
@@ -68,6 +69,8 @@ from hanlab.wan.messages import (
 __all__ = ["Device", "Home", "Lab", "Outcome", "Progress"]
 
 _BOOT_POLL_S: Final = 0.05
+_JOIN_POLL_S: Final = 1.0
+"""How often a CH is asked whether a device has joined (s)."""
 P = ParamSpec("P")
 T = TypeVar("T")
 _Method: TypeAlias = Callable[Concatenate["Lab", P], Coroutine[Any, Any, T]]
@@ -424,6 +427,7 @@ class Lab:
     async def _send_once(self, request: Request, report: Report) -> Answer:
         """What is pending and falls due before it is met first, and what has fallen due meanwhile after it."""
         await self._look_around()
+        self.dsp.see_joined()
         if request.service not in SUPERSEDING:
             await self.meet_pending()  # not before the others: what they undo is never done
         async with self._due_after():
@@ -438,6 +442,31 @@ class Lab:
         result = await self.dsp.carry_out(request.id, report)
         sent += self.dsp.deliveries.after(before)
         return answered(self.dsp, self.config, request, acknowledgement, result, sent, audited)
+
+    def install_code(self, device: Device) -> bytes:
+        """What stands on a device's label, for 8.11 (its CRC left out)."""
+        return install_code(self.config.node(device.name), self._boards.keys)
+
+    @_on_its_clock
+    async def wait_until_joined(
+        self, device: Device, within_s: float, report: Callable[[float], None] = lambda _: None
+    ) -> bool:
+        """Wait until the CH whose whitelist has the device has it on its HAN; False: it has not come.
+
+        `report` hears the seconds that are left of `within_s`, the time that 8.11 gave it.
+        """
+        until = asyncio.get_running_loop().time() + within_s
+        while (left := until - asyncio.get_running_loop().time()) > 0:
+            report(left)
+            found = self.dsp.smi.find(device.eui)
+            if found is None or found.hub is None:
+                return False
+            await self.installations.look(found.hub)
+            self.dsp.see_joined()
+            if self.installations.hub_of(device.eui) == found.hub:
+                return True
+            await asyncio.sleep(_JOIN_POLL_S)
+        return False
 
     @_on_its_clock
     async def meet_pending(self) -> None:

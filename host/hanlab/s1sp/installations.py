@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hanlab.boards.clauses import Behaviour
 from hanlab.duis.messages import (
@@ -29,6 +29,10 @@ if TYPE_CHECKING:  # lists of the DSP's need no SMP
     from hanlab.s1sp.progress import Report
     from hanlab.s1sp.service import S1sp
     from hanlab.s1sp.target import Target
+
+
+JOINED: Final = "joined"
+"""What a CH says of a device that is on its HAN."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +69,31 @@ class Installations:
         """The CHF of the installation that a device belongs to."""
         return self._hub_of.get(device)
 
-    async def look(self) -> None:
-        """Read from every CH which devices are on its HAN; one that does not answer has those that it had.
+    async def look(self, at: Eui | None = None) -> None:
+        """Read from every CH (or `at` one) which devices are on its HAN; a silent one has those that it had.
 
         A device that two CHs have is where it has been heard.
         """
         from hanlab.wan.errors import WanError
 
+        hubs = list(self._by_hub) if at is None else [at]
         tables = await asyncio.gather(
-            *(i.s1sp.devices() for i in self._by_hub.values()), return_exceptions=True
+            *(self._by_hub[hub].s1sp.devices() for hub in hubs), return_exceptions=True
         )
         heard = []
-        for hub, table in zip(self._by_hub, tables, strict=True):
-            if isinstance(table, WanError):
+        for hub, answer in zip(hubs, tables, strict=True):
+            if isinstance(answer, WanError):
                 continue
-            if isinstance(table, BaseException):
-                raise table
+            if isinstance(answer, BaseException):
+                raise answer
+            table = [d for d in answer if d.state == JOINED]
             of_the_ch = {device for device, at in self._hub_of.items() if at == hub}
             for gone in of_the_ch - {Eui(d.eui) for d in table} - self._fixed(hub):
                 del self._hub_of[gone]
             heard += [(d.seen, Eui(d.eui), hub) for d in table]
-        self._hub_of.update({eui: hub for _, eui, hub in sorted(heard)})
+        for seen, eui, hub in sorted(heard):
+            if seen or at is None or eui not in self._hub_of:
+                self._hub_of[eui] = hub
 
     def _fixed(self, hub: Eui) -> set[Eui]:
         """What is part of a CH: its CHF, its GPF."""
@@ -139,7 +147,9 @@ class Installations:
         Raises:
             ServiceRequestFailed: the CH has not taken it.
         """
-        self.find(device)
+        installation, target = self._at(hub, device)
+        with _reaching(installation.hub):
+            await installation.s1sp.add_device(target, install_code, join_s)
 
     async def remove_device(self, hub: Eui, device: Eui) -> None:
         """8.11 Remove at that CHF.
@@ -147,9 +157,22 @@ class Installations:
         Raises:
             ServiceRequestFailed: the CH still has it.
         """
-        raise ServiceRequestFailed(
-            Outcome.DEVICE_REFUSED, f"the CH {hub} has no command that removes a device"
-        )
+        installation, target = self._at(hub, device)
+        with _reaching(installation.hub):
+            await installation.s1sp.remove_device(target)
+        if self._hub_of.get(device) == hub:
+            del self._hub_of[device]
+
+    def _at(self, hub: Eui, device: Eui) -> tuple[Installation, Target]:
+        """The installation of that CHF, and a device that may come onto its HAN.
+
+        Raises:
+            ServiceRequestFailed: one of them is no board of this lab.
+        """
+        if hub in self._by_hub and device in self._targets:
+            return self._by_hub[hub], self._targets[device]
+        missing = device if hub in self._by_hub else hub
+        raise _nowhere(f"this lab has no board {missing}")
 
     async def device_log(self, hub: Eui) -> DeviceLogRead:
         """8.9 of that CHF: what is on its HAN.
@@ -160,7 +183,8 @@ class Installations:
         installation, target = self.find(hub)
         with _reaching(target):
             table = await installation.s1sp.devices()
-        return DeviceLogRead(tuple(DeviceLogEntry(Eui(d.eui)) for d in table))
+        on_it = (d for d in table if d.state == JOINED)
+        return DeviceLogRead(tuple(DeviceLogEntry(Eui(d.eui)) for d in on_it))
 
     async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead:
         """11.2 of one device; a GPF answers for its GSME from what it last heard (rule 103).
@@ -208,11 +232,15 @@ class Installations:
         hub = self._hub_of.get(device)
         if hub is not None and device in self._targets:
             return self._by_hub[hub], self._targets[device]
-        raise ServiceRequestFailed(
-            Outcome.NO_DEVICE,
-            f"no CH of this lab has {device} on its HAN",
-            next_step="it is in the inventory only; put a board for it into lab.toml",
-        )
+        raise _nowhere(f"no CH of this lab has {device} on its HAN")
+
+
+def _nowhere(what: str) -> ServiceRequestFailed:
+    return ServiceRequestFailed(
+        Outcome.NO_DEVICE,
+        what,
+        next_step="it is in the inventory only; put a board for it into lab.toml",
+    )
 
 
 @contextmanager

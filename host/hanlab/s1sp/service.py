@@ -1,4 +1,4 @@
-"""Service Requests 11.1, 11.2 and 11.3 as the S1SP carries them out on one Communications Hub.
+"""Service Requests 8.11, 11.1, 11.2 and 11.3 as the S1SP carries them out on one Communications Hub.
 
 The Device Model of the device says how many steps its update has (rules 96 and 97): to a two-step
 device 11.1 distributes the image and 11.3 activates it; for a one-step device 11.1 leaves it in the CH,
@@ -14,9 +14,10 @@ from contextlib import asynccontextmanager
 from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import DeviceModel
 from hanlab.images import OtaImage
-from hanlab.s1sp import activations, updates, versions
+from hanlab.s1sp import activations, joining, updates, versions
 from hanlab.s1sp.authority import Authority
 from hanlab.s1sp.hub import Hub
+from hanlab.s1sp.joining import Rounding, join_minutes
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.progress import Report
 from hanlab.s1sp.rules import busy, holds, refuse_foreign_metadata, refuse_third_party
@@ -32,7 +33,14 @@ class S1sp:
     meets the rules of s1sp/rules.py here.
     """
 
-    def __init__(self, wan: WanClient, hub: DeviceModel, authority: Authority) -> None:
+    def __init__(
+        self,
+        wan: WanClient,
+        hub: DeviceModel,
+        authority: Authority,
+        join_rounding: Rounding = Rounding.UP,
+    ) -> None:
+        self._join_rounding = join_rounding
         self._hub = Hub(wan, hub)
         self._authority = authority
         self._turn = asyncio.Lock()  # a CH distributes or activates one thing at a time
@@ -83,6 +91,25 @@ class S1sp:
                 yield
         finally:
             self._updates -= 1
+
+    async def add_device(self, target: Target, install_code: bytes, join_s: int) -> None:
+        """8.11 Add: the device with that install code (6 to 16 octets) may join for `join_s` seconds.
+
+        The CH counts whole minutes (rules 50, 51).
+
+        Raises:
+            ServiceRequestFailed: the CH has not taken it.
+        """
+        minutes = join_minutes(join_s, self._join_rounding)
+        await joining.add(self._hub, target, install_code, minutes)
+
+    async def remove_device(self, target: Target) -> None:
+        """8.11 Remove: the device leaves the HAN, or may not come any more.
+
+        Raises:
+            ServiceRequestFailed: the CH still has it.
+        """
+        await joining.remove(self._hub, target)
 
     async def read_firmware_version(self, target: Target) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device itself answers over the HAN."""
