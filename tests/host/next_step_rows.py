@@ -648,6 +648,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         "push tiny.ota --to PPMID --direct --lab smalldev.toml",
         code=1,
     ),
+    "f'hanlab dsp join {self._targets[device].name} --home NAME lets it onto one'": Proved(
+        "tests/host/test_places.py::test_a_device_that_is_on_no_han"
+    ),
     "'it is in the inventory only; put a board for it into lab.toml'": NotRun(
         "a record without a board: the lab.toml is the user's"
     ),

@@ -232,6 +232,12 @@ class Installations:
         hub = self._hub_of.get(device)
         if hub is not None and device in self._targets:
             return self._by_hub[hub], self._targets[device]
+        if device in self._targets:
+            raise ServiceRequestFailed(
+                Outcome.NO_DEVICE,
+                f"{self._targets[device].name} is on no HAN of this lab",
+                next_step=f"hanlab dsp join {self._targets[device].name} --home NAME lets it onto one",
+            )
         raise _nowhere(f"no CH of this lab has {device} on its HAN")
 
 

@@ -1,0 +1,123 @@
+"""Where the S1SP finds a device: on the HAN of the CH that has it, wherever lab.toml had it first."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from hanlab.boards.data import load_model
+from hanlab.eui import Eui
+from hanlab.s1sp.installations import JOINED, Installation, Installations
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.target import Target
+from hanlab.wan.client import NoAnswer
+from hanlab.wan.messages import HanDevice
+
+
+def eui(number: int) -> Eui:
+    return Eui.parse(f"00-DB-12-34-56-78-90-{number:02X}")
+
+
+OAK, ELM = eui(1), eui(2)
+MOVING, STAYING, GPF, SPARE = eui(0x11), eui(0x12), eui(0x13), eui(0x14)
+PPMID = load_model("pipit-500")
+
+
+def target(name: str, device: Eui) -> Target:
+    return Target(name, device.octets, PPMID)
+
+
+@dataclass
+class Hub:
+    """A CH as the S1SP sees it: its device table, or silence."""
+
+    table: list[HanDevice] | None
+
+    async def devices(self) -> list[HanDevice]:
+        if self.table is None:
+            raise NoAnswer("it is off")
+        return self.table
+
+
+def entry(device: Eui, *, seen: bool = True, state: str = JOINED) -> HanDevice:
+    return HanDevice(eui=device.octets, type="PPMID", address=1, seen=seen, state=state)
+
+
+@pytest.fixture
+def hubs() -> dict[Eui, Hub]:
+    return {OAK: Hub([entry(MOVING), entry(STAYING)]), ELM: Hub([])}
+
+
+@pytest.fixture
+def places(hubs: dict[Eui, Hub]) -> Installations:
+    def installation(hub: Eui, *devices: Eui, **more: Eui) -> Installation:
+        here = {device: target(str(device), device) for device in (hub, *devices)}
+        here |= {device: target(name, device) for name, device in more.items()}
+        return Installation(target("hub", hub), cast("Any", hubs[hub]), here)
+
+    return Installations(
+        [installation(OAK, MOVING, STAYING, GPF=GPF), installation(ELM)],
+        {SPARE: target("SPARE", SPARE)},
+    )
+
+
+def where(places: Installations) -> dict[Eui, Eui | None]:
+    return {device: places.hub_of(device) for device in (MOVING, STAYING, GPF, SPARE)}
+
+
+def test_a_device_that_moved_is_found_in_its_new_home(
+    places: Installations, hubs: dict[Eui, Hub]
+) -> None:
+    assert where(places) == {MOVING: OAK, STAYING: OAK, GPF: OAK, SPARE: None}
+    hubs[OAK].table, hubs[ELM].table = [entry(STAYING)], [entry(MOVING), entry(SPARE)]
+    asyncio.run(places.look())
+    assert where(places) == {MOVING: ELM, STAYING: OAK, GPF: OAK, SPARE: ELM}
+    installation, found = places.find(MOVING)
+    assert (installation.hub.eui, found.name) == (ELM.octets, str(MOVING))
+
+
+def test_a_device_that_two_chs_have_is_where_it_has_been_heard(
+    places: Installations, hubs: dict[Eui, Hub]
+) -> None:
+    """The old CH may not have been told yet, or have had no power when it was."""
+    for here, there in ((OAK, ELM), (ELM, OAK)):
+        hubs[here].table, hubs[there].table = [entry(MOVING)], [entry(MOVING, seen=False)]
+        asyncio.run(places.look())
+        assert places.hub_of(MOVING) == here
+
+
+def test_a_device_that_may_join_has_not_joined(places: Installations, hubs: dict[Eui, Hub]) -> None:
+    hubs[ELM].table = [entry(SPARE, state="whitelisted"), entry(MOVING, state="joining")]
+    asyncio.run(places.look())
+    assert (places.hub_of(SPARE), places.hub_of(MOVING)) == (None, OAK)
+
+
+def test_a_ch_that_does_not_answer_has_what_it_had(
+    places: Installations, hubs: dict[Eui, Hub]
+) -> None:
+    hubs[OAK].table = None
+    asyncio.run(places.look())
+    assert where(places) == {MOVING: OAK, STAYING: OAK, GPF: OAK, SPARE: None}
+
+
+def test_a_device_that_is_on_no_han(places: Installations) -> None:
+    with pytest.raises(ServiceRequestFailed) as of_the_lab:
+        places.find(SPARE)
+    assert of_the_lab.value.outcome is Outcome.NO_DEVICE
+    assert of_the_lab.value.next_step.startswith("hanlab dsp join SPARE --home NAME")
+    with pytest.raises(ServiceRequestFailed) as unknown:
+        places.find(eui(0x99))
+    assert "inventory only" in unknown.value.next_step
+
+
+def test_an_update_ends_where_it_began_though_the_device_has_moved(
+    places: Installations, hubs: dict[Eui, Hub]
+) -> None:
+    places.begin([MOVING])
+    hubs[OAK].table, hubs[ELM].table = [entry(STAYING)], [entry(MOVING)]
+    asyncio.run(places.look())
+    places.end([MOVING])
+    assert places._busy[OAK] == places._busy[ELM] == set()
