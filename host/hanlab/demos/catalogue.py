@@ -7,6 +7,7 @@ from typing import Final
 from hanlab.demos.hub_updates import HUB_UPDATES
 from hanlab.demos.inventory import INVENTORY
 from hanlab.demos.losses import LOSSES
+from hanlab.demos.moves import MOVES
 from hanlab.demos.parts import Demo
 from hanlab.demos.refusals import REFUSALS
 from hanlab.demos.sizes import SIZES
@@ -19,6 +20,7 @@ CATALOGUE: Final[tuple[Demo, ...]] = (
     *REFUSALS,
     *LOSSES,
     *INVENTORY,
+    *MOVES,
 )
 
 

@@ -103,6 +103,45 @@ class Enrol:
 
 
 @dataclass(frozen=True)
+class PreNotify:
+    """12.2 for the device; `expect` is what the SMI says then: "status, version"."""
+
+    expect: str
+
+
+@dataclass(frozen=True)
+class Add:
+    """8.11 Add at the CH of a home (the first, or `home`), and then the time until the device has joined or may not.
+
+    `expect` is what the SMI says then: "status, version".
+    """
+
+    expect: str
+    home: str = ""
+    join_s: int = 600
+    code: bytes | None = None
+    """The install code that the supplier gives; None: that of the device's label."""
+    on_after_s: float = 0.0
+    """The device is switched off, and on so long after the request."""
+
+
+@dataclass(frozen=True)
+class Remove:
+    """8.11 Remove at the CH of a home (the first, or `home`); `expect` is what the SMI says then."""
+
+    expect: str
+    home: str = ""
+
+
+@dataclass(frozen=True)
+class Commission:
+    """8.7.2, of a meter 8.1.1, on the HAN of a home (the first, or `home`); `expect` is what the SMI says then."""
+
+    expect: str
+    home: str = ""
+
+
+@dataclass(frozen=True)
 class ListAs:
     """The manufacturer lists a version of the device's model on the CPL, for a generation."""
 
@@ -164,6 +203,10 @@ Step = (
     | Activate
     | Version
     | Enrol
+    | PreNotify
+    | Add
+    | Remove
+    | Commission
     | ListAs
     | Notify
     | Withdraw
@@ -172,6 +215,10 @@ Step = (
     | ReadMirror
     | Activations
 )
+
+
+HOME: Final = "oak"
+OTHER_HOME: Final = "elm"
 
 
 @dataclass(frozen=True)
@@ -196,6 +243,8 @@ class Scene:
     """The board that the requests are for; without it the first device."""
     homes: int = 1
     """So many homes like that; the requests are for the first one's device."""
+    other_hub: Mapping[str, Any] | None = None
+    """Another home (`OTHER_HOME`) beside it (`HOME`), without devices: changes to the default lab's [comms_hub]."""
 
     def lab(self) -> dict[str, Any]:
         """The lab.toml of this scene."""
@@ -203,11 +252,14 @@ class Scene:
             "comms_hub": {**DEFAULT["comms_hub"], **self.hub},
             "device": [{**DEFAULT["device"][0], **self.device}],
         }
-        several = {"home": [{"name": "home", "count": self.homes, **home}]}
+        several: dict[str, Any] = {"home": [{"name": "home", "count": self.homes, **home}]}
+        if self.other_hub is not None:
+            other = {"comms_hub": {**DEFAULT["comms_hub"], **self.other_hub}}
+            several = {"home": [{"name": HOME, **home}, {"name": OTHER_HOME, **other}]}
         return {
             "seed": DEFAULT["seed"],
             **self.wires,
-            **(home if self.homes == 1 else several),
+            **(home if self.homes == 1 and self.other_hub is None else several),
             **({"dsp": self.dsp} if self.dsp else {}),
             **({"user": list(self.users)} if self.users else {}),
         }

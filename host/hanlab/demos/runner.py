@@ -16,7 +16,9 @@ from typing import Any, Protocol
 from hanlab.demos.parts import (
     Activate,
     Activations,
+    Add,
     BitRot,
+    Commission,
     Demo,
     Enrol,
     Fault,
@@ -26,8 +28,10 @@ from hanlab.demos.parts import (
     Meanwhile,
     Notify,
     PowerCut,
+    PreNotify,
     Push,
     ReadMirror,
+    Remove,
     Scene,
     Step,
     Told,
@@ -48,8 +52,10 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab
+from hanlab.lab.board_json import install_code
 from hanlab.lab.config import LabConfig, make_lab
 from hanlab.lab.enrolment import commissioning, notification, product
+from hanlab.s1sp.joining import join_minutes
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress
 from hanlab.wan.messages import StoreReadResponse
@@ -61,6 +67,8 @@ ELSEWHERE = Eui.parse("00-DB-12-34-56-78-91-A0")
 """A device that is pre-notified only: it has no board here."""
 _WELL = ("I0", "I99", "W110101")
 _NO_RESPONSE = "E21"
+_GRACE_S = 10.0
+"""Who was let in in the window's last second still comes to the end."""
 
 SERVICE_REQUEST = {
     Push: "11.1",
@@ -68,6 +76,10 @@ SERVICE_REQUEST = {
     ReadMirror: "11.2",
     Activate: "11.3",
     Enrol: "12.2",
+    PreNotify: "12.2",
+    Add: "8.11",
+    Remove: "8.11",
+    Commission: "8.7.2",
     Notify: "12.2",
     ListAs: "CPL",
     Withdraw: "CPL",
@@ -202,6 +214,18 @@ class _Run:
             case Enrol():
                 tried = f"pre-notification of {self._device.name}"
                 main = self._enrol()
+            case PreNotify():
+                tried = f"pre-notification of {self._device.name}"
+                main = self._pre_notify()
+            case Add(home=home):
+                tried = f"{self._device.name} may join {self._hub(home).name}"
+                main = self._add(step)
+            case Remove(home=home):
+                tried = f"{self._device.name} has to leave {self._hub(home).name}"
+                main = self._remove(home)
+            case Commission(home=home):
+                tried = f"{self._device.name} is commissioned"
+                main = self._commission(home)
             case ListAs(generation, version):
                 tried = f"{version} as {generation}"
                 main = self._list_as(generation, version)
@@ -267,7 +291,7 @@ class _Run:
             why=why or EXPLAINED.get(happened, ""),
             virtual_s=(lab.clock_us - clock) / 1e6,
             wall_s=time.perf_counter() - wall,
-            store=lab.run(lab.store(lab.homes[0].name)),
+            store=lab.run(lab.store(self._home())),
             image_octets=octets,
         )
 
@@ -331,6 +355,60 @@ class _Run:
         await self._lab.send(UpdateHanDeviceLog(self._device.eui), hub)
         await self._lab.send(commissioning(self._lab.dsp, node, hub), self._device.eui)
         return known
+
+    def _home(self) -> str:
+        """The home on whose HAN the device is; the first, if it is on none."""
+        hub = self._lab.installations.hub_of(self._device.eui)
+        homes = self._lab.homes
+        return next((home for home in homes if home.hub.eui == hub), homes[0]).name
+
+    def _hub(self, home: str) -> Device:
+        homes = self._lab.homes
+        return next((h.hub for h in homes if h.name == home), homes[0].hub)
+
+    async def _asked(self, body: Body, to: Eui | None = None) -> str:
+        """What the SMI says after a Service Request, or the code that refuses it."""
+        answer = await self._lab.send(body, to)
+        if answer.code not in _WELL:
+            self._why = self._lab.dsp.audit.read(1)[0].why
+            return answer.code
+        return await self._known()
+
+    async def _pre_notify(self) -> str:
+        return await self._asked(notification(self._lab.config.node(self._device.name)))
+
+    async def _add(self, step: Add) -> str:
+        lab, device = self._lab, self._device
+        if step.on_after_s:
+            board = lab.board(device)
+            board.power_off()
+            lab.desk.kernel.at(lab.clock_us + round(step.on_after_s * 1e6), board.power_on)
+        code = step.code or install_code(lab.config.node(device.name), lab.desk.keys)
+        hub = self._hub(step.home)
+        asked = await self._asked(
+            UpdateHanDeviceLog(device.eui, join_s=step.join_s, install_code=code), hub.eui
+        )
+        if asked.startswith("E"):
+            return asked
+        within_s = 60 * join_minutes(step.join_s) + _GRACE_S
+        joined = await lab.wait_until_joined(device, within_s)
+        self._why = (
+            f"{device.name} is on the HAN of {hub.name}"
+            if joined
+            else "it has not joined while it might"
+        )
+        return await self._known()
+
+    async def _remove(self, home: str) -> str:
+        hub = self._hub(home)
+        self._why = f"{self._device.name} may not be on the HAN of {hub.name} any more"
+        return await self._asked(UpdateHanDeviceLog(self._device.eui, add=False), hub.eui)
+
+    async def _commission(self, home: str) -> str:
+        node = self._lab.config.node(self._device.name)
+        body = commissioning(self._lab.dsp, node, self._hub(home).eui)
+        self._why = f"{self._device.name} has its place on the HAN"
+        return await self._asked(body, self._device.eui)
 
     async def _list_as(self, generation: str, version: str) -> str:
         entry = replace(product(self._device.model, version), generation=generation)
