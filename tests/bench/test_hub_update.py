@@ -62,7 +62,13 @@ def test_a_ch_image_that_does_not_boot_gives_way_to_the_one_before(open_lab: Ope
         activate(lab, image)
     assert failed.value.outcome is Outcome.ACTIVATION_FAILURE
     assert "never confirmed" in failed.value.what
-    assert (version(lab), held(lab)) == (FACTORY, [])
+    assert (version(lab), held(lab)) == (FACTORY, [(image.version, "stored")])
+    lab.power_cycle(lab.hub)
+    lab.run(asyncio.sleep(3))
+    works = hub_image("HUB3F11")
+    lab.run(lab.update_firmware(works, lab.hub))
+    assert activate(lab, works) is Outcome.ACTIVATED
+    assert held(lab) == [("HUB3F11", "running")], "what its newer 11.1 has replaced is gone"
 
 
 @pytest.mark.rule(4, 147)
@@ -145,7 +151,8 @@ def test_a_ch_that_loses_power_in_its_activation_runs_one_or_the_other(
     if end is Outcome.ACTIVATED:
         assert (version(lab), held(lab)) == (image.version, [(image.version, "running")])
     else:
-        assert (version(lab), held(lab)) == (FACTORY, [])
+        assert (version(lab), held(lab)) == (FACTORY, [(image.version, "stored")])
+        assert activate(lab, image) is Outcome.ACTIVATED, "once more, and nobody pulls the plug"
 
 
 def _end_of_activation(lab: Lab, image: OtaImage) -> Outcome:

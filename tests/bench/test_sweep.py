@@ -104,6 +104,17 @@ def test_one_step_ch_loses_nothing(tmp_path: Path) -> None:
     assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
 
 
+def test_the_chs_own_update_loses_nothing(tmp_path: Path) -> None:
+    """It runs the old version or the new one, and has its image until the new one has confirmed."""
+    firmware = compiled(firmware_dir(), find_vm(), tmp_path / "firmware")
+    plan = make_plan(config(), "hub", 2048, tmp_path, firmware)
+    assert plan.boards == ("hub",)
+    assert [stage.phase for stage in plan.stages] == [Phase.PUSH, Phase.ACTIVATE]
+    cuts = sample(plan.cuts(alone=plan.boards, everything=True), 53, seed=1)
+    results = run_cuts(plan, cuts, processes=1)
+    assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
+
+
 def test_plan_counts_every_operation_once(plan: Plan) -> None:
     assert [stage.phase for stage in plan.stages] == list(Phase)
     for board in plan.boards:
@@ -251,7 +262,6 @@ def test_one_board_alone_is_not_said_to_be_all(run: Run) -> None:
         (("--only", "hub:torn"), "is no cut"),
         (("--only", "hub:torn:9999"), "flash operations in this update"),
         (("--board", "gateway"), "one of hub, device, both"),
-        (("--to", "hub"), "is the Communications Hub"),
         (("--size", "much"), "is no size"),
     ],
 )

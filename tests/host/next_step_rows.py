@@ -312,9 +312,8 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     ),
     "'end it (Ctrl-C) and start it again'": NotRun("a server that answers no more"),
     "f'there are keys of {known}'": NotRun("a request of another originator: the sender's XML"),
-    "'add a [[device]]'": Walk("sweep --lab alone.toml", "devices --lab lab.toml"),
-    "f'--to {config.devices[0].name}'": Walk(
-        "sweep --to hub", "sweep --to PPMID --size 1K --only hub:before:1"
+    "'--to hub updates the CH itself; or add a [[device]]'": Walk(
+        "sweep --lab alone.toml", "sweep --lab alone.toml --to hub --size 1K --only hub:before:1"
     ),
     "f\"one of {', '.join(known)}\"": Walk(
         "sweep --board x", "sweep --board hub --size 1K --only hub:before:1"

@@ -18,7 +18,7 @@ class HubUpdate:
 
     def __init__(self, device, store, model, counters, reset, log):
         self.device = device
-        self.trial = Trial(store, model["version"], log)
+        self.trial = Trial(store, model["version"], log, True)
         self._model = model["model"]
         self._counters = counters
         self._reset = reset

@@ -14,14 +14,15 @@ _WATCHDOG_MS = const(5000)
 
 
 class Trial:
-    """store: has just been opened; factory: the version that the board came with; log(name, text): takes events.
+    """store: has just been opened; factory: the version that the board came with; log(name, text): takes events; keep:
+    an image that is given up stays in the store, because nobody else has it.
 
     version, file_version: of what runs in this start.
     """
 
-    def __init__(self, store, factory, log):
+    def __init__(self, store, factory, log, keep=False):
         self._store = store
-        self._given_up = store.boot()
+        self._given_up = store.boot(keep)
         if self._given_up:
             log(
                 "trial failed",

@@ -215,14 +215,14 @@ class ImageStore:
             {image: RUNNING, self.running(): PREVIOUS, self._in_state(PREVIOUS): None}, _UNTRIED
         )
 
-    def boot(self):
+    def boot(self, keep=False):
         """Called once when the board starts. A new image that has started before and never confirmed is
-        given up: the one before it runs again. The image given up, or None."""
+        given up: the one before it runs again. The image given up, or None; keep: it stays, as a stored one."""
         if self.trial == _UNTRIED:
             self._change({}, _STARTED)
         elif self.trial:
             failed = self.running()
-            self._change({failed: None, self._in_state(PREVIOUS): RUNNING}, 0)
+            self._change({failed: STORED if keep else None, self._in_state(PREVIOUS): RUNNING}, 0)
             return failed
         return None
 

@@ -512,7 +512,10 @@ def up(
 def sweep(
     lab: LabOption = None,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="DEVICE", help="The device that is updated.")
+        str | None,
+        typer.Option(
+            "--to", metavar="DEVICE", help="The device that is updated; hub: the CH itself."
+        ),
     ] = None,
     size: Annotated[
         str, typer.Option(metavar="N|16K|1M", help="Octets of the firmware in the update.")

@@ -105,17 +105,14 @@ def run(
 
 
 def _device(config: LabConfig, to: str | None) -> str:
+    if to:
+        return config.node(to).name
     if not config.devices:
         raise UsageError(
-            "this lab has no device on its HAN to update", next_step="add a [[device]]"
+            "this lab has no device on its HAN to update",
+            next_step="--to hub updates the CH itself; or add a [[device]]",
         )
-    node = config.node(to) if to else config.devices[0]
-    if node.is_hub:
-        raise UsageError(
-            f"{to} is the Communications Hub; the update is for a device on its HAN",
-            next_step=f"--to {config.devices[0].name}",
-        )
-    return node.name
+    return config.devices[0].name
 
 
 def home_alone(config: LabConfig, device: str) -> LabConfig:
@@ -132,7 +129,7 @@ def home_alone(config: LabConfig, device: str) -> LabConfig:
 def _scope(config: LabConfig, device: str, which: str | None) -> tuple[tuple[str, ...], bool]:
     """Whose operations are cut alone, and whether those of all boards are cut with everything off."""
     if which is None:
-        return (config.hub.name, device), True
+        return tuple(dict.fromkeys((config.hub.name, device))), True
     known = {
         "hub": ((config.hub.name,), False),
         "device": ((device,), False),
@@ -170,9 +167,9 @@ def _run_all(
 def _announce(out: Console, plan: Plan, cuts: Sequence[Cut], octets: int) -> None:
     hub, device = plan.config.hub, plan.config.node(plan.device)
     counts = ", ".join(f"{board} {plan.operations(board)}" for board in plan.boards)
+    through = "" if device is hub else f"through a {hub.model.model} on {hub.board.name} "
     out.print(
-        f"An update of {octets:,} B through a {hub.model.model} on {hub.board.name} into a "
-        f"{device.model.model} on {device.board.name}",
+        f"An update of {octets:,} B {through}into a {device.model.model} on {device.board.name}",
         style="bold",
         soft_wrap=True,
     )

@@ -58,7 +58,8 @@ HUB_UPDATES: Final[tuple[Demo, ...]] = (
     Demo(
         "hub-rollback",
         "New firmware of the CH that does not work",
-        "it never confirms, or loses its power before; the CH goes back to what it ran: activationFailure",
+        "it never confirms, or loses its power before; the CH goes back to what it ran: activationFailure. The image "
+        "stays in its store, so that 11.3 can be sent again",
         (
             Scene(
                 (
@@ -78,7 +79,6 @@ HUB_UPDATES: Final[tuple[Demo, ...]] = (
                         PowerCut(When("activate", later_s=1.5), (HUB,)),
                     ),
                     Version(HUB_FACTORY),
-                    Push(HUB_UPDATE, Outcome.STORED),
                     Activate(HUB_UPDATE, Outcome.ACTIVATED),
                     Version("HUB3F10"),
                 ),

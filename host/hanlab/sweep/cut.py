@@ -222,7 +222,7 @@ async def _rest(lab: Lab, plan: Plan, phase: Phase, course: _Course, found: list
         return
     await asyncio.sleep(QUIET_S)
     found += await breaches(lab, device, old, new, may_run=(new.version,))
-    for board in (lab.hub, device):
+    for board in dict.fromkeys((lab.hub, device)):
         report = gist(await lab.store_of(board))
         if report != plan.end[board.name]:
             found.append(f"{board.name}: its store holds {report}, without a cut {plan.end}")
@@ -253,4 +253,5 @@ async def _finish(lab: Lab, plan: Plan, device: Device, course: _Course) -> Hanl
 async def _is_done(lab: Lab, plan: Plan, device: Device) -> bool:
     """The device runs the new version and the CH has given its room back: nothing is left to do."""
     runs = (await lab.wait_until_back(device)).firmware
-    return runs == plan.new.version and not (await lab.store()).images
+    held = (await lab.store()).images
+    return runs == plan.new.version and all(image.state == "running" for image in held)

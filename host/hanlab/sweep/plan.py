@@ -116,9 +116,9 @@ class Plan:
     """What the stores reported when it was done (see cut.gist)."""
 
     @property
-    def boards(self) -> tuple[str, str]:
-        """The boards that take part: the CH and the device."""
-        return self.config.hub.name, self.device
+    def boards(self) -> tuple[str, ...]:
+        """The boards that take part: the CH and the device, or the CH alone in an update of its own."""
+        return tuple(dict.fromkeys((self.config.hub.name, self.device)))
 
     def operations(self, board: str) -> int:
         """How many flash operations the update has on that board."""

@@ -81,7 +81,7 @@ def make_plan(
         stage_ends(Phase.ACTIVATE, activating)
         end = {
             board.name: gist(lab.run(lab.store_of(board)))
-            for board in (lab.hub, lab.device(device))
+            for board in dict.fromkeys((lab.hub, lab.device(device)))
         }
     return Plan(config, device, old, new, folder, firmware, tuple(stages), end)
 
