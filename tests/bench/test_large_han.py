@@ -104,7 +104,7 @@ def test_a_watch_hides_the_line_while_it_draws() -> None:
         ("devices",),
         ("events",),
         ("requests", "resume"),
-        ("dsp", "join", "PPMID"),
+        ("join", "PPMID"),
     ],
 )
 def test_every_command_that_waits_for_boards_shows_how_far_it_is(

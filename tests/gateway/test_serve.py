@@ -433,8 +433,9 @@ def test_a_request_file_that_is_refused_ends_with_1(
 def test_a_device_joins_through_the_server(
     serving: Serving, hanlab: Callable[[Path], Hanlab]
 ) -> None:
-    done = hanlab(serving.folder)("dsp", "join", "PPMID", "--json")
-    assert json.loads(done.stdout) == {"codes": {"8.11": "I0"}, "status": "Commissioned"}
+    done = hanlab(serving.folder)("join", "PPMID", "--json")
+    ended = json.loads(done.stdout)
+    assert (ended["codes"], ended["status"]) == ({"8.11": "I0"}, "Commissioned")
     assert serving.says("supplier: 8.11 to ")
 
 

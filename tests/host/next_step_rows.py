@@ -218,6 +218,14 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'the server carries out what it has accepted: hanlab requests shows whether that is still pending, hanlab audit what came of it'": Proved(
         "tests/gateway/test_serve.py::test_ctrl_c_in_a_served_command_says_that_the_server_goes_on"
     ),
+    "'check that it is switched on and has the install code of lab.toml, then hanlab join again'": Proved(
+        "tests/host/test_joining_cli.py::test_a_device_with_another_code_on_its_label_does_not_join"
+    ),
+    "'hanlab join lets it onto a HAN'": Proved(
+        "tests/host/test_joining_cli.py::test_a_ppmid_moves_and_leaves_and_comes_back"
+    ),
+    "'--to takes another home'": NotRun("the user knows which"),
+    "'hanlab audit says why'": NotRun("shows what there is"),
     "'hanlab requests shows those that are pending'": NotRun("shows what there is"),
     "'one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like'": Proved(
         "tests/host/test_begin.py::test_provision_of_a_lab_that_cannot_work"
@@ -225,14 +233,14 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'[[user]] eui = \"…\" in lab.toml makes one of them a Service User; nothing was changed'": Proved(
         "tests/host/test_begin.py::test_what_init_comments_out_can_be_had"
     ),
-    "'hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a Pending one joins by hanlab dsp join'": Walk(
+    "'hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a Pending one joins by hanlab join'": Walk(
         "version PPMID --lab nomp105.toml",
         "inventory --lab nomp105.toml",
         "push v6.ota --to PPMID --lab nomp105.toml",
         setup="cpl add v6.ota --lab nomp105.toml; cpl withdraw IHDAE05 --lab nomp105.toml",
         code=1,
     ),
-    "'hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab dsp join'": Proved(
+    "'hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab join'": Proved(
         "tests/host/test_causes.py::test_a_third_party_ppmid"
     ),
     "'hanlab cpl add FILE lists it, as its manufacturer would'": NotRun(
@@ -692,7 +700,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'wait for it to end, or use another lab (--lab)'": Proved(
         "tests/host/test_begin.py::test_reset_forgets_and_keys_stay"
     ),
-    "'push, version, activate, request and dsp join go through that server; this needs the boards themselves: end the server first (Ctrl-C), or use another lab (--lab)'": Proved(
+    "'push, version, activate, request, join, leave and move go through that server; this needs the boards themselves: end the server first (Ctrl-C), or use another lab (--lab)'": Proved(
         "tests/host/test_begin.py::test_reset_forgets_and_keys_stay"
     ),
     "'the count of another --size or --lab is another one'": Walk(

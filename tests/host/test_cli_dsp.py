@@ -323,7 +323,7 @@ def test_what_falls_due_during_a_command_is_said_below_its_progress(shell: Shell
     places = [" ".join(said.split()).find(" ".join(words.split())) for words in order]
     assert places == sorted(places)
     assert places[0] > 0
-    for command in (("version", "PPMID", "--direct"), ("dsp", "join", "PPMID")):
+    for command in (("version", "PPMID", "--direct"), ("join", "PPMID")):
         due_in(0)
         assert [ended["end"] for ended in shell.json(*command)["pending"]] == ["I0"]
     due_in(0.001)

@@ -74,6 +74,10 @@ LastOption = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help
 HomeOption = Annotated[
     str | None, typer.Option("--home", metavar="NAME", help="One home of a lab that has several.")
 ]
+MinutesOption = Annotated[
+    int,
+    typer.Option("--minutes", min=1, max=60, metavar="N", help="How long it may take to join."),
+]
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help=_DEVICE)]
 
 
@@ -317,6 +321,54 @@ def events(
     from hanlab.cli import event_logs
 
     event_logs.events(device, lab=lab, as_json=as_json)
+
+
+@app.command()
+def join(
+    device: DeviceArgument,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="HOME", help="The home; by default its own.")
+    ] = None,
+    minutes: MinutesOption = 5,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a device onto a CH's HAN, and wait for it.
+
+    Sends 12.2 if the inventory does not have it, 8.11, and 8.7.2 (a meter: 8.1.1) when it has joined.
+    """
+    from hanlab.cli import joining
+
+    joining.join(device, to, minutes, lab=lab, as_json=as_json)
+
+
+@app.command()
+def leave(
+    device: DeviceArgument,
+    decommission: Annotated[
+        bool, typer.Option("--decommission", help="For good: 8.3 after the 8.11.")
+    ] = False,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a device off its CH's HAN (8.11 Remove)."""
+    from hanlab.cli import joining
+
+    joining.leave(device, decommission=decommission, lab=lab, as_json=as_json)
+
+
+@app.command()
+def move(
+    device: DeviceArgument,
+    to: Annotated[str, typer.Option("--to", metavar="HOME", help="The home it moves to.")],
+    minutes: MinutesOption = 5,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a device from its home to another one: `leave`, then `join`."""
+    from hanlab.cli import joining
+
+    joining.move(device, to, minutes, lab=lab, as_json=as_json)
 
 
 @app.command()

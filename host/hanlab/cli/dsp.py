@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="The DSP's operator: who joins, users' counters.")
+app = typer.Typer(no_args_is_help=True, help="The DSP's operator: users' counters.")
 _Lab = Annotated[Path | None, typer.Option("--lab", metavar="FILE", help="A lab.toml.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -36,26 +36,3 @@ def reset_counter(
     from hanlab.cli import office
 
     office.reset_counter(user, to, lab=lab, as_json=as_json)
-
-
-@app.command()
-def join(
-    device: Annotated[
-        str, typer.Argument(metavar="DEVICE", help="A device of the lab, by name or EUI-64.")
-    ],
-    home: Annotated[
-        str | None,
-        typer.Option(
-            "--home", metavar="NAME", help="Onto that home's HAN; else that where it stands."
-        ),
-    ] = None,
-    lab: _Lab = None,
-    as_json: _Json = False,
-) -> None:
-    """Let a device onto its CH's HAN.
-
-    Sends a 12.2, if nobody has sent one for it yet, then an 8.11.
-    """
-    from hanlab.cli import office
-
-    office.join(device, home, lab=lab, as_json=as_json)

@@ -24,9 +24,9 @@ AFTER_REFUSAL: Final = {
     "E3": "take active = false out of that [[user]] in lab.toml",
     "E4": "hanlab inventory shows whose it is; --as USER sends it as that one",
     "E5": "hanlab inventory shows its status; a Suspended device takes 11.1, 11.3 and (MP105) 11.2, a "
-    "Pending one joins by hanlab dsp join",
+    "Pending one joins by hanlab join",
     "E11": "below [dsp] in lab.toml: secmp0007 with a day before the lab's date, or a later start",
-    "E19": "hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab dsp join",
+    "E19": "hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab join",
     "E110101": "hanlab cpl add FILE lists it, as its manufacturer would",
     "E110102": "hanlab cpl shows the hashes; give the changed firmware another version",
     "E110105": "hanlab inventory and hanlab cpl show what does not fit",

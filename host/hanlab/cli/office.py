@@ -20,16 +20,13 @@ from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.cpl import CplEntry, CplStatus, no_entry_twice, read_cpl_rows
 from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.files import LISTS
-from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
 from hanlab.duis.messages import (
     Body,
-    CommissionDevice,
     FirmwareActivated,
     Request,
     UpdateFirmware,
-    UpdateHanDeviceLog,
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -42,7 +39,7 @@ from hanlab.images import (
 )
 from hanlab.images.formats import TEXT, looks_like
 from hanlab.lab.config import LabConfig, read_lab
-from hanlab.lab.enrolment import commissioning, notification, product
+from hanlab.lab.enrolment import product
 from hanlab.lab.fitting import how_to_mend, listing_problem, misfits
 from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import PKI, named_user, open_office, open_pki
@@ -411,56 +408,6 @@ def _read_request_file(file: Path, lab: Path | None) -> Request:
         raise SignatureError(
             f"{file}: {e.what}", next_step=f"{e.next_step}; or take the ds:Signature out"
         ) from None
-
-
-def join(name: str, home: str | None, *, lab: Path | None, as_json: bool) -> None:
-    """Send 12.2, if the device is not in the inventory, and 8.11 as its supplier."""
-    with _sender(lab, quiet=as_json) as (dsp, config, send, notices):
-        node = config.node(str(_eui(name, config)))
-        stands = config.home_of(node)
-        hub = (stands if stands and home is None else config.home(home)).hub
-        codes = {}
-        if dsp.smi.find(node.eui) is None:
-            codes["12.2"] = send(notification(node), None).code
-        answer = send(UpdateHanDeviceLog(node.eui), hub.eui)
-        codes["8.11"] = answer.code
-        device = dsp.smi.find(node.eui)
-        if device and device.status == Status.INSTALLED_NOT_COMMISSIONED:
-            body = commissioning(dsp, node, config.hub.eui)
-            answer = send(body, node.eui)
-            codes["8.1.1" if isinstance(body, CommissionDevice) else "8.7.2"] = answer.code
-        device = dsp.smi.find(node.eui)
-        status = str(device.status) if device else None
-        if as_json:
-            print(json.dumps({"codes": codes, "status": status, **pending.told(notices)}))
-            return
-        ended = ", ".join(f"{service} {code}" for service, code in codes.items())
-        why = answer.decision.why if answer.decision else ""
-        good = status == Status.COMMISSIONED
-        say(console(), f"{'✓ ' if good else ''}{ended}", why, "green" if good else "yellow")
-
-
-@contextmanager
-def _sender(
-    lab: Path | None, *, quiet: bool
-) -> Iterator[tuple[Dsp, LabConfig, _Send, Sequence[Notice]]]:
-    """The lab's DSP, and how a Service Request gets there: through a server, if one has the lab.
-
-    The last is what became of pending requests meanwhile.
-    """
-    from hanlab.cli.served import served
-    from hanlab.cli.waiting import open_lab
-
-    with served(lab) as there:
-        if there is not None:
-            yield there.dsp, there.config, lambda body, to: there.send(body, to, ""), ()
-            return
-    with open_lab(lab, quiet=quiet) as (bench, _):
-
-        def send(body: Body, to: Eui | None) -> Answer:
-            return bench.run(bench.send(body, to))
-
-        yield bench.dsp, bench.config, send, bench.notices
 
 
 def counters(*, lab: Path | None, as_json: bool) -> None:

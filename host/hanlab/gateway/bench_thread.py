@@ -88,6 +88,7 @@ class BenchThread:
                 begin(self._lab.dsp.resume(request))  # at its date
 
         begin(meet_what_is_left())
+        begin(self._lab.watch_joins())
         while True:
             wait = loop.time() - ahead - time.monotonic()
             try:

@@ -75,7 +75,7 @@ def answered(
         cause = _failure(dsp.audit.first(request.id, FAILED, audited))
     else:
         cause = _unknown(dsp, config, devices_of(request.body, request.id.target))
-    decision = dsp.audit.first(request.id, request.service, audited)
+    decision = dsp.audit.first(request.id, request.reference, audited)
     return Answer(request, acknowledgement, result, sent, cause, decision)
 
 

@@ -35,6 +35,7 @@ from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import User
+from hanlab.dsp.smi import Status
 from hanlab.duis.messages import Body, Request
 from hanlab.errors import HanlabError, UsageError
 from hanlab.eui import Eui
@@ -70,7 +71,8 @@ __all__ = ["Device", "Home", "Lab", "Outcome", "Progress"]
 
 _BOOT_POLL_S: Final = 0.05
 _JOIN_POLL_S: Final = 1.0
-"""How often a CH is asked whether a device has joined (s)."""
+"""How often a CH is asked whether a device has joined (s); by whom nothing else waits for it, the next."""
+_WATCH_S: Final = 3.0
 P = ParamSpec("P")
 T = TypeVar("T")
 _Method: TypeAlias = Callable[Concatenate["Lab", P], Coroutine[Any, Any, T]]
@@ -442,6 +444,15 @@ class Lab:
         result = await self.dsp.carry_out(request.id, report)
         sent += self.dsp.deliveries.after(before)
         return answered(self.dsp, self.config, request, acknowledgement, result, sent, audited)
+
+    async def watch_joins(self) -> None:
+        """Note which whitelisted devices have joined, for as long as it runs: for whoever serves the lab."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            waiting = self.dsp.smi.of_status(Status.WHITELISTED)
+            for hub in {device.hub for device in waiting if device.hub}:
+                await self.installations.look(hub)
+            self.dsp.see_joined()
 
     def install_code(self, device: Device) -> bytes:
         """What stands on a device's label, for 8.11 (its CRC left out)."""

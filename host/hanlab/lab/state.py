@@ -100,8 +100,8 @@ def lock(folder: Path) -> int:
         if (server := serving(folder)) is not None:
             raise UsageError(
                 f"the lab in {folder} is being served by process {server.process} at {server.url}",
-                next_step="push, version, activate, request and dsp join go through that server; this needs the "
-                "boards themselves: end the server first (Ctrl-C), or use another lab (--lab)",
+                next_step="push, version, activate, request, join, leave and move go through that server; this needs "
+                "the boards themselves: end the server first (Ctrl-C), or use another lab (--lab)",
             ) from None
         raise UsageError(
             f"another hanlab command (process {owner or 'unknown'}) uses the lab in {folder}",

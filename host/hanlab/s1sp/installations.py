@@ -76,7 +76,7 @@ class Installations:
         """
         from hanlab.wan.errors import WanError
 
-        hubs = list(self._by_hub) if at is None else [at]
+        hubs = [hub for hub in self._by_hub if at in (None, hub)]
         tables = await asyncio.gather(
             *(self._by_hub[hub].s1sp.devices() for hub in hubs), return_exceptions=True
         )
