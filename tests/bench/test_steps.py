@@ -11,7 +11,7 @@ from labs import ESME, OTHER_PPMID, PPMID, image_for, lab_of, outcome
 
 from hanlab.duis.messages import ActivateFirmware, FirmwareActivated, UpdateFirmware
 from hanlab.images import OtaImage, build, made_body
-from hanlab.lab import Device, Lab
+from hanlab.lab import Device, Lab, Progress
 from hanlab.lab.enrolment import product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
@@ -89,6 +89,30 @@ def test_whether_the_answer_says_the_version_is_the_devices(says: bool, tmp_path
         assert answer.result
         assert isinstance(answer.result.body, FirmwareActivated)
         assert answer.result.body.version == ("NEW1" if says else None)
+
+
+@pytest.mark.rule(96, 97)
+@pytest.mark.parametrize(("steps", "octets"), [(1, 0), (1, 16_000), (2, 0)])
+def test_a_ch_that_restarts_in_an_11_3_goes_on_with_it(
+    steps: int, octets: int, tmp_path: Path
+) -> None:
+    """In the transfer that is a part of it, and while the device does its own."""
+    with lab_of(tmp_path, {**PPMID, "activation_steps": steps}) as lab:
+        (device,) = lab.devices
+        image = image_for(device, 32_768)
+        outcome(lab, image, device)
+        cuts: list[int] = []
+
+        def report(step: Progress) -> None:
+            if step.stage == "activate" and step.done >= octets and not cuts:
+                cuts.append(step.done)
+                lab.power_cycle(lab.hub)
+
+        activation = lab.activate_firmware(image.manufacturer_image_hash, device, report)
+        assert lab.run(activation) is Outcome.ACTIVATED
+        assert cuts
+        assert runs(lab, device) == "NEW1"
+        assert held(lab) == []
 
 
 @pytest.mark.rule(96)

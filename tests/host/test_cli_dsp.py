@@ -36,6 +36,7 @@ from hanlab.lab.state import lock
 DEFAULT_LAB = make_lab("test", DEFAULT)
 SUPPLIER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
+HUB = Eui.parse("00-DB-12-34-56-78-90-A2")
 DSP = Eui.parse("90-B3-D5-1F-30-00-00-02")
 
 
@@ -88,6 +89,25 @@ def test_an_update_through_the_dsp(shell: Shell) -> None:
     assert (activated["code"], activated["version"]) == ("I0", "IHDAE06")
     assert shell.status() == ("Commissioned", "IHDAE06")
     assert shell.json("version", "PPMID")["version"] == "IHDAE06"
+
+
+def test_an_update_of_the_ch_itself(shell: Shell) -> None:
+    """As of a device, from the firmware to the alerts that tell of it."""
+    Path("hub.bin").write_bytes(made_body(8192, seed=2))
+    new = ("--lab", "--to", "hub", "--version", "HUB3F10", "-o", "hub.ota")
+    built = shell("image", "build", "hub.bin", *new)
+    assert "locked to     CHs made by Secure" in built
+    assert "next: hanlab push hub.ota --to hub" in shell("cpl", "add", "hub.ota")
+    pushed = shell("push", "hub.ota", "--to", "hub")
+    assert "✓ stored: the CH holds HUB3F10; 11.3 makes it run" in pushed
+    assert "N57 to supplier" in pushed
+    assert shell.json("version", "hub")["version"] == "HUB3F0X"
+    activated = shell("activate", "hub", "--image", "hub.ota")
+    assert "✓ activated: hub runs HUB3F10" in activated
+    assert "N56 to supplier" in activated
+    assert shell.json("version", "hub", "--direct")["version"] == "HUB3F10"
+    devices = shell.json("inventory")["devices"]
+    assert [d["version"] for d in devices if d["eui"] == str(HUB)] == ["HUB3F10"]
 
 
 @pytest.mark.rule(78, 88, 90)

@@ -157,9 +157,8 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
             f"{where}: {baud:,} baud; {board.name} takes {MIN_BAUD:,} to {board.uart.max_baud:,}",
             next_step=f"baud = {board.uart.baud}, or none for the board's own",
         )
-    # a device holds the image that runs besides the one that 11.3 is to activate
-    copies = 1 if device_type == "CHF" else 2
-    room = (board.flash.filesystem - FLASH_SLACK * board.flash.sector) // copies
+    # a board holds the image that runs besides what is in its store
+    room = (board.flash.filesystem - FLASH_SLACK * board.flash.sector) // 2
     if store.capacity is not None and store.capacity > room:
         raise UsageError(
             f"{where}: a store of {store.capacity:,} octets, but {board.name} has flash for one of "
