@@ -116,7 +116,10 @@ def test_the_sample_requests_work_one_after_the_other(hanlab: Hanlab) -> None:
         json.loads(hanlab("request", str(file), *lab, "--json"))["codes"]
         for file in sorted(Path("requests").glob("*.xml"))
     ]
-    assert codes == [["I0"], ["I99", "I0"], ["I99", "N60"], ["I99", "I0"]]
+    done = ["I99", "I0"]
+    assert codes == [["I0"], done, ["I99", "N60"], *[done] * 5]
+    devices = json.loads(hanlab("inventory", *lab, "--json"))["devices"]
+    assert {d["status"] for d in devices} == {"Commissioned"}
     assert "runs IHDAE06" in hanlab("version", "PPMID", *lab)
 
 

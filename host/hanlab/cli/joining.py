@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from hanlab.cli.endings import RequestRefused, check_accepted
 from hanlab.cli.pending_requests import told
@@ -37,12 +36,7 @@ from hanlab.lab.config import LabConfig
 from hanlab.lab.enrolment import commissioning, notification
 from hanlab.lab.homes import HomeConfig
 from hanlab.lab.nodes import NodeConfig
-
-MINUTES: Final = 5
-"""How long a device may take to join, unless the command says."""
-_MINUTE_S: Final = 60
-_LATE_S: Final = 10.0
-"""Who was let in at the last moment is on the HAN so much later (s)."""
+from hanlab.s1sp.joining import MINUTE_S, join_window_s
 
 
 @dataclass
@@ -144,10 +138,10 @@ def _join(desk: _Desk, node: NodeConfig, home: HomeConfig, minutes: int) -> None
         desk.send(notification(node))
     elif known.status is Status.DECOMMISSIONED:
         desk.send(UpdateInventory(node.eui, SetStatus("Pending")))
-    join_s = _MINUTE_S * minutes
+    join_s = MINUTE_S * minutes
     code = install_code(node, desk.keys)
     desk.send(UpdateHanDeviceLog(node.eui, True, join_s, code), hub.eui)
-    if not desk.wait(node, join_s + _LATE_S):
+    if not desk.wait(node, join_window_s(join_s)):
         raise HanlabError(
             f"{node.name} has not joined {hub.name} within {minutes} min; {hub.name} lets it join no longer",
             next_step="check that it is switched on and has the install code of lab.toml, then hanlab join "

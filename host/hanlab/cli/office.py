@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -23,10 +23,11 @@ from hanlab.dsp.files import LISTS
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.smi import Status, read_inventory
 from hanlab.duis.messages import (
-    Body,
     FirmwareActivated,
+    HanDeviceLogUpdated,
     Request,
     UpdateFirmware,
+    UpdateHanDeviceLog,
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -46,10 +47,10 @@ from hanlab.lab.office import PKI, named_user, open_office, open_pki
 from hanlab.lab.state import serving, state_folder
 
 if TYPE_CHECKING:  # a list needs no boards
+    from hanlab.lab import Lab
     from hanlab.lab.answers import Answer
 
 _HASH_SHOWN = 16
-_Send: TypeAlias = "Callable[[Body, Eui | None], Answer]"
 
 
 def inventory(
@@ -364,15 +365,29 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
             return
     with open_lab(lab, pcap=pcap, impair=impair, quiet=as_json) as (bench, _):
         answer = bench.run(bench.send_request(sent))
+        joined = _wait_for_join(bench, answer)
         acknowledgement, came = answer.acknowledgement, answer.deliveries
         texts = [write_response(acknowledgement).decode(), *(d.xml.decode() for d in came)]
         if as_json:
             codes = [acknowledgement.code, *(d.code for d in came)]
             report = {"request_id": str(sent.id), "codes": codes, "xml": texts}
-            print(json.dumps({**report, **pending.told(bench.notices)}))
+            came_in = {} if joined is None else {"joined": joined}
+            print(json.dumps({**report, **came_in, **pending.told(bench.notices)}))
         else:
             print("\n".join(text.strip() for text in texts))
         end_as(answer)
+
+
+def _wait_for_join(bench: Lab, answer: Answer) -> bool | None:
+    """Whether the device of an 8.11 Add has joined in its time: an emulated CH's window closes with this command."""
+    from hanlab.s1sp.joining import join_window_s
+
+    body, done = answer.request.body, answer.result and answer.result.body
+    if not isinstance(body, UpdateHanDeviceLog) or not body.add or done != HanDeviceLogUpdated():
+        return None
+    return bench.run(
+        bench.wait_until_joined(bench.device(str(body.device)), join_window_s(body.join_s))
+    )
 
 
 def end_as(answer: Answer) -> None:
@@ -380,7 +395,7 @@ def end_as(answer: Answer) -> None:
     from hanlab.lab.answers import ACCEPTED_CODES
 
     body = answer.result and answer.result.body
-    refused = isinstance(body, FirmwareActivated) and not body.success
+    refused = isinstance(body, FirmwareActivated | HanDeviceLogUpdated) and not body.success
     if answer.cause or refused or answer.code not in ACCEPTED_CODES:
         raise typer.Exit(1)
 

@@ -12,6 +12,8 @@ from hanlab.wan.client import Refused
 from hanlab.wan.messages import GROUP, HanError, Join, Leave
 
 MINUTE_S: Final = 60
+_LATE_S: Final = 10
+"""Who was let in at the last moment is on the HAN so much later (s)."""
 
 
 class Rounding(StrEnum):
@@ -26,6 +28,11 @@ def join_minutes(join_s: int, rounding: Rounding = Rounding.UP) -> int:
     if rounding is Rounding.UP:
         join_s += MINUTE_S - 1
     return max(1, join_s // MINUTE_S)
+
+
+def join_window_s(join_s: int) -> float:
+    """How long it may take until a device with that JoinTimePeriod is on the HAN (s), counted generously."""
+    return MINUTE_S * join_minutes(join_s) + _LATE_S
 
 
 async def add(hub: Hub, target: Target, install_code: bytes, minutes: int) -> None:
