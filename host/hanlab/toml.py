@@ -15,7 +15,7 @@ _INTEGER: Final = range(-(1 << 63), 1 << 63)
 """TOML's integers; Python's own have no end, but cannot be printed beyond 4,300 digits."""
 _TOO_LONG: Final = "it has an integer of more than 64 bits"
 
-TOP: Final = ("seed", "keys", "october_2021", "wan_open")
+TOP: Final = ("seed", "keys", "october_2021", "wan_open", "join_rounding")
 """Settings of a lab.toml that belong to no table."""
 
 

@@ -24,7 +24,7 @@ from hanlab.eui import Eui
 from hanlab.lab import Device, Lab
 from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.lab.enrolment import commissioning, notification, product
-from hanlab.s1sp.joining import Rounding, join_minutes
+from hanlab.s1sp.join_time import Rounding, join_minutes
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
 HUB, PPMID = DEFAULT["comms_hub"], DEFAULT["device"][0]

@@ -226,6 +226,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     ),
     "'--to takes another home'": NotRun("the user knows which"),
     "'hanlab audit says why'": NotRun("shows what there is"),
+    '\'join_rounding = "up" or join_rounding = "down"\'': Proved(
+        "tests/host/test_lab_config.py::test_a_join_is_rounded_as_lab_toml_says"
+    ),
     "'hanlab requests shows those that are pending'": NotRun("shows what there is"),
     "'one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like'": Proved(
         "tests/host/test_begin.py::test_provision_of_a_lab_that_cannot_work"

@@ -100,6 +100,7 @@ def test_what_init_comments_out_can_be_had() -> None:
         "seed",
         "wan_open",
         "october_2021",
+        "join_rounding",
         "comms_hub",
         "device",
         "wan",

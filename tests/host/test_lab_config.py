@@ -17,6 +17,7 @@ from hanlab.errors import UsageError
 from hanlab.lab import Lab
 from hanlab.lab.config import DEFAULT, LabConfig, make_lab, read_lab
 from hanlab.lab.nodes import FLASH_SLACK
+from hanlab.s1sp.join_time import Rounding
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -333,3 +334,11 @@ def test_a_refused_retry_says_where_it_goes() -> None:
     assert "[[user]] with name, eui, roles and retries = 3" in wrong.value.next_step
     moved = make_lab("test", changed(user(retries=3)))
     assert [u.retries for u in moved.dsp.users] == [3]
+
+
+@pytest.mark.rule(50)
+def test_a_join_is_rounded_as_lab_toml_says() -> None:
+    assert make_lab("lab", DEFAULT).join_rounding is Rounding.UP
+    assert make_lab("lab", {**DEFAULT, "join_rounding": "down"}).join_rounding is Rounding.DOWN
+    with pytest.raises(UsageError, match="join_rounding = 'sideways'"):
+        make_lab("lab", {**DEFAULT, "join_rounding": "sideways"})

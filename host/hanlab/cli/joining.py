@@ -36,7 +36,7 @@ from hanlab.lab.config import LabConfig
 from hanlab.lab.enrolment import commissioning, notification
 from hanlab.lab.homes import HomeConfig
 from hanlab.lab.nodes import NodeConfig
-from hanlab.s1sp.joining import MINUTE_S, join_window_s
+from hanlab.s1sp.join_time import MINUTE_S, join_window_s
 
 
 @dataclass

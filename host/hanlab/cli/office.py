@@ -45,6 +45,7 @@ from hanlab.lab.fitting import how_to_mend, listing_problem, misfits
 from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import PKI, named_user, open_office, open_pki
 from hanlab.lab.state import serving, state_folder
+from hanlab.s1sp.join_time import join_window_s
 
 if TYPE_CHECKING:  # a list needs no boards
     from hanlab.lab import Lab
@@ -380,8 +381,6 @@ def request(file: Path, *, lab: Path | None, pcap: Path | None, impair: str, as_
 
 def _wait_for_join(bench: Lab, answer: Answer) -> bool | None:
     """Whether the device of an 8.11 Add has joined in its time: an emulated CH's window closes with this command."""
-    from hanlab.s1sp.joining import join_window_s
-
     body, done = answer.request.body, answer.result and answer.result.body
     if not isinstance(body, UpdateHanDeviceLog) or not body.add or done != HanDeviceLogUpdated():
         return None

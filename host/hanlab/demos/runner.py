@@ -55,7 +55,7 @@ from hanlab.lab import Device, Lab
 from hanlab.lab.board_json import install_code
 from hanlab.lab.config import LabConfig, make_lab
 from hanlab.lab.enrolment import commissioning, notification, product
-from hanlab.s1sp.joining import join_minutes
+from hanlab.s1sp.join_time import join_minutes
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress
 from hanlab.wan.messages import StoreReadResponse

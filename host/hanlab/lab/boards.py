@@ -15,6 +15,7 @@ from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.state import BOARD_KEYS
 from hanlab.s1sp.authority import Authority, OriginatorCounter
 from hanlab.s1sp.dco import Dco
+from hanlab.s1sp.join_time import Rounding
 from hanlab.s1sp.service import S1sp
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import WanClient
@@ -111,6 +112,11 @@ class DualControl:
         return Authority(self._keys.wan(hub.eui.octets), self._dco, self._counter)
 
 
-def s1sp_on(wan: WanClient, hub: NodeConfig, dual_control: DualControl) -> S1sp:
+def s1sp_on(
+    wan: WanClient,
+    hub: NodeConfig,
+    dual_control: DualControl,
+    join_rounding: Rounding = Rounding.UP,
+) -> S1sp:
     """The S1SP at that CH, which `wan` reaches."""
-    return S1sp(wan, hub.model, dual_control.at(hub))
+    return S1sp(wan, hub.model, dual_control.at(hub), join_rounding)

@@ -17,6 +17,7 @@ from hanlab.errors import UsageError
 from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
 from hanlab.lab.homes import HomeConfig, read_homes
 from hanlab.lab.nodes import DEVICE_EXAMPLE, HUB_EXAMPLE, NodeConfig, flag, number
+from hanlab.s1sp.join_time import Rounding
 from hanlab.texts import decoded, is_text
 from hanlab.toml import TOP, check_keys, parse_toml, shown
 
@@ -42,6 +43,8 @@ class LabConfig:
     han: Impairments = PERFECT
     """Of the air."""
     dsp: DspSettings = DEFAULT_SETTINGS
+    join_rounding: Rounding = Rounding.UP
+    """Of a JoinTimePeriod's seconds to the whole minutes of a CH; illustrative."""
     provisioned: bool = False
     """Its keys are made by `hanlab provision`, not from the seed."""
 
@@ -236,10 +239,20 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
         wan=read_impairments(data.get("wan", {}), "wan"),
         han=read_impairments(data.get("han", {}), "han"),
         dsp=read_settings(data.get("dsp", {}), data.get("user", [])),
+        join_rounding=_rounding(data.get("join_rounding", Rounding.UP)),
     )
     _check_ports(config)
     _only_emulated_wires_spoil(config.is_real, {"wan": config.wan, "han": config.han})
     return dataclasses.replace(config, provisioned=_is_provisioned(data, config.is_real))
+
+
+def _rounding(value: object) -> Rounding:
+    if not isinstance(value, str) or value not in list(Rounding):
+        raise UsageError(
+            f"join_rounding = {value!r} does not exist",
+            next_step='join_rounding = "up" or join_rounding = "down"',
+        )
+    return Rounding(value)
 
 
 def _check_ports(config: LabConfig) -> None:

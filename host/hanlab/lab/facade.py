@@ -162,7 +162,7 @@ class Lab:
 
     def _home(self, home: HomeConfig, dual_control: DualControl) -> Home:
         wan = wan_client(self._boards, home.hub.name)
-        s1sp = s1sp_on(wan, home.hub, dual_control)
+        s1sp = s1sp_on(wan, home.hub, dual_control, self.config.join_rounding)
         return Home(home.name, Device(home.hub), tuple(map(Device, home.devices)), s1sp, wan)
 
     def _open_boards(self, pcap: Path | None, firmware: Path | None) -> Boards:

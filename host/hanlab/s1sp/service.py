@@ -17,7 +17,7 @@ from hanlab.images import OtaImage
 from hanlab.s1sp import activations, joining, updates, versions
 from hanlab.s1sp.authority import Authority
 from hanlab.s1sp.hub import Hub
-from hanlab.s1sp.joining import Rounding, join_minutes
+from hanlab.s1sp.join_time import Rounding, join_minutes
 from hanlab.s1sp.outcome import Outcome
 from hanlab.s1sp.progress import Report
 from hanlab.s1sp.rules import busy, holds, refuse_foreign_metadata, refuse_third_party
