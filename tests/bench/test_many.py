@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hanlab.cli import main
 from hanlab.images import build, made_body
 from hanlab.lab import Lab
+from hanlab.lab.config import make_lab
 from hanlab.lab.enrolment import product
 
 LAB = """
@@ -107,3 +109,14 @@ def test_what_is_for_one_device(hanlab: Hanlab, option: tuple[str, ...]) -> None
     assert f"{option[0]} is for one device, and --to names 2" in said
     assert f"leave {option[0]} out" in said
     assert "distributed" in hanlab("push", "v6.ota", "--to", "oak/*", *option)
+
+
+def test_a_pattern_means_devices_and_where_there_is_none_the_chs() -> None:
+    config = make_lab("test", tomllib.loads(LAB))
+    assert [n.name for n in config.named(["*"])] == ["oak/PPMID", "elm/PPMID"]
+    assert [n.name for n in config.named(["*/hub"])] == ["oak/hub", "elm/hub"]
+    assert [n.name for n in config.named(["elm/h*", "*/PPMID"])] == [
+        "elm/hub",
+        "oak/PPMID",
+        "elm/PPMID",
+    ]

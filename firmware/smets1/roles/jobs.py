@@ -189,8 +189,13 @@ class Jobs:
             record = saved.load(self._path)
         except (OSError, ValueError):
             return None
-        job = of_record(record) if record else None
-        return job if job and self.find(job.eui) else None
+        if not record:
+            return None
+        job = of_record(record)
+        if self.find(job.eui) is None:  # it has left this HAN
+            remove(self._path)
+            return None
+        return job
 
     async def _run(self, job):
         """Run a job to its end, whatever happens in it."""

@@ -126,14 +126,18 @@ class LabConfig:
         return dataclasses.replace(self, homes=(home,), shelf=())
 
     def named(self, names: Sequence[str]) -> list[NodeConfig]:
-        """The boards with these names, as `node` has them; a name with * or ? means every device that is like it.
+        """The boards with these names, as `node` has them; a name with * or ? means every device that is like it, or
+        where none is, every CH.
 
         Raises:
             UsageError: a name means no board, or one that is no pattern means several.
         """
         found: dict[str, NodeConfig] = {}
         for name in names:
-            nodes = [node for node in self.devices if _like(name, node)]
+            hubs = [home.hub for home in self.homes]
+            nodes = [n for n in self.devices if _like(name, n)] or [
+                n for n in hubs if _like(name, n)
+            ]
             if not {"*", "?"} & set(name):
                 nodes = [self.node(name)]
             elif not nodes:
