@@ -13,6 +13,7 @@ from rich.console import Console
 from hanlab.cli.show import REQUESTS, console, say
 from hanlab.dsp.accepted import Accepted, parse_id
 from hanlab.dsp.parts import Notice
+from hanlab.dsp.service_requests import SERVICE_REQUESTS
 from hanlab.duis.messages import RequestId
 from hanlab.errors import UsageError
 from hanlab.lab.config import read_lab
@@ -81,7 +82,7 @@ def show(*, lab: Path | None, as_json: bool) -> None:
             f"falls due {p.due:%Y-%m-%d %H:%M:%S}" if p.due else f"accepted {row['at'] or 'before'}"
         )
         state = "under way" if under_way else "overdue" if row["overdue"] else "waits"
-        name = REQUESTS.get(p.service, p.service)
+        name = REQUESTS.get(p.service, f"{p.reference} {SERVICE_REQUESTS[p.reference].name}")
         devices = row["devices"]
         text = f"{devices[0]}{f' and {len(devices) - 1:,} more' if devices[1:] else ''}; {when}"
         say(out, f"{state}  {p.id}", f"{name}, {text}", "yellow")
@@ -158,7 +159,7 @@ def _not_pending(request: RequestId, unfinished: Sequence[RequestId]) -> UsageEr
 def _row(pending: Accepted, now: datetime, *, under_way: bool) -> dict[str, Any]:
     return {
         "request_id": str(pending.id),
-        "service": pending.service,
+        "service": pending.reference,
         "devices": [str(device) for device in pending.devices],
         "at": pending.at and pending.at.isoformat(timespec="seconds"),
         "due": pending.due and pending.due.isoformat(),

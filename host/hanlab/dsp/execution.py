@@ -135,7 +135,7 @@ class Execution:
         accepted = self._parts.accepted.find(request)
         if accepted is None or request in self._begun:  # cancelled or begun meanwhile
             return
-        notices = [Notice(request, accepted.service, d, "begins") for d in accepted.devices]
+        notices = [Notice(request, accepted.reference, d, "begins") for d in accepted.devices]
         for notice in notices:
             self._parts.notice(notice)
         try:
@@ -167,7 +167,7 @@ class Execution:
             raise
         self._begun.discard(request)
         end = response.code if response else "done"
-        self._parts.log(f"{accepted.service} {request} has ended: {end}")
+        self._parts.log(f"{accepted.reference} {request} has ended: {end}")
         return response
 
     def _refusal(self, accepted: Accepted) -> Decision | None:

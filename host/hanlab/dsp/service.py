@@ -204,14 +204,14 @@ class Dsp:
         why = f"{user.name} does not answer for {device} any more"
         if isinstance(accepted.body, UpdateFirmware):  # its list has no code for each device
             self.parts.s1sp.end([device])
-            self._ended(accepted.id, accepted.service, device, "E4", why)
+            self._ended(accepted.id, accepted.reference, device, "E4", why)
             return
         answer = Response(
             "E4", self.parts.clock(), accepted.id, accepted.service, accepted.service_variant
         )
         self.deliveries.put(user.eui, answer, device)
-        self.parts.record("DSP", device, accepted.service, Decision("E4", 150, why))
-        self.parts.notice(Notice(accepted.id, accepted.service, device, "E4"))
+        self.parts.record("DSP", device, accepted.reference, Decision("E4", 150, why))
+        self.parts.notice(Notice(accepted.id, accepted.reference, device, "E4"))
 
     # -- a Service Request comes
 
@@ -393,8 +393,8 @@ class Dsp:
         for older, device in self.parts.accepted.supersede(
             accepted, self.parts.clock(), self._execution.begun
         ):
-            why = f"superseded by {accepted.id}, a newer {accepted.service} for {device}"
-            self._ended(older, accepted.service, device, SUPERSEDED, why)
+            why = f"superseded by {accepted.id}, a newer {accepted.reference} for {device}"
+            self._ended(older, accepted.reference, device, SUPERSEDED, why)
 
     def _ended(self, request: RequestId, service: str, device: Eui, end: str, why: str) -> None:
         """A request ends before it is carried out; no response code says that, so its user gets an alert."""
@@ -464,7 +464,7 @@ class Dsp:
             self.parts.s1sp.end(accepted.devices)
             for device in accepted.devices:
                 why = "cancelled by whoever runs the lab"
-                self._ended(request, accepted.service, device, "cancelled", why)
+                self._ended(request, accepted.reference, device, "cancelled", why)
         return True
 
     def see_joined(self) -> list[Eui]:
