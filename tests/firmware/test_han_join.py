@@ -98,7 +98,7 @@ def euis(table):
 def test_the_table_is_board_jsons_until_somebody_comes_or_goes():
     path = flash() + "/devices"
     table = DeviceTable(path, HUB)
-    assert euis(table) == [PPMID_EUI] and table.neighbours() == {PPMID_EUI: 1}
+    assert euis(table) == [PPMID_EUI] and table.devices[PPMID_EUI].address == 1
     assert euis(DeviceTable(path, but(HUB, neighbours=[]))) == []
     assert table.has_room(0) and not table.has_room(1)
     table.add(NEW, "ESME", 5, 1)

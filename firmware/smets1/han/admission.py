@@ -23,18 +23,25 @@ _WHY_NOT = {mac.AT_CAPACITY: "the device table is full", mac.DENIED: "it may not
 
 WHITELISTED = "whitelisted"
 JOINING = "joining"
-JOINED = "joined"
 
 
 class _Candidate:
-    """A device that may join. about: what the table is to know of it."""
+    """A device that may join: what the table is to know of it, as a device of the table has it."""
 
-    def __init__(self, code, about, until):
+    seen = False
+
+    def __init__(self, eui, code, type, steps, until):
+        self.eui = eui
+        self.type = type
+        self.steps = steps
         self.key = key_transport_key(code)
-        self.about = about  # (type, steps)
         self.until = until
         self.is_open = True
         self.address = NO_ADDRESS  # until it has associated
+
+    @property
+    def state(self):
+        return WHITELISTED if self.address == NO_ADDRESS else JOINING
 
 
 class Admission:
@@ -54,7 +61,7 @@ class Admission:
         """Let a device join within `ms` from now; as asked for last."""
         self._close(eui)
         until = ticks_add(self._ticks_ms(), ms)
-        self._candidates[eui] = candidate = _Candidate(code, (type, steps), until)
+        self._candidates[eui] = candidate = _Candidate(eui, code, type, steps, until)
         self._log("whitelisted", "%s for %d s" % (eui_text(eui), ms // 1000))
         asyncio.create_task(self._closes(eui, candidate, ms))
 
@@ -72,17 +79,8 @@ class Admission:
         return left
 
     def waiting(self):
-        """(EUI-64, type, short address, state) of each that has not joined yet."""
-        return [
-            (
-                eui,
-                candidate.about[0],
-                candidate.address,
-                WHITELISTED if candidate.address == NO_ADDRESS else JOINING,
-            )
-            for eui, candidate in self._candidates.items()
-            if eui not in self._table.devices
-        ]
+        """Those that have not joined yet."""
+        return [c for c in self._candidates.values() if c.eui not in self._table.devices]
 
     async def _closes(self, eui, candidate, ms):
         await asyncio.sleep_ms(ms)
@@ -142,7 +140,7 @@ class Admission:
         if device:
             candidate.address = device.address
         elif candidate.address == NO_ADDRESS:
-            joining = [1 for _, _, _, state in self.waiting() if state is JOINING]
+            joining = [c for c in self.waiting() if c.state is JOINING]
             if not self._table.has_room(len(joining)):
                 return mac.AT_CAPACITY
             candidate.address = self._free_address()
@@ -193,11 +191,11 @@ class Admission:
             return True
         if not fresh:
             return False
-        type, steps = candidate.about
         try:
-            self._table.add(eui, type, candidate.address, steps)
+            device = self._table.add(eui, candidate.type, candidate.address, candidate.steps)
         except OSError:
             return False  # it asks again
+        self._network.put_peer(device)
         self._log("joined", eui_text(eui))
         return True
 

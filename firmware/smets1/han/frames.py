@@ -72,6 +72,19 @@ def same(a, at: int, b, n: int) -> bool:
 
 
 @micropython.viper
+def same_eui(a, at: int, eui) -> bool:
+    """Whether a[at:at + 8] is that EUI-64 (8 octets, most significant first) as it is on the air."""
+    p = ptr8(a)
+    q = ptr8(eui)
+    i = 0
+    while i < 8:
+        if p[at + i] != q[7 - i]:
+            return False
+        i += 1
+    return True
+
+
+@micropython.viper
 def copy(dst, at: int, src, start: int, n: int):
     """dst[at:at + n] = src[start:start + n], without slices; downwards within one buffer too."""
     d = ptr8(dst)

@@ -59,7 +59,6 @@ class Peer:
     def __init__(self, eui, short):
         self.eui = eui
         self.short = short
-        self.wire_eui = bytes(reversed(eui))
 
 
 class Network:
@@ -114,8 +113,12 @@ class Network:
             self.add_peer(eui, short)
 
     def add_peer(self, eui, short):
-        self.remove_peer(eui)
-        self.peers[short] = Peer(bytes(eui), short)
+        self.put_peer(Peer(bytes(eui), short))
+
+    def put_peer(self, peer):
+        """A neighbour, as its own object if there is one already: on a CH there may be a hundred."""
+        self.remove_peer(peer.eui)
+        self.peers[peer.short] = peer
 
     def expel(self, eui):
         """No neighbour any more. Should it come back, it has to prove itself, and none of its old frames counts."""
@@ -344,7 +347,7 @@ class Network:
         self._from = peer = self.peers.get(frames.u16(frame, frames.NWK + 4))
         if peer is None:
             return "unknown", 0
-        if not frames.same(frame, frames.AUX + 5, peer.wire_eui, 8):
+        if not frames.same_eui(frame, frames.AUX + 5, peer.eui):
             return "forged", 0
         if frame[frames.AUX + 13] != config.key_sequence:
             return "mic", 0

@@ -3,7 +3,7 @@ import struct
 
 from micropython import const
 
-from smets1.han.frames import same, u16
+from smets1.han.frames import same_eui, u16
 from smets1.han.ids import BROADCAST_RX_ON, CLUSTER_DEVICE_ANNCE, ENDPOINT_ZDO, PROFILE_ZDP
 
 _CAPABILITY = const(
@@ -32,11 +32,7 @@ def on_announce(network, callback):
     """Have callback(eui, short) called for each neighbour that announces itself."""
 
     def receive(peer, frame, reply):
-        if (
-            len(frame) != _SIZE
-            or u16(frame, 1) != peer.short
-            or not same(frame, 3, peer.wire_eui, 8)
-        ):
+        if len(frame) != _SIZE or u16(frame, 1) != peer.short or not same_eui(frame, 3, peer.eui):
             network.stats["malformed"] += 1
         else:
             callback(peer.eui, peer.short)

@@ -9,14 +9,15 @@ import binascii
 from micropython import const
 
 from smets1 import ota_file
-from smets1.han import admission, zdo
+from smets1.han import zdo
+from smets1.han.admission import Admission
 from smets1.han.basic import MODEL_IDENTIFIER, SW_BUILD_ID, BasicClient
 from smets1.han.ids import COORDINATOR, LEAVE, LEAVE_REQUEST
 from smets1.han.network import Network, NetworkConfig, eui_text
 from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.zcl import NoAnswer
 from smets1.roles.common import counters, counters_for, describe, page, place, store_report
-from smets1.roles.device_table import Device, DeviceTable
+from smets1.roles.device_table import JOINED, Device, DeviceTable
 from smets1.roles.events import EventLog
 from smets1.roles.hub_update import HubUpdate
 from smets1.roles.jobs import Jobs
@@ -56,7 +57,7 @@ class CommsHub:
         self.network.proof.log = self._log
         self.network.proof.on_proved = self._proved
         self.network.on_command = self._command
-        self._admission = admission.Admission(self.network, self._table, port.ticks_ms, self._log)
+        self._admission = Admission(self.network, self._table, port.ticks_ms, self._log)
         self._leaving = {}  # EUI-64: Event, set when the device says that it goes
         gpf = config.get("gpf")
         self._gpf = binascii.unhexlify(gpf) if gpf else None
@@ -83,8 +84,11 @@ class CommsHub:
         han = config["han"]
         key = binascii.unhexlify(han["key"])
         eui = binascii.unhexlify(config["eui"])
-        place = NetworkConfig(han["pan"], han["address"], eui, key, 0, self._table.neighbours())
-        return Network(port.han, place, counters_for(port, key, key))
+        place = NetworkConfig(han["pan"], han["address"], eui, key)
+        network = Network(port.han, place, counters_for(port, key, key))
+        for device in self._devices.values():
+            network.peers[device.address] = device
+        return network
 
     async def run(self):
         await self._own.trial.boot(self._port.reset)
@@ -155,7 +159,7 @@ class CommsHub:
         return counters(self.network, self.server)
 
     def place(self):
-        return place(self.network, admission.JOINED)
+        return place(self.network, JOINED)
 
     def limits(self):
         """Deadlines that a client can count on; see firmware/README.md."""
@@ -163,23 +167,21 @@ class CommsHub:
 
     def devices(self, skip, most):
         """Those in the table in the order of their addresses, then those that may join."""
-        listed = [
-            (d.eui, d.type, d.address, admission.JOINED)
-            for d in sorted(self._devices.values(), key=lambda d: d.address)  # a dict has none here
-        ]
-        listed += sorted(self._admission.waiting())
+        # a dict has no order here
+        listed = sorted(self._devices.values(), key=lambda d: d.address)
+        listed += sorted(self._admission.waiting(), key=lambda d: d.eui)
         devices, more = page(listed, skip, most)
         report = {
             "devices": [
                 {
-                    "eui": eui,
-                    "type": type,
-                    "address": address,
-                    "seen": eui in self._devices and self._devices[eui].seen,
-                    "counter": self._dual_control.last(eui),
-                    "state": state,
+                    "eui": d.eui,
+                    "type": d.type,
+                    "address": d.address,
+                    "seen": d.seen,
+                    "counter": self._dual_control.last(d.eui),
+                    "state": d.state,
                 }
-                for eui, type, address, state in devices
+                for d in devices
             ],
             "counter": self._dual_control.last(self._own.device.eui),
             "open_ms": self._admission.open_ms(),

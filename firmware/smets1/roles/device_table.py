@@ -6,6 +6,7 @@ import struct
 from micropython import const
 
 from smets1 import saved
+from smets1.han.network import Peer
 
 _ROOM = const(128)  # devices; illustrative, no public source gives a CH's
 _HEAD = const(4)  # of the record: which network key it is for
@@ -14,16 +15,24 @@ _ENTRY_SIZE = const(12)
 _TYPE_MAX = const(16)
 
 
-class Device:
+JOINED = "joined"
+
+
+class Device(Peer):
     """A device of this HAN. eui: 8 octets; steps: of its update, 1 or 2, as its Device Model says (rules 96, 97);
     seen: it has announced itself or answered since the CH started."""
 
+    state = JOINED
+
     def __init__(self, eui, type, address, steps):
-        self.eui = eui
+        super().__init__(eui, address)
         self.type = type
-        self.address = address
         self.steps = steps
         self.seen = False
+
+    @property
+    def address(self):
+        return self.short
 
 
 class DeviceTable:
@@ -34,6 +43,7 @@ class DeviceTable:
         self._key = binascii.crc32(binascii.unhexlify(config["han"]["key"]))
         self._room = config["model"].get("devices", _ROOM)
         self.devices = {}
+        self._types = {}  # one copy of each word, as there may be a hundred devices
         self.problem = ""
         record = None
         try:
@@ -45,24 +55,21 @@ class DeviceTable:
         else:
             for n in config["neighbours"]:
                 eui = binascii.unhexlify(n["eui"])
-                self.devices[eui] = Device(eui, n["type"], n["address"], n.get("steps", 1))
-
-    def neighbours(self):
-        """{EUI-64: short address}"""
-        return {eui: device.address for eui, device in self.devices.items()}
+                self._put(eui, n["type"], n["address"], n.get("steps", 1))
 
     def has_room(self, more):
         """Whether one more fits besides those that are in it and `more` that are joining."""
         return len(self.devices) + more < self._room
 
     def add(self, eui, type, address, steps):
-        """OSError: flash does not take it, and the device is not in the table."""
-        self.devices[eui] = Device(eui, type, address, steps)
+        """The device. OSError: flash does not take it, and it is not in the table."""
+        self._put(eui, type, address, steps)
         try:
             self._save()
         except OSError:
             del self.devices[eui]
             raise
+        return self.devices[eui]
 
     def remove(self, eui):
         """OSError: flash does not take it, and the device is still in the table."""
@@ -72,6 +79,10 @@ class DeviceTable:
         except OSError:
             self.devices[eui] = device
             raise
+
+    def _put(self, eui, type, address, steps):
+        type = self._types.setdefault(type, type)
+        self.devices[eui] = Device(eui, type, address, steps)
 
     def _save(self):
         record = bytearray(struct.pack("<I", self._key))
@@ -87,5 +98,5 @@ class DeviceTable:
         while at < len(record):
             eui, address, steps, n = struct.unpack_from(_ENTRY, record, at)
             at += _ENTRY_SIZE
-            self.devices[eui] = Device(eui, str(record[at : at + n], "ascii"), address, steps)
+            self._put(eui, str(record[at : at + n], "ascii"), address, steps)
             at += n

@@ -50,8 +50,9 @@ class Hub:
         await self.wan.write(ImageErase, slot=image_id)
 
     async def devices(self) -> list[HanDevice]:
-        """The devices that the CH knows on its HAN."""
-        return (await self.wan.read_all(DevicesRead, "devices")).devices
+        """The devices on the CH's HAN; not those that may join it."""
+        table = await self.wan.read_all(DevicesRead, "devices")
+        return [device for device in table.devices if device.state == "joined"]
 
     async def known(self, target: Target) -> HanDevice:
         """What the CH knows of a device on its HAN."""
