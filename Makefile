@@ -32,8 +32,9 @@ lint: $(DEV) ## ruff check, ruff format --check, mypy
 bench: $(RUNTIME) $(VM32) ## speed and memory, as a table
 	@cd host && ../$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(DEV) $(VM32) ## 100,000 hostile frames on both wires while updates go on
-	@HANLAB_SOAK=100000 $(BIN)/pytest -s --timeout 1200 tests/bench/test_soak.py
+soak: $(DEV) $(VM32) ## 100,000 hostile frames on both wires while updates go on; 200 activations
+	@HANLAB_SOAK=100000 $(BIN)/pytest -s --timeout 1200 tests/bench/test_soak.py \
+	    'tests/bench/test_demos.py::test_demo_ends_as_it_says[lost-200]'
 
 FUZZ_SECONDS := 60
 fuzz: $(DEV) ## coverage-guided fuzzing of the host's parsers, a minute each: make fuzz FUZZ_SECONDS=600

@@ -13,6 +13,7 @@ from smp.header import Header
 from smpclient.requests.image_management import ImageErase, ImageUploadWrite
 from smpclient.requests.os_management import ResetWrite
 
+from hanlab.bench.starts import Starts
 from hanlab.keys import Secret
 from hanlab.lab.boards import wan_client
 from hanlab.lab.desk import Desk
@@ -191,8 +192,19 @@ def test_a_recorded_board_is_found_out_in_the_next_command(open_desk: OpenDesk) 
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "0", "-1\n", "+1\n", "1\n1\n", "\u0661\n", "x\n", "9" * 99 + "\n", None]
+    "damage", ["", "0", "-1\n", "+1\n", "1\n1\n", "\u0661\n", "x\n", "9" * 99 + "\n"]
 )
+def test_what_is_no_count_of_starts_is_none(tmp_path: Path, damage: str) -> None:
+    starts = Starts(tmp_path, "hub", is_new=False)
+    (tmp_path / "hub.power_ups").write_text("7\n")
+    assert [starts.next(), starts.next()] == [7, 8]
+    (tmp_path / "hub.power_ups").write_text(damage, "utf-8")
+    began = starts.next()
+    assert began > 1 << 24, "by chance"
+    assert starts.next() == began + 1
+
+
+@pytest.mark.parametrize("damage", ["x\n", None])
 @pytest.mark.parametrize("whose", ["hub", "_host"])
 def test_a_lost_count_of_starts_repeats_nothing(
     open_desk: OpenDesk,

@@ -32,7 +32,7 @@ from hanlab.sweep.sample import kind_of, sample
 from hanlab.sweep.strip import strip
 from hanlab.sweep.update import make_plan
 
-SIZE = 16 * 1024
+SIZE = 8 * 1024
 EVERY = 29
 KINDS = 12
 """Two boards; before, in and after an operation; that board alone or everything."""
@@ -210,7 +210,7 @@ def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("careless")
 def test_sweep_finds_a_store_that_loses(run: Run) -> None:
-    code, said = run("--board", "both", "--size", "1K", "--every", "7", "--json")
+    code, said = run("--board", "both", "--size", "1K", "--every", "42", "--json")
     assert code == 1
     report: dict[str, Any] = json.loads(said)
     broken = [r for r in report["results"] if r["breaches"]]
@@ -235,7 +235,7 @@ def test_only_one_cut(run: Run, tmp_path: Path) -> None:
 
 def test_a_share_of_the_cuts_says_which(run: Run) -> None:
     """Each Nth of the list would have tried one kind of cut in six, and said that nothing is lost."""
-    code, said = run("--size", "256", "--every", "36")
+    code, said = run("--size", "256", "--every", "72")
     assert code == 0, said
     rows = re.findall(r"^ *(hub|PPMID) +(\w+), (.+?) {2,}(\d+) +(\d+) +\d+ ", said, re.MULTILINE)
     assert len({row[:3] for row in rows}) == KINDS, "what was tried, for each kind on each board"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -11,6 +12,7 @@ PAGE = ROOT / "tests/README.md"
 _NAMED = re.compile(r"(?P<file>(?:tests|firmware|host|boards)/[\w/.-]+\.\w+)?(?:::(?P<test>\w+))?")
 
 
+@cache
 def _names(file: Path) -> set[str]:
     tree = ast.parse(file.read_text())
     return {

@@ -61,6 +61,7 @@ def run(
     device = _device(config, to)
     config = home_alone(config, device)
     alone, everything = _scope(config, device, which)
+    cuts = [Cut.parse(only)] if only else []
     out = console()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="hanlab-sweep-") as name:
@@ -71,7 +72,6 @@ def run(
             firmware = compiled(source, find_vm(), folder / "firmware") or source
             plan = make_plan(config, device, octets, folder, firmware, now.append)
         if only:
-            cuts = [Cut.parse(only)]
             plan.find(cuts[0])
         else:
             there_are = list(plan.cuts(alone=alone, everything=everything))
