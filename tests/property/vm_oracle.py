@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from hanlab.boards.vm import find_vm
@@ -73,11 +72,6 @@ class Firmware:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.communicate()

@@ -12,7 +12,6 @@ import socket
 import time
 import tty
 from collections.abc import Collection
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 from hanlab.bench.board import EmulatedBoard
@@ -45,12 +44,7 @@ class ToolPort(HostEnd, Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 class PtyPort:
@@ -92,12 +86,7 @@ class PtyPort:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         os.close(self._ours)
         os.close(self._tools)
 
@@ -162,12 +151,7 @@ class TcpPort:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._hang_up()
         self._listener.close()
 

@@ -7,7 +7,6 @@ import os
 import textwrap
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich.console import Console
@@ -116,12 +115,7 @@ class Watch:
         self._live = not self._quiet and self._out.is_terminal and not self._out.is_dumb_terminal
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stage_ends()
 
     def __call__(self, step: Step) -> None:

@@ -89,12 +89,6 @@ class Deliveries:
         ).fetchone()
         return int(number)
 
-    def answered(self, request: RequestId) -> bool:
-        row = self._sql.execute(
-            "SELECT 1 FROM deliveries WHERE request = ?", (str(request),)
-        ).fetchone()
-        return row is not None
-
     def delivered(self, number: int, now: datetime) -> None:
         self._mark(number, "delivered", now.isoformat())
 
