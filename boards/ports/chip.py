@@ -73,7 +73,7 @@ def _uart(config, link):
     uart = machine.UART(
         wiring["uart"],
         baudrate=wiring["baud"],
-        rxbuf=config["rxbuf"],
+        rxbuf=wiring["rxbuf"],
         timeout=0,
         timeout_char=_BUSY_WAIT,
         **pins,

@@ -160,8 +160,9 @@ class Port:
 
     def __init__(self, bench, hello):
         self._bench = bench
-        self.wan = Link(bench, _WAN, hello["rxbuf"])
-        self.han = Link(bench, _HAN, hello["rxbuf"])
+        wan, han = hello["rxbuf"]
+        self.wan = Link(bench, _WAN, wan)
+        self.han = Link(bench, _HAN, han)
         bench.links = (self.wan, self.han)
         self.root = "/flash"
         self.smp_buffers = hello["smp"]  # (octets, how many): the window this board can really take

@@ -18,11 +18,11 @@ import pytest
 from labs import config
 
 from hanlab.bench.flash import Effect, Kind, Operation
+from hanlab.boards.compiled import runnable
 from hanlab.boards.vm import find_vm
 from hanlab.cli import main
 from hanlab.errors import UsageError
 from hanlab.resources import firmware_dir
-from hanlab.sweep.compiled import compiled
 from hanlab.sweep.cut import run_cut, run_group
 from hanlab.sweep.outcome import State, rows
 from hanlab.sweep.picture import svg
@@ -43,7 +43,7 @@ Run = Callable[..., tuple[int, str]]
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("sweep")
-    firmware = compiled(firmware_dir(), find_vm(), folder / "firmware")
+    firmware = runnable(firmware_dir(), find_vm())
     return make_plan(config(), "PPMID", SIZE, folder, firmware)
 
 
@@ -93,7 +93,7 @@ def test_a_sweep_that_is_ended_waits_for_none_of_its_processes(plan: Plan) -> No
 
 def test_one_step_ch_loses_nothing(tmp_path: Path) -> None:
     """There 11.3 brings the image to the device; sent again, it finds a device that runs it already."""
-    firmware = compiled(firmware_dir(), find_vm(), tmp_path / "firmware")
+    firmware = runnable(firmware_dir(), find_vm())
     plan = make_plan(
         config({"model": "am110r"}, {"activation_steps": 1}), "PPMID", 2048, tmp_path, firmware
     )
@@ -106,7 +106,7 @@ def test_one_step_ch_loses_nothing(tmp_path: Path) -> None:
 
 def test_the_chs_own_update_loses_nothing(tmp_path: Path) -> None:
     """It runs the old version or the new one, and has its image until the new one has confirmed."""
-    firmware = compiled(firmware_dir(), find_vm(), tmp_path / "firmware")
+    firmware = runnable(firmware_dir(), find_vm())
     plan = make_plan(config(), "hub", 2048, tmp_path, firmware)
     assert plan.boards == ("hub",)
     assert [stage.phase for stage in plan.stages] == [Phase.PUSH, Phase.ACTIVATE]

@@ -83,10 +83,9 @@ class Time:
 chip.time = Time
 
 WIRING = {
-    "rxbuf": 4096,
     "smp": [4096, 1],
-    "wan": {"baud": 115200, "uart": 0, "tx": 0, "rx": 1},
-    "han": {"baud": 57600, "uart": 1, "tx": 4, "rx": 5, "rts": 6, "cts": 7},
+    "wan": {"baud": 115200, "rxbuf": 4096, "uart": 0, "tx": 0, "rx": 1},
+    "han": {"baud": 57600, "rxbuf": 2048, "uart": 1, "tx": 4, "rx": 5, "rts": 6, "cts": 7},
 }
 
 
@@ -111,7 +110,7 @@ def test_the_port_is_wired_as_board_json_says():
     assert (wan.number, wan.options["tx"], wan.options["rx"]) == (0, "GPIO0", "GPIO1")
     assert (wan.options["baudrate"], han.options["baudrate"]) == (115200, 57600)
     assert "flow" not in wan.options and han.options["flow"] == Uart.RTS | Uart.CTS
-    assert wan.options["rxbuf"] == 4096
+    assert (wan.options["rxbuf"], han.options["rxbuf"]) == (4096, 2048)
     assert port.smp_buffers == (4096, 1) and port.root == "/hanlab"
     assert port.unique_id() == b"12345678" and len(port.random(16)) == 16
     assert port.random(16) != port.random(16)

@@ -24,6 +24,7 @@ from typing import Any, Final
 from hanlab.bench.flash import FlashRefused, NorFlash, PowerCut
 from hanlab.bench.kernel import BenchError, Kernel
 from hanlab.bench.starts import Starts
+from hanlab.boards.compiled import runnable
 from hanlab.boards.data import Board
 from hanlab.boards.vm import Vm
 from hanlab.files import board_log, file_stem
@@ -31,7 +32,6 @@ from hanlab.resources import boards_dir, firmware_dir
 
 WAN: Final = 0
 HAN: Final = 1
-_LINKS: Final = 2
 
 _HEAD: Final = struct.Struct("<BII")
 _REPLY: Final = struct.Struct("<QI")
@@ -88,7 +88,7 @@ class EmulatedBoard:
         self.on_death: Callable[[BoardError], bool] | None = None
         """Asked when the VM has died or hangs: whether it starts again, as after a power failure."""
         self._vm = vm
-        self._firmware = firmware or firmware_dir()
+        self._firmware = firmware or runnable(firmware_dir(), vm)
         self._provision = provision
         self._log = board_log(folder, name)
         self._log.unlink(missing_ok=True)
@@ -199,7 +199,7 @@ class EmulatedBoard:
             {
                 "seed": self._entropy(),
                 "id": self._provision.unique_id.hex(),
-                "rxbuf": self.facts.uart.rxbuf,
+                "rxbuf": [self.facts.uart.rxbuf, self.facts.uart.han_rxbuf],
                 "smp": [self.facts.smp.buf_size, self.facts.smp.buf_count],
                 "flash": {
                     "path": str(self.flash.path),
@@ -219,7 +219,8 @@ class EmulatedBoard:
 
     def _heap(self) -> int:
         """The VM's heap (octets): the board's, and the rings where the chip has them elsewhere."""
-        rings = 0 if self.facts.uart.rxbuf_in_heap else _LINKS * self.facts.uart.rxbuf
+        uart = self.facts.uart
+        rings = 0 if uart.rxbuf_in_heap else uart.rxbuf + uart.han_rxbuf
         return self.facts.memory.heap + rings
 
     # -- what arrives

@@ -89,6 +89,7 @@ class UartFacts:
     irq_level: int
     irq_idle_bits: int
     rxbuf: int
+    han_rxbuf: int
     rxbuf_in_heap: bool
     baud: int
     max_baud: int

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hanlab.bench.flash import Kind
+from hanlab.boards.compiled import runnable
 from hanlab.boards.vm import find_vm
 from hanlab.cli.image import size_in_octets
 from hanlab.cli.show import console, say
@@ -26,7 +27,6 @@ from hanlab.errors import UsageError
 from hanlab.images.files import write_octets
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.resources import firmware_dir
-from hanlab.sweep.compiled import compiled
 from hanlab.sweep.cut import Result
 from hanlab.sweep.outcome import Row, State, rows
 from hanlab.sweep.picture import svg
@@ -69,7 +69,7 @@ def run(
         source = firmware_dir()
         now = ["the firmware is compiled"]
         with LiveLine(lambda: f"the update without a cut: {now[-1]}"):
-            firmware = compiled(source, find_vm(), folder / "firmware") or source
+            firmware = runnable(source, find_vm())
             plan = make_plan(config, device, octets, folder, firmware, now.append)
         if only:
             plan.find(cuts[0])

@@ -105,11 +105,14 @@ def _wiring(node: NodeConfig) -> dict[str, Any]:
     uart, smp = node.board.uart, node.board.smp
     unused = () if uart.flow_control else ("rts", "cts")
     links = {
-        name: {"baud": baud}
+        name: {"baud": baud, "rxbuf": rxbuf}
         | {key: n for key, n in vars(wiring).items() if n is not None and key not in unused}
-        for name, baud, wiring in (("wan", node.baud, uart.wan), ("han", HAN_BAUD, uart.han))
+        for name, baud, rxbuf, wiring in (
+            ("wan", node.baud, uart.rxbuf, uart.wan),
+            ("han", HAN_BAUD, uart.han_rxbuf, uart.han),
+        )
     }
-    return {"rxbuf": uart.rxbuf, "smp": [smp.buf_size, smp.buf_count], **links}
+    return {"smp": [smp.buf_size, smp.buf_count], **links}
 
 
 def limits(board: Board) -> dict[str, int]:
