@@ -93,7 +93,7 @@ def start(run):
     try:
         with open(_ROOT + "/board.json") as f:
             port = json.load(f)["port"]
-    except (OSError, ValueError, KeyError) as e:
+    except (OSError, ValueError, KeyError, TypeError) as e:
         print("hanlab: no good %s/board.json (%r); hanlab provision makes one" % (_ROOT, e))
         return
     try:

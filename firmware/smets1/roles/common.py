@@ -57,6 +57,7 @@ def describe(upload):
 
 def page(items, skip, most):
     """At most `most` of the items behind the first `skip`, and whether there are more."""
+    skip = min(skip, len(items))  # a chip's slices take machine words
     return items[skip : skip + most], len(items) > skip + most
 
 

@@ -48,10 +48,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class MemoryFacts:
-    """Octets: MicroPython's heap with 32-bit objects, and the chip's RAM."""
+    """Octets: MicroPython's heap with 32-bit objects, and the chip's RAM.
+
+    `frozen`: the board runs a MicroPython with the firmware frozen in (firmware/manifest.py), which then takes
+    none of the heap.
+    """
 
     heap: int
     ram: int
+    frozen: bool
 
 
 @dataclass(frozen=True)
