@@ -41,7 +41,7 @@ class Clause:
 
 
 CLAUSES: Final = (
-    Clause("18.62", "join time; not emulated", (50, 51), None),
+    Clause("18.62", "join time in whole minutes", (50, 51), None),
     Clause("18.63", "one update at a time on a HAN", (35, 36, 37), Behaviour.ONE_UPDATE),
     Clause("18.63(d)", "image size", (4, 6, 8, 147), Behaviour.SIZE),
     Clause("18.65(e)", "image size (18.64 before)", (6, 40), Behaviour.SIZE),
