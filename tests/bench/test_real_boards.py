@@ -183,7 +183,13 @@ def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
     board_json = hub / "hanlab/board.json"
     written = json.loads(board_json.read_text())
     assert (written["role"], written["eui"]) == ("comms_hub", "00db1234567890a2")
-    assert written["port"]["wan"] == {"baud": 921600, "uart": 2, "tx": 17, "rx": 16}
+    assert written["port"]["wan"] == {
+        "baud": 921600,
+        "rxbuf": 12288,
+        "uart": 2,
+        "tx": 17,
+        "rx": 16,
+    }
     assert {"main.py", "chip.py", "smets1"} <= {file.name for file in hub.iterdir()}
     assert all(f.stat().st_mode & 0o077 == 0 for f in [folder / BOARD_KEYS, hub])
     before = (folder / BOARD_KEYS).read_text()

@@ -50,8 +50,8 @@ class Bench:
     """A lab in which all is well: the device runs OLD, the CH holds NEW."""
 
     def __init__(self) -> None:
-        self.hub = SimpleNamespace(name="hub")
-        self.device = SimpleNamespace(name="PPMID")
+        self.hub = SimpleNamespace(name="hub", is_hub=True)
+        self.device = SimpleNamespace(name="PPMID", is_hub=False)
         self.runs = OLD.version
         self.stores = {
             "hub": report(stored(1, NEW, "stored")),

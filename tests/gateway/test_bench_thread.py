@@ -37,6 +37,9 @@ class Work:
     async def carry_out_due(self) -> None:
         self.done.append(EARLIER)
 
+    async def watch_joins(self) -> None:
+        """Nobody joins."""
+
     async def resume(self, request: RequestId) -> None:
         self.done.append(request)
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from hanlab.duis.joining import STATUSES
 from hanlab.duis.messages import (
     Body,
     CommissionDevice,
@@ -34,6 +33,7 @@ from hanlab.duis.messages import (
     UpdateHanDeviceLog,
     UpdateInventory,
 )
+from hanlab.duis.names import STATUSES
 from hanlab.duis.pki import DSP_NAME, S1SP_NAME, Pki, provision
 from hanlab.duis.reading import DuisError, read_request, read_response
 from hanlab.duis.writing import write_request, write_response

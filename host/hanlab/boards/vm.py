@@ -36,7 +36,7 @@ class Vm:
     def heap_argument(self, octets: int) -> str:
         """The value of `-X heapsize=` that gives a chip's heap of `octets`.
 
-        A chip's objects are 32-bit; a 64-bit VM's take twice the heap. Its code does not, so it gets more than it needs.
+        A chip's objects are 32-bit; a 64-bit VM's take twice the heap. Code does not: it gets more than it needs.
         """
         return str(octets * self.bits // 32)
 

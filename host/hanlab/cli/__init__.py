@@ -365,7 +365,7 @@ def move(
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Move a device from its home to another one: `leave`, then `join`."""
+    """Move a device to another home: leave, then join."""
     from hanlab.cli import joining
 
     joining.move(device, to, minutes, lab=lab, as_json=as_json)

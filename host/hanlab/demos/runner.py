@@ -52,7 +52,6 @@ from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab
-from hanlab.lab.board_json import install_code
 from hanlab.lab.config import LabConfig, make_lab
 from hanlab.lab.enrolment import commissioning, notification, product
 from hanlab.s1sp.join_time import join_minutes
@@ -383,7 +382,7 @@ class _Run:
             board = lab.board(device)
             board.power_off()
             lab.desk.kernel.at(lab.clock_us + round(step.on_after_s * 1e6), board.power_on)
-        code = step.code or install_code(lab.config.node(device.name), lab.desk.keys)
+        code = step.code or lab.install_code(device)
         hub = self._hub(step.home)
         asked = await self._asked(
             UpdateHanDeviceLog(device.eui, join_s=step.join_s, install_code=code), hub.eui

@@ -11,7 +11,7 @@ from typing import Final
 
 from hanlab.dsp.service_requests import METERS
 from hanlab.dsp.smi import SmiDevice, Status
-from hanlab.duis.joining import STATUSES
+from hanlab.duis.names import STATUSES
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from hanlab.duis.messages import (
     UpdateHanDeviceLog,
     UpdateInventory,
 )
-from hanlab.duis.names import DEVICE_TYPES, sr
+from hanlab.duis.names import DEVICE_TYPES, STATUSES, sr
 from hanlab.duis.parsing import Children, eui_of, short, text_of, wrong
 from hanlab.eui import Eui
 
@@ -45,11 +45,6 @@ JoiningBody = (
 MOST_JOIN_S: Final = 3600
 """JoinTimePeriod, at most (s)."""
 _MOST_TOLERANCE_S: Final = 86_400
-STATUSES: Final = {
-    False: ("Pending", "InstalledNotCommissioned"),
-    True: ("Commissioned", "Withdrawn", "InstalledNotCommissioned"),
-}
-"""The DeviceStatus that 8.4 may set, by whether it is a CH's."""
 _SET_STATUS: Final = {False: "UpdateDeviceStatusExceptCH", True: "UpdateDeviceStatusCH"}
 _DETAILS: Final = (
     ("DeviceManufacturer", "manufacturer", 30),

@@ -64,3 +64,10 @@ def sr(name: str) -> str:
 
 def ra(name: str) -> str:
     return f"{{{RA}}}{name}"
+
+
+STATUSES: Final = {
+    False: ("Pending", "InstalledNotCommissioned"),
+    True: ("Commissioned", "Withdrawn", "InstalledNotCommissioned"),
+}
+"""The DeviceStatus that 8.4 may set, by whether it is a CH's."""
