@@ -465,7 +465,7 @@ def test_a_recorded_join_leads_nowhere(street: Street) -> None:
     street.desk.air.capture(play)
     street.wait(60)
     events = street.events("PPMID")
-    assert "let in PAN 5331" in events, "it takes a recorded key"
+    assert events.count("let in PAN 5331") > 1, "it takes a recorded key"
     assert events.count("joined PAN 5331") == 1, "and no CH that proves nothing"
     street.on(TWO)
     street.off("PPMID")

@@ -1,7 +1,7 @@
 # What a join rests on: the hash of install codes, the Transport-Key, and the two records on flash.
 import os
 
-from test_han_network import CH_EUI, KEY, PAN, PPMID_EUI, flash
+from test_han_network import CH_EUI, KEY, PAN, PPMID_EUI, flash, made_counters
 
 from smets1 import saved
 from smets1.han import mac
@@ -207,3 +207,17 @@ def test_who_comes_from_the_shelf_remembers_as_well():
     assert NetworkRecord(path, {}).current.hub == NEW, "the copy"
     os.remove(path)
     assert NetworkRecord(path, {}).current.hub == NEW
+
+
+# -- who has left
+
+
+def test_counters_of_who_has_left_are_remembered():
+    path = flash() + "/counters"
+    counters = made_counters(path)
+    counters.accept(NEW, 77)
+    counters.forget(NEW)
+    assert NEW not in counters.seen, "it has to prove itself again"
+    assert counters.last(NEW) == 77
+    counters.keep()
+    assert made_counters(path).last(NEW) == 77

@@ -223,6 +223,8 @@ class Join:
         if self._asked is None or u16(frame, 3) != self._asked:
             return False
         if kind == mac.ASSOCIATION_RESPONSE and mac.eui_at(frame, 5) == self._eui:
+            if self._response:
+                return True  # it comes again, and is not what is waited for now
             self._response = u16(frame, 22), frame[24]
         elif kind == mac.TRANSPORT_KEY and self._response and u16(frame, 5) == self._response[0]:
             self._transport = bytes(frame[:n])
