@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -751,9 +752,17 @@ def _of_the_system(error: OSError) -> UsageError:
     )
 
 
+@cache
+def _command() -> typer.core.TyperGroup:
+    """Made once: that takes longer than most commands, and a process may run many."""
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    return command
+
+
 def _run(arguments: list[str], *, as_json: bool) -> int:
     """Run the command that `arguments` name; the exit code. Errors of any kind are the caller's."""
-    command = typer.main.get_command(app)
+    command = _command()
     try:
         with command.make_context("hanlab", arguments) as context:
             command.invoke(context)
