@@ -658,7 +658,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         "push tiny.ota --to PPMID --direct --lab smalldev.toml",
         code=1,
     ),
-    "f'hanlab dsp join {self._targets[device].name} --home NAME lets it onto one'": Proved(
+    "f'hanlab join {self._targets[device].name} --to HOME lets it onto one'": Proved(
         "tests/host/test_places.py::test_a_device_that_is_on_no_han"
     ),
     "'it is in the inventory only; put a board for it into lab.toml'": NotRun(

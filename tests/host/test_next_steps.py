@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from lab_file import lab_toml
 from next_step_files import Mended
 from next_step_rows import ROWS, Lab, Proved, Walk
 from next_steps import next_steps
 
-from hanlab.cli import main
+from hanlab.cli import app, main
 from hanlab.cli.hints import with_lab
 from hanlab.errors import HanlabError, UsageError
 from hanlab.images import build, made_body
@@ -29,6 +30,7 @@ from hanlab.tcp import listen
 
 ROOT = Path(__file__).parents[2]
 FOUND = next_steps()
+COMMANDS: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
 Run = Callable[..., str]
 
 LABS = {
@@ -125,6 +127,22 @@ def pattern(expression: str) -> str:
 def rows(kind: type) -> list[Any]:
     chosen = [(k, r) for k, r in ROWS.items() if isinstance(r, kind)]
     return [pytest.param(k, r, id=k[:50]) for k, r in chosen]
+
+
+def test_every_command_that_is_named_is_there() -> None:
+    prose = {"that", "itself", "again"}
+    for text in FOUND:
+        for name, sub in re.findall(r"\bhanlab ([a-z]+)(?: ([a-z][a-z-]+))?", text):
+            assert name in {*COMMANDS, *prose}, text
+            if name in ("dsp", "image"):  # nothing without a command of theirs
+                assert sub in COMMANDS[name].commands, text
+
+
+def test_a_hint_keeps_the_lab_of_every_command_that_has_one() -> None:
+    for name, command in COMMANDS.items():
+        if any(parameter.name == "lab" for parameter in command.params):
+            given = with_lab(f"hanlab {name} shows it", "my.toml")
+            assert given == f"hanlab {name} --lab my.toml shows it"
 
 
 def test_every_next_step_has_a_row() -> None:

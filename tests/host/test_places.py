@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from hanlab.boards.data import load_model
 from hanlab.eui import Eui
-from hanlab.s1sp.installations import JOINED, Installation, Installations
+from hanlab.s1sp.hub import Hub
+from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer
@@ -31,32 +33,33 @@ def target(name: str, device: Eui) -> Target:
 
 
 @dataclass
-class Hub:
-    """A CH as the S1SP sees it: its device table, or silence."""
+class Wan:
+    """What a CH answers: its device table, or silence."""
 
     table: list[HanDevice] | None
 
-    async def devices(self) -> list[HanDevice]:
+    async def read_all(self, *asked: Any) -> Any:
         if self.table is None:
             raise NoAnswer("it is off")
-        return self.table
+        return SimpleNamespace(devices=self.table)
 
 
-def entry(device: Eui, *, seen: bool = True, state: str = JOINED) -> HanDevice:
+def entry(device: Eui, *, seen: bool = True, state: str = "joined") -> HanDevice:
     return HanDevice(eui=device.octets, type="PPMID", address=1, seen=seen, state=state)
 
 
 @pytest.fixture
-def hubs() -> dict[Eui, Hub]:
-    return {OAK: Hub([entry(MOVING), entry(STAYING)]), ELM: Hub([])}
+def hubs() -> dict[Eui, Wan]:
+    return {OAK: Wan([entry(MOVING), entry(STAYING)]), ELM: Wan([])}
 
 
 @pytest.fixture
-def places(hubs: dict[Eui, Hub]) -> Installations:
+def places(hubs: dict[Eui, Wan]) -> Installations:
     def installation(hub: Eui, *devices: Eui, **more: Eui) -> Installation:
         here = {device: target(str(device), device) for device in (hub, *devices)}
         here |= {device: target(name, device) for name, device in more.items()}
-        return Installation(target("hub", hub), cast("Any", hubs[hub]), here)
+        s1sp = cast("Any", Hub(cast("Any", hubs[hub]), PPMID))
+        return Installation(target("hub", hub), s1sp, here)
 
     return Installations(
         [installation(OAK, MOVING, STAYING, GPF=GPF), installation(ELM)],
@@ -69,7 +72,7 @@ def where(places: Installations) -> dict[Eui, Eui | None]:
 
 
 def test_a_device_that_moved_is_found_in_its_new_home(
-    places: Installations, hubs: dict[Eui, Hub]
+    places: Installations, hubs: dict[Eui, Wan]
 ) -> None:
     assert where(places) == {MOVING: OAK, STAYING: OAK, GPF: OAK, SPARE: None}
     hubs[OAK].table, hubs[ELM].table = [entry(STAYING)], [entry(MOVING), entry(SPARE)]
@@ -80,7 +83,7 @@ def test_a_device_that_moved_is_found_in_its_new_home(
 
 
 def test_a_device_that_two_chs_have_is_where_it_has_been_heard(
-    places: Installations, hubs: dict[Eui, Hub]
+    places: Installations, hubs: dict[Eui, Wan]
 ) -> None:
     """The old CH may not have been told yet, or have had no power when it was."""
     for here, there in ((OAK, ELM), (ELM, OAK)):
@@ -89,14 +92,14 @@ def test_a_device_that_two_chs_have_is_where_it_has_been_heard(
         assert places.hub_of(MOVING) == here
 
 
-def test_a_device_that_may_join_has_not_joined(places: Installations, hubs: dict[Eui, Hub]) -> None:
+def test_a_device_that_may_join_has_not_joined(places: Installations, hubs: dict[Eui, Wan]) -> None:
     hubs[ELM].table = [entry(SPARE, state="whitelisted"), entry(MOVING, state="joining")]
     asyncio.run(places.look())
     assert (places.hub_of(SPARE), places.hub_of(MOVING)) == (None, OAK)
 
 
 def test_a_ch_that_does_not_answer_has_what_it_had(
-    places: Installations, hubs: dict[Eui, Hub]
+    places: Installations, hubs: dict[Eui, Wan]
 ) -> None:
     hubs[OAK].table = None
     asyncio.run(places.look())
@@ -107,14 +110,14 @@ def test_a_device_that_is_on_no_han(places: Installations) -> None:
     with pytest.raises(ServiceRequestFailed) as of_the_lab:
         places.find(SPARE)
     assert of_the_lab.value.outcome is Outcome.NO_DEVICE
-    assert of_the_lab.value.next_step.startswith("hanlab dsp join SPARE --home NAME")
+    assert of_the_lab.value.next_step.startswith("hanlab join SPARE --to HOME")
     with pytest.raises(ServiceRequestFailed) as unknown:
         places.find(eui(0x99))
     assert "inventory only" in unknown.value.next_step
 
 
 def test_an_update_ends_where_it_began_though_the_device_has_moved(
-    places: Installations, hubs: dict[Eui, Hub]
+    places: Installations, hubs: dict[Eui, Wan]
 ) -> None:
     places.begin([MOVING])
     hubs[OAK].table, hubs[ELM].table = [entry(STAYING)], [entry(MOVING)]

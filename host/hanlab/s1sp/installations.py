@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hanlab.boards.clauses import Behaviour
 from hanlab.duis.messages import (
@@ -29,10 +29,6 @@ if TYPE_CHECKING:  # lists of the DSP's need no SMP
     from hanlab.s1sp.progress import Report
     from hanlab.s1sp.service import S1sp
     from hanlab.s1sp.target import Target
-
-
-JOINED: Final = "joined"
-"""What a CH says of a device that is on its HAN."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +82,10 @@ class Installations:
                 continue
             if isinstance(answer, BaseException):
                 raise answer
-            table = [d for d in answer if d.state == JOINED]
             of_the_ch = {device for device, at in self._hub_of.items() if at == hub}
-            for gone in of_the_ch - {Eui(d.eui) for d in table} - self._fixed(hub):
+            for gone in of_the_ch - {Eui(d.eui) for d in answer} - self._fixed(hub):
                 del self._hub_of[gone]
-            heard += [(d.seen, Eui(d.eui), hub) for d in table]
+            heard += [(d.seen, Eui(d.eui), hub) for d in answer]
         for seen, eui, hub in sorted(heard):
             if seen or at is None or eui not in self._hub_of:
                 self._hub_of[eui] = hub
@@ -183,8 +178,7 @@ class Installations:
         installation, target = self.find(hub)
         with _reaching(target):
             table = await installation.s1sp.devices()
-        on_it = (d for d in table if d.state == JOINED)
-        return DeviceLogRead(tuple(DeviceLogEntry(Eui(d.eui)) for d in on_it))
+        return DeviceLogRead(tuple(DeviceLogEntry(Eui(d.eui)) for d in table))
 
     async def read_firmware_version(self, device: Eui) -> FirmwareVersionRead:
         """11.2 of one device; a GPF answers for its GSME from what it last heard (rule 103).
@@ -236,7 +230,7 @@ class Installations:
             raise ServiceRequestFailed(
                 Outcome.NO_DEVICE,
                 f"{self._targets[device].name} is on no HAN of this lab",
-                next_step=f"hanlab dsp join {self._targets[device].name} --home NAME lets it onto one",
+                next_step=f"hanlab join {self._targets[device].name} --to HOME lets it onto one",
             )
         raise _nowhere(f"no CH of this lab has {device} on its HAN")
 
