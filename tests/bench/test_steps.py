@@ -249,7 +249,7 @@ def test_an_11_3_is_an_update_in_progress_as_well(steps: int, tmp_path: Path) ->
                 lab.activate_firmware(hash_, first, lambda step: begun.set())
             )
             await begun.wait()
-            assert lab.installations.in_progress(second.eui)
+            assert lab.installations.in_progress([second.eui], [])
             try:
                 other = await lab.update_firmware(image, second)
             except ServiceRequestFailed as e:
@@ -257,7 +257,7 @@ def test_an_11_3_is_an_update_in_progress_as_well(steps: int, tmp_path: Path) ->
             return [other, await one]
 
         assert lab.run(both()) == [Outcome.BUSY, Outcome.ACTIVATED]
-        assert not lab.installations.in_progress(second.eui)
+        assert not lab.installations.in_progress([second.eui], [])
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -93,7 +93,6 @@ class Door:
     becomes: str = NEW
     """What a device runs after an 11.3."""
     asked: list[tuple[str, Eui]] = field(default_factory=list)
-    busy: set[Eui] = field(default_factory=set)
     takes_s: float = 0.0
     whitelist: dict[Eui, tuple[bytes, int]] = field(default_factory=dict)
     """What 8.11 has let onto a HAN: install code, JoinTimePeriod."""
@@ -101,14 +100,9 @@ class Door:
     def hub_of(self, device: Eui) -> Eui | None:
         return self.hubs.get(device)
 
-    def in_progress(self, device: Eui) -> bool:
-        return self.hubs.get(device) in self.busy
-
-    def begin(self, devices: Iterable[Eui]) -> None:
-        self.busy.update(self.hubs[d] for d in devices if d in self.hubs)
-
-    def end(self, devices: Iterable[Eui]) -> None:
-        self.busy.difference_update([self.hubs.get(d) for d in devices])
+    def in_progress(self, devices: Iterable[Eui], waiting: Iterable[Eui]) -> set[Eui]:
+        busy = {self.hubs.get(d) for d in waiting} - {None}
+        return {d for d in devices if self.hubs.get(d) in busy}
 
     async def update_firmware(self, image: OtaImage, device: Eui, report: Report) -> Outcome:
         self._ask("11.1", device)

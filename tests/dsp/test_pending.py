@@ -8,7 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import ACTIVATE, ESME, NETWORK, PPMID, READ, SUPPLIER, Office, furnished, run, update
+from desk import (
+    ACTIVATE,
+    ESME,
+    GSME,
+    HUB,
+    NETWORK,
+    NEW,
+    OTHER_HUB,
+    OTHER_PPMID,
+    PPMID,
+    READ,
+    SUPPLIER,
+    Office,
+    device,
+    furnished,
+    run,
+    update,
+)
 
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.settings import DEFAULT_SETTINGS, DSP, DspSettings
@@ -20,12 +37,15 @@ from hanlab.duis.messages import (
     ReadFirmwareVersion,
     Request,
     RequestId,
+    UpdateFirmwareWarning,
+    UpdateHanDeviceLog,
 )
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 
 OLDER, NEWER = bytes(31) + b"\6", bytes(31) + b"\7"
 OTHER = next(u for u in DEFAULT_SETTINGS.users if u.name == "other-supplier")
+THIRD = Eui.parse("00-DB-12-34-56-78-91-A5")
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 FEBRUARY, MARCH = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -416,3 +436,133 @@ def test_a_future_dated_11_3_to_a_device_that_is_suspended_meanwhile_is_critical
     office.dsp.smi.set_status(ESME, Status.SUSPENDED)
     office.passed = timedelta(days=31)
     assert run(office.dsp.carry_out(request.id, lambda progress: None)).code == "I0"
+
+
+# -- what an earlier command has left is authorised again by whoever carries it out
+
+
+def withdraw(office: Office, *devices: Eui) -> None:
+    """Take the new version off the CPL, for the products that these devices are."""
+    found = [office.dsp.smi.find(device) for device in devices]
+    models = {d.model for d in found if d}
+    for entry in office.dsp.cpl.of_version(NEW):
+        if entry.model in models:
+            office.dsp.withdraw(entry)
+
+
+@pytest.mark.rule(19)
+def test_an_11_1_whose_version_was_withdrawn_meanwhile_is_refused(killed: Killed) -> None:
+    left = killed.accept(update(PPMID))
+    office = killed.again()
+    withdraw(office, PPMID, ESME, GSME)
+    office.send(READ, ESME)
+    assert office.door.asked == [("11.2", ESME)]
+    assert killed.ends() == [(left.id, "E110101")]
+    assert office.told("E110101") == [SUPPLIER]
+    refused = [e for e in office.dsp.audit.read() if e.code == "E110101"]
+    assert [(e.actor, e.action, e.rule) for e in refused] == [("DSP", "11.1", 19)]
+    assert office.dsp.unfinished() == []
+
+
+def test_an_11_1_goes_on_for_those_who_may_still_have_it(killed: Killed) -> None:
+    """Those who may not are in the lists of its answer, also after another kill."""
+    unknown = Eui.parse("00-DB-12-34-56-78-90-FF")
+    killed.accept(update(PPMID, unknown, ESME, GSME))
+    office = killed.again()
+    withdraw(office, PPMID)
+    office.dsp.smi.set_status(GSME, Status.PENDING)
+
+    async def dies(image: Any, device: Eui, report: Any) -> Any:
+        raise KeyboardInterrupt
+
+    office.door.update_firmware = dies  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run(office.dsp.carry_out_due())
+    office = killed.again()
+    run(office.dsp.carry_out_due())
+    assert office.door.asked == [("11.1", ESME)]
+    assert office.told("W110101") == [SUPPLIER]
+    assert office.written[-1].body == UpdateFirmwareWarning(
+        invalid=(unknown,), not_commissioned=(GSME,), not_applicable=(PPMID,)
+    )
+    audited = {e.subject: e.why for e in office.dsp.audit.read() if e.code == "W110101"}
+    assert set(audited) == {str(PPMID), str(GSME)}
+    assert "no active IHDAE06" in audited[str(PPMID)]
+
+
+@pytest.mark.parametrize(
+    ("left", "to"),
+    [
+        (READ, ESME),
+        (ActivateFirmware(OLDER), ESME),
+        (UpdateHanDeviceLog(ESME, True, 300, bytes(16)), HUB),
+    ],
+)
+def test_what_was_left_for_a_device_that_is_decommissioned_meanwhile_is_refused(
+    left: Body, to: Eui, killed: Killed
+) -> None:
+    request = killed.accept(left, to)
+    office = killed.again()
+    office.dsp.smi.move(ESME, Status.DECOMMISSIONED, None)
+    run(office.dsp.carry_out_due())
+    assert office.door.asked == []
+    assert killed.ends() == [(request.id, "E5")]
+    assert office.told("E5") == [SUPPLIER]
+
+
+def test_what_a_user_left_who_has_lost_its_role_is_refused(killed: Killed) -> None:
+    request = killed.accept(ActivateFirmware(OLDER), ESME)
+    office = killed.again()
+    settings = office.dsp.settings
+    no_supplier = tuple(replace(u, roles=frozenset({"OU"})) for u in settings.users)
+    office.dsp.parts.settings = replace(settings, users=no_supplier)
+    run(office.dsp.carry_out_due())
+    assert office.door.asked == []
+    assert killed.ends() == [(request.id, "E2")]
+
+
+# -- what is no more pending keeps nobody off a HAN
+
+
+def test_an_11_1_that_another_process_cancels_keeps_nobody_off_the_han(killed: Killed) -> None:
+    """As `hanlab requests cancel` beside `hanlab serve`."""
+    office = killed.again()
+    request = killed.accept(update(PPMID))
+    assert office.receive(update(ESME)) == "E110105"
+    beside = Office(path=killed.path, elsewhere=lambda: True)
+    assert beside.dsp.cancel(request.id)
+    beside.database.close()
+    assert run(office.dsp.carry_out(request.id, lambda progress: None)) is None
+    assert office.receive(update(ESME)) == "I99"
+
+
+@pytest.mark.rule(150)
+def test_a_device_that_another_process_hands_over_keeps_nobody_off_its_han(
+    killed: Killed,
+) -> None:
+    office = killed.again()
+    office.enrol(device(THIRD, "PPMID", hub=OTHER_HUB))
+    office.door.hubs[THIRD] = OTHER_HUB
+    request = killed.accept(update(PPMID, OTHER_PPMID))
+    beside = Office(path=killed.path, elsewhere=lambda: True)
+    beside.dsp.hand_over(OTHER_PPMID, OTHER)
+    beside.database.close()
+    assert office.receive(update(THIRD)) == "I99"
+    run(office.dsp.carry_out(request.id, lambda progress: None))
+    assert office.door.asked[0] == ("11.1", PPMID)
+
+
+def test_an_11_1_that_ended_without_an_end_keeps_nobody_off_its_han(killed: Killed) -> None:
+    """What is left of it is pending, and a newer one takes its place."""
+    office = killed.again()
+    request = killed.accept(update(PPMID))
+
+    async def fails(image: Any, device: Eui, report: Any) -> Any:
+        raise HanlabError("the disk is full", next_step="")
+
+    office.door.update_firmware = fails  # type: ignore[method-assign]
+    with pytest.raises(HanlabError):
+        run(office.dsp.carry_out(request.id, lambda progress: None))
+    assert office.dsp.unfinished() == [request.id]
+    assert office.receive(update(PPMID)) == "I99"
+    assert killed.ends() == [(request.id, "superseded")]

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -43,21 +44,24 @@ class VmFailed(Exception):
 class VmTest(pytest.Item):
     def runtest(self) -> None:
         vm = find_vm()
-        run = subprocess.run(
-            [
-                *vm.command,
-                "-X",
-                f"heapsize={vm.heap_argument(HEAP)}",
-                str(Path(__file__).with_name("run.py")),
-                str(firmware_dir()),
-                str(self.path),
-                self.name,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        command = [
+            *vm.command,
+            "-X",
+            f"heapsize={vm.heap_argument(HEAP)}",
+            str(Path(__file__).with_name("run.py")),
+            str(firmware_dir()),
+            str(self.path),
+            self.name,
+        ]
+        with TemporaryDirectory(prefix="hanlab-") as folder:  # what it writes goes, however it ends
+            run = subprocess.run(
+                command,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+                check=False,
+            )
         if run.returncode or f"ok {self.name}" not in run.stdout:
             raise VmFailed(f"{vm}, exit code {run.returncode}\n{run.stdout}{run.stderr}")
 

@@ -90,18 +90,9 @@ WIRING = {
 
 
 def provisioned(text):
-    chip._ROOT = "hanlab-test-%d" % id(RESETS)
-    try:
-        os.mkdir(chip._ROOT)
-    except OSError:
-        pass
-    with open(chip._ROOT + "/board.json", "w") as f:
+    chip._ROOT = "."  # each test has a folder of its own (conftest.py)
+    with open("board.json", "w") as f:
         f.write(text)
-
-
-def clean():
-    os.remove(chip._ROOT + "/board.json")
-    os.rmdir(chip._ROOT)
 
 
 def test_the_port_is_wired_as_board_json_says():
@@ -173,7 +164,6 @@ def test_a_board_that_nobody_has_provisioned_leaves_the_repl():
         provisioned(text)
         chip.start(lambda port: RESETS.append("ran"))
         assert RESETS == []
-        clean()
     chip._ROOT = "/no/such/folder"
     chip.start(lambda port: RESETS.append("ran"))
     assert RESETS == []
@@ -186,7 +176,6 @@ def test_firmware_that_ends_or_fails_starts_again():
     for run in (fails, lambda port: None):
         provisioned(json.dumps({"port": WIRING}))
         chip.start(run)
-        clean()
     assert RESETS == [1, 1]
 
 
@@ -200,5 +189,8 @@ def test_ctrl_c_at_the_repl_stops_it():
         raise AssertionError("it went on")
     except KeyboardInterrupt:
         pass
-    clean()
     assert RESETS == []
+
+
+def test_what_a_test_writes_is_in_a_folder_of_its_own():
+    assert os.listdir(".") == []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import SimpleQueue
@@ -47,7 +48,7 @@ from hanlab.duis.writing import write_request
 from hanlab.eui import Eui
 from hanlab.gateway.app import make_app
 from hanlab.gateway.bodies import LIMIT, Limits
-from hanlab.gateway.delivery import POLL_S, Deliverer
+from hanlab.gateway.delivery import PATIENCE, POLL_S, RETRY_S, Deliverer
 from hanlab.gateway.http_server import (
     CONNECTIONS,
     SILENCE_S,
@@ -690,15 +691,14 @@ def test_a_listener_that_fails_is_tried_again_with_longer_pauses(gateway: Gatewa
 
 
 def suspend(gateway: Gateway, times: int) -> None:
-    """As many N28 for the supplier, one after the other."""
+    """As many N28 for the supplier, a second after each other."""
     device = gateway.office.dsp.smi.find(PPMID)
     assert device
     (entry,) = gateway.office.dsp.cpl.of_version(str(device.version))
-    for _ in range(times):
+    for n in range(times):
         gateway.office.dsp.smi.set_status(PPMID, Status.COMMISSIONED)
-        gateway.office.dsp.deliveries.put_for_covered(
-            SUSPENDED, entry, gateway.office.dsp.parts.clock()
-        )
+        at = gateway.office.dsp.parts.clock() + timedelta(seconds=n)
+        gateway.office.dsp.deliveries.put_for_covered(SUSPENDED, entry, at)
 
 
 def suppliers(gateway: Gateway) -> list[Delivery]:
@@ -730,6 +730,55 @@ def test_an_answer_that_is_about_the_moment_is_no_refusal(later: int, gateway: G
     listener = Listener([later])
     assert deliver(gateway, listener)[0] == 1.0
     assert len(listener.took) == 1
+
+
+class Picky(Listener):
+    """It fails over the second message that it is shown, whatever it did before, and takes the others."""
+
+    def __init__(self, failures: list[int]) -> None:
+        super().__init__([])
+        self.shown: list[bytes] = []
+        self._of_the_second = failures
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        text = re.sub(rb"<ds:Signature.*", b"", request.content, flags=re.DOTALL)
+        self.shown.append(text)
+        if list(dict.fromkeys(self.shown)).index(text) == 1 and self._of_the_second:
+            return httpx.Response(self._of_the_second.pop(0))
+        return super().__call__(request)
+
+
+def test_one_message_that_a_listener_fails_over_does_not_hold_the_others_up_for_ever(
+    gateway: Gateway,
+) -> None:
+    suspend(gateway, 4)
+    listener = Picky([500] * 1000)
+    assert deliver(gateway, listener) == [*RETRY_S[: PATIENCE - 1], POLL_S, POLL_S]
+    first, failed, *others = suppliers(gateway)
+    assert (failed.delivered, failed.refused) == (
+        False,
+        f"http://user/smartdcc/duis answers 500 to {failed.code}",
+    )
+    assert all(d.delivered for d in (first, *others))
+    a, b, c, d = dict.fromkeys(listener.shown)
+    assert listener.shown == [a, *[b] * PATIENCE, c, b, d], "in their order, and no more often"
+    assert gateway.office.dsp.deliveries.send_again() == 1
+
+
+def test_a_listener_that_is_down_gets_all_of_it_when_it_is_back(gateway: Gateway) -> None:
+    """Nothing is set aside, and it is asked for one message, later for two, after each pause."""
+    suspend(gateway, 3)
+    down: list[int | Exception] = [500, httpx.ConnectError("refused"), 502, 503, *[503] * 8]
+    listener = Listener(down)
+    assert deliver(gateway, listener) == [*RETRY_S, RETRY_S[-1], RETRY_S[-1], POLL_S]
+    assert [(d.delivered, d.refused) for d in suppliers(gateway)] == [(True, None)] * 3
+
+
+def test_a_listener_that_comes_back_between_two_messages_takes_both(gateway: Gateway) -> None:
+    suspend(gateway, 3)
+    listener = Picky([503] * PATIENCE)
+    deliver(gateway, listener)
+    assert [(d.delivered, d.refused) for d in suppliers(gateway)] == [(True, None)] * 3
 
 
 def test_a_full_disk_does_not_end_the_deliveries(

@@ -11,9 +11,9 @@ import pytest
 
 from hanlab.boards.data import load_model
 from hanlab.eui import Eui
-from hanlab.s1sp.hub import Hub
 from hanlab.s1sp.installations import Installation, Installations
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
+from hanlab.s1sp.service import S1sp
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer
 from hanlab.wan.messages import HanDevice
@@ -25,7 +25,7 @@ def eui(number: int) -> Eui:
 
 OAK, ELM = eui(1), eui(2)
 MOVING, STAYING, GPF, SPARE = eui(0x11), eui(0x12), eui(0x13), eui(0x14)
-PPMID = load_model("pipit-500")
+CH, PPMID = load_model("skyline-i510"), load_model("pipit-500")
 
 
 def target(name: str, device: Eui) -> Target:
@@ -58,8 +58,8 @@ def places(hubs: dict[Eui, Wan]) -> Installations:
     def installation(hub: Eui, *devices: Eui, **more: Eui) -> Installation:
         here = {device: target(str(device), device) for device in (hub, *devices)}
         here |= {device: target(name, device) for name, device in more.items()}
-        s1sp = cast("Any", Hub(cast("Any", hubs[hub]), PPMID))
-        return Installation(target("hub", hub), s1sp, here)
+        s1sp = S1sp(cast("Any", hubs[hub]), PPMID, cast("Any", None))
+        return Installation(Target("hub", hub.octets, CH), s1sp, here)
 
     return Installations(
         [installation(OAK, MOVING, STAYING, GPF=GPF), installation(ELM)],
@@ -116,11 +116,11 @@ def test_a_device_that_is_on_no_han(places: Installations) -> None:
     assert "inventory only" in unknown.value.next_step
 
 
-def test_an_update_ends_where_it_began_though_the_device_has_moved(
+def test_an_update_that_waits_is_in_progress_where_its_device_is(
     places: Installations, hubs: dict[Eui, Wan]
 ) -> None:
-    places.begin([MOVING])
+    assert places.in_progress([MOVING, STAYING, SPARE], [MOVING, SPARE]) == {MOVING, STAYING}
     hubs[OAK].table, hubs[ELM].table = [entry(STAYING)], [entry(MOVING)]
     asyncio.run(places.look())
-    places.end([MOVING])
-    assert places._busy[OAK] == places._busy[ELM] == set()
+    assert places.in_progress([MOVING, STAYING], [MOVING]) == {MOVING}
+    assert places.in_progress([MOVING, STAYING], []) == set()

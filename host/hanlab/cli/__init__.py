@@ -570,16 +570,9 @@ def sweep(
             "--to", metavar="DEVICE", help="The device that is updated; hub: the CH itself."
         ),
     ] = None,
-    join: Annotated[
-        str | None,
-        typer.Option("--join", metavar="DEVICE", help="Not an update: that device joins its HAN."),
-    ] = None,
     size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|16K|1M", help="Octets of the firmware in the update. (default: 16K)"
-        ),
-    ] = None,
+        str, typer.Option(metavar="N|16K|1M", help="Octets of the firmware in the update.")
+    ] = "16K",
     board: Annotated[
         str | None,
         typer.Option(
@@ -609,7 +602,7 @@ def sweep(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut the power at every flash operation of an update, or of a join.
+    """Cut the power at every flash operation of an update.
 
     And look what is lost; in a lab of its own, on emulated boards.
     """
@@ -618,7 +611,6 @@ def sweep(
     run(
         lab=lab,
         to=to,
-        join=join,
         size=size,
         which=board,
         every=every,

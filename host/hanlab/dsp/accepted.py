@@ -189,9 +189,13 @@ class AcceptedRequests:
             self._end(older.id, state)
             return
         assert isinstance(older.body, UpdateFirmware)
-        body, _ = _dump(replace(older, body=replace(older.body, devices=stay)))
+        self.put(replace(older, body=replace(older.body, devices=stay)))
+
+    def put(self, accepted: Accepted) -> None:
+        """A pending 11.1 or 11.4 has another list now."""
+        body, _ = _dump(accepted)
         self._sql.execute(
-            "UPDATE requests SET body = ? WHERE id = ?", (json.dumps(body), str(older.id))
+            "UPDATE requests SET body = ? WHERE id = ?", (json.dumps(body), str(accepted.id))
         )
 
     def updates(self, device: Eui) -> bool:
@@ -202,6 +206,19 @@ class AcceptedRequests:
             (f"%:{device}:%", f'%"{device}"%'),
         )
         return rows.fetchone() is not None
+
+    def waiting(self, but: Collection[RequestId]) -> set[Eui]:
+        """The devices of each 11.1 and 11.4 that is pending, those requests not counted."""
+        rows = self._sql.execute(
+            "SELECT id, json_extract(body, '$.devices') FROM requests"
+            " WHERE state = 'accepted' AND service IN ('11.1', '11.4')"
+        )
+        return {
+            device
+            for id_, devices in rows
+            if parse_id(id_) not in but
+            for device in _euis(json.loads(devices))
+        }
 
     def find(self, request: RequestId) -> Accepted | None:
         """That request, if it is neither done nor cancelled."""

@@ -229,9 +229,9 @@ _CHECKS: Final[tuple[Callable[[Case], Decision | None], ...]] = (
 )  # fmt: skip
 
 
-def refusal_when_due(case: Case) -> Decision | None:
-    """What refuses a future-dated request when it falls due, though it was accepted when it came."""
-    for check in (_e1, _e3, _e19, _e4, _e5):
+def refusal_by_now(case: Case) -> Decision | None:
+    """What refuses a request when its turn comes, though it was accepted when it came."""
+    for check in (_e1, _e2, _e3, _e19, _e4, _e5, _e11):
         if decision := check(case):
             return decision
     return None

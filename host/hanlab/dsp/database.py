@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -109,8 +109,6 @@ class Database:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._one_at_a_time = threading.RLock()
-        self._undo: list[Callable[[], None]] = []
-        """What takes back what the transaction under way has changed besides."""
         is_new = path is not None and not path.exists()
         try:
             self.sql = sqlite3.connect(
@@ -179,10 +177,8 @@ class Database:
                     if self.sql.in_transaction:  # a full disk may have ended it already
                         with suppress(DatabaseTrouble):
                             self.sql.execute("ROLLBACK")
-                    self._take_back()
                     raise
             finally:
-                self._undo.clear()
                 if not lasting:
                     self.sql.execute("PRAGMA synchronous = FULL")
 
@@ -199,7 +195,6 @@ class Database:
         Where SQLite has ended the transaction itself, as on a full disk, nothing of that is there either
         (`sql.in_transaction` is False then).
         """
-        before = len(self._undo)
         self.sql.execute("SAVEPOINT part")
         try:
             yield
@@ -207,17 +202,8 @@ class Database:
             if self.sql.in_transaction:
                 self.sql.execute("ROLLBACK TO part")
                 self.sql.execute("RELEASE part")
-            self._take_back(before)
             raise
         self.sql.execute("RELEASE part")
-
-    def if_undone(self, undo: Callable[[], None]) -> None:
-        """Within a transaction: call `undo` if that, or the part of it that is under way, is taken back."""
-        self._undo.append(undo)
-
-    def _take_back(self, to: int = 0) -> None:
-        while len(self._undo) > to:
-            self._undo.pop()()
 
     def close(self) -> None:
         self.sql.close()

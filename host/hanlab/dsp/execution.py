@@ -10,13 +10,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hanlab.dsp import alerts, commissioning, updates
+from hanlab.dsp import alerts, commissioning, joining, updates
 from hanlab.dsp.accepted import Accepted
-from hanlab.dsp.authorisation import Case, Decision, refusal_when_due
+from hanlab.dsp.authorisation import Case, Decision, refusal_by_now
 from hanlab.dsp.commissioning import IS_HAN_BODY
 from hanlab.dsp.parts import Notice, Parts
 from hanlab.dsp.recovery import Effect, effect_of_activation, effect_of_reading
+from hanlab.dsp.settings import User
 from hanlab.dsp.smi import SmiDevice
+from hanlab.dsp.updates import Sorted
 from hanlab.duis.messages import (
     ActivateFirmware,
     ChFirmwareNotification,
@@ -64,6 +66,8 @@ class Execution:
         """What earlier processes have left behind."""
         self._begun: set[RequestId] = set()
         """What is under way, or has met a defect of hanlab's: that is for the next start."""
+        self._stopped: set[RequestId] = set()
+        """What ended here without an end: it is pending, and keeps nobody off a HAN."""
         if elsewhere is None and (killed := parts.accepted.begun()):
             with parts.database.transaction(lasting=False):
                 for request in killed:
@@ -79,6 +83,10 @@ class Execution:
             return self._begun
         begun = self._parts.accepted.begun()
         return begun if begun and self._elsewhere() else set()
+
+    def waiting(self) -> set[Eui]:
+        """The devices whose update is under way, or accepted and about to be."""
+        return self._parts.accepted.waiting((self._left - self._begun) | self._stopped)
 
     async def carry_out(self, request: RequestId, report: Report) -> Response | None:
         """Do what was acknowledged with I99; the response, which is in `deliveries` as well.
@@ -153,32 +161,70 @@ class Execution:
             accepted = self._parts.accepted.find(request)
             if accepted is None or request in self._begun:
                 return None
-            if accepted.due and (refusal := self._refusal(accepted)):
-                self._parts.record("DSP", request.target, accepted.reference, refusal, request)
-                return self._done(accepted, self._answer(accepted, refusal.code))
+            if accepted.due or request in self._left:
+                authorised = self._authorise_again(accepted)
+                if isinstance(authorised, Decision):
+                    self._parts.record(
+                        "DSP", request.target, accepted.reference, authorised, request
+                    )
+                    return self._done(accepted, self._answer(accepted, authorised.code))
+                accepted = authorised
             self._parts.accepted.begin(request)
             self._begun.add(request)
+            self._stopped.discard(request)
         try:
             response = await self._carry_out(accepted, report)
-        except (HanlabError, asyncio.CancelledError):
-            self._begun.discard(request)
-            with suppress(HanlabError), self._parts.database.transaction(lasting=False):
-                self._parts.accepted.begin(request, begun=False)
+        except BaseException as e:
+            self._stopped.add(request)
+            if isinstance(e, HanlabError | asyncio.CancelledError):
+                self._begun.discard(request)
+                with suppress(HanlabError), self._parts.database.transaction(lasting=False):
+                    self._parts.accepted.begin(request, begun=False)
             raise
         self._begun.discard(request)
         end = response.code if response else "done"
         self._parts.log(f"{accepted.reference} {request} has ended: {end}")
         return response
 
-    def _refusal(self, accepted: Accepted) -> Decision | None:
-        """A device may have become Suspended since a future-dated request came (rules 80, 84)."""
-        id_, service = accepted.id, accepted.service
-        request = Request(id_, 1, service, accepted.service_variant, accepted.body)
-        user = self._parts.settings.user(id_.originator)
-        device = self._parts.smi.find(id_.target)
-        return refusal_when_due(
-            Case(request, user, device, self._parts.settings, self._parts.clock())
+    def _authorise_again(self, accepted: Accepted) -> Accepted | Decision:
+        """What is carried out of a request that has a date, or that an earlier process has left; or its refusal.
+
+        Since it came a device may have become Suspended (rules 80, 84), a version withdrawn from the CPL.
+        """
+        request = Request(accepted.id, 1, accepted.service, accepted.service_variant, accepted.body)
+        user = self._parts.settings.user(accepted.id.originator)
+        device = self._parts.smi.find(accepted.id.target)
+        case = Case(request, user, device, self._parts.settings, self._parts.clock())
+        if refusal := refusal_by_now(case) or joining.refusal(self._parts, request):
+            return refusal
+        if not isinstance(accepted.body, UpdateFirmware):
+            return accepted
+        assert user, "E1 refuses it else"
+        return self._sort_again(accepted, accepted.body, user)
+
+    def _sort_again(
+        self, accepted: Accepted, body: UpdateFirmware, user: User
+    ) -> Accepted | Decision:
+        """An 11.1 without the devices that cannot have it any more; they are in its warning's lists."""
+        found = updates.sort(self._parts, accepted.service, body, user)
+        if isinstance(found, Sorted) and not found.accepted:
+            found = updates.all_left_out(found)
+        if isinstance(found, Decision):
+            return replace(found, code=updates.code_for(accepted.service, found.code))
+        if found.warning is None:
+            return accepted
+        stay = tuple(device.eui for device in found.accepted)
+        accepted = replace(
+            accepted,
+            body=replace(body, devices=stay),
+            warning=updates.together(accepted.warning, found.warning),
         )
+        self._parts.accepted.put(accepted)
+        for eui, why in found.why.items():
+            code = updates.code_for(accepted.service, updates.SOME_LEFT_OUT)
+            decision = Decision(code, None, f"{eui} {why}")
+            self._parts.record("DSP", eui, accepted.reference, decision, accepted.id)
+        return accepted
 
     async def _carry_out(self, accepted: Accepted, report: Report) -> Response | None:
         match accepted.body:
@@ -195,19 +241,12 @@ class Execution:
         self, accepted: Accepted, body: UpdateFirmware, report: Report
     ) -> Response | None:
         image = OtaImage.from_bytes(body.image)
-        self._parts.s1sp.begin(body.devices)
         hans: dict[Eui | None, list[Eui]] = defaultdict(list)
         for device in body.devices:
             hans[self._parts.s1sp.hub_of(device)].append(device)
-        try:
-            failed = await asyncio.gather(
-                *(
-                    self._update_han(accepted.id, image, body.version, d, report)
-                    for d in hans.values()
-                )
-            )
-        finally:
-            self._parts.s1sp.end(body.devices)
+        failed = await asyncio.gather(
+            *(self._update_han(accepted.id, image, body.version, d, report) for d in hans.values())
+        )
         with self._parts.transaction():
             if failures := tuple(device for some in failed for device in some):
                 note = FirmwareDistributionFailure(accepted.id, failures)

@@ -203,7 +203,6 @@ class Dsp:
         self.parts.accepted.take_back(accepted, [device], "refused")
         why = f"{user.name} does not answer for {device} any more"
         if isinstance(accepted.body, UpdateFirmware):  # its list has no code for each device
-            self.parts.s1sp.end([device])
             self._ended(accepted.id, accepted.reference, device, "E4", why)
             return
         answer = Response(
@@ -351,36 +350,25 @@ class Dsp:
         return isinstance(request.body, (ReadFirmwareVersion, ActivateFirmware, *IS_HAN_BODY))
 
     def _accept_update(self, request: Request, body: UpdateFirmware, user: User) -> Decision:
-        image = updates.check_image(body, self.cpl)
-        if isinstance(image, Decision):
-            return image
-        devices = updates.sort_devices(
-            body,
-            user,
-            self.smi.find_all(body.devices),
-            self.cpl,
-            image,
-            service=request.service,
-            secmp0007=self.settings.has_secmp0007(self.parts.clock()),
-        )
-        busy = [d for d in devices.accepted if self.parts.s1sp.in_progress(d.eui)]
-        devices.accepted = [d for d in devices.accepted if d not in busy]
-        devices.other_in_progress = [d.eui for d in busy]
+        devices = updates.sort(self.parts, request.service, body, user)
+        if isinstance(devices, Decision):
+            return devices
+        wanted = [device.eui for device in devices.accepted]
+        busy = self.parts.s1sp.in_progress(wanted, self._execution.waiting())
+        devices.accepted = [d for d in devices.accepted if d.eui not in busy]
+        devices.other_in_progress = [eui for eui in wanted if eui in busy]
         if not devices.accepted:
             return updates.all_left_out(devices)
-        wanted = tuple(d.eui for d in devices.accepted)
         self._keep(
             Accepted(
                 request.id,
                 request.service,
                 request.service_variant,
-                UpdateFirmware(body.image, body.version, wanted),
+                UpdateFirmware(body.image, body.version, tuple(d.eui for d in devices.accepted)),
                 warning=devices.warning,
                 at=self.parts.clock(),
             )
         )
-        self.parts.s1sp.begin(wanted)
-        self.parts.database.if_undone(lambda: self.parts.s1sp.end(wanted))
         for device in devices.accepted:
             if device.device_type == "CHF":
                 note = ChFirmwareNotification(device.eui, body.version, "UpdateRequested")
@@ -461,7 +449,6 @@ class Dsp:
             if accepted is None or request in self._execution.begun:
                 return False
             self.parts.accepted.withdraw(request)
-            self.parts.s1sp.end(accepted.devices)
             for device in accepted.devices:
                 why = "cancelled by whoever runs the lab"
                 self._ended(request, accepted.reference, device, "cancelled", why)

@@ -11,6 +11,7 @@ from typing import Final
 
 from hanlab.dsp.authorisation import ACCEPTED, Decision, answers_for
 from hanlab.dsp.cpl import Cpl, CplStatus
+from hanlab.dsp.parts import Parts
 from hanlab.dsp.service_requests import FIRMWARE_TARGETS, SERVICE_REQUESTS
 from hanlab.dsp.settings import User
 from hanlab.dsp.smi import SMETS1, SMETS2, SmiDevice, Status
@@ -92,17 +93,16 @@ def check_image(body: UpdateFirmware, cpl: Cpl) -> Decision | OtaImage:
     return image
 
 
-def sort_devices(
-    body: UpdateFirmware,
-    user: User,
-    devices: dict[Eui, SmiDevice],
-    cpl: Cpl,
-    image: OtaImage,
-    *,
-    service: str,
-    secmp0007: bool,
-) -> Sorted:
-    """Each device once, in the order of the request. `devices` are those that the SMI has."""
+def sort(parts: Parts, service: str, body: UpdateFirmware, user: User) -> Sorted | Decision:
+    """Who of an 11.1's or 11.4's list may have its image by now; or what refuses it as a whole.
+
+    Each device once, in the order of the request.
+    """
+    image = check_image(body, parts.cpl)
+    if isinstance(image, Decision):
+        return image
+    cpl, devices = parts.cpl, parts.smi.find_all(body.devices)
+    secmp0007 = parts.settings.has_secmp0007(parts.clock())
     fits = {
         (*entry.product, entry.generation)
         for entry in cpl.of_version(body.version)
@@ -149,6 +149,17 @@ def _takes(device: SmiDevice, service: str, *, secmp0007: bool) -> bool:
     if device.device_type == "HCALCS":
         return secmp0007  # rules 108, 113
     return device.device_type != "PPMID" or device.generation == SMETS1
+
+
+def together(
+    one: UpdateFirmwareWarning | None, other: UpdateFirmwareWarning
+) -> UpdateFirmwareWarning:
+    """Both their lists in one."""
+    if one is None:
+        return other
+    return UpdateFirmwareWarning(
+        **{name: some + getattr(other, name) for name, some in vars(one).items()}
+    )
 
 
 def counted(devices: int) -> str:

@@ -7,7 +7,6 @@ refuses of a single request it refuses in `S1sp`, for whoever asks.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -54,10 +53,6 @@ class Installations:
         for hub, installation in self._by_hub.items():
             self._targets.update(installation.devices)
             self._hub_of.update(dict.fromkeys(installation.devices, hub))
-        self._began_on: dict[Eui, Eui] = {}
-        """Of each device whose update has begun and not ended, the CHF; it may move meanwhile."""
-        self._busy: defaultdict[Eui, set[Eui]] = defaultdict(set)
-        """By CHF, the devices whose update has begun and not ended."""
         self.ends: dict[Eui, Outcome | ServiceRequestFailed] = {}
         """How the last 11.1 or 11.3 of each device ended, with the numbers and the next step."""
 
@@ -95,28 +90,20 @@ class Installations:
         devices = self._by_hub[hub].devices
         return {hub, *(eui for eui, target in devices.items() if target.name == "GPF")}
 
-    def in_progress(self, device: Eui) -> bool:
-        """Whether an update in progress on that device's HAN keeps another one off it (rule 35, 18.63)."""
-        hub = self.hub_of(device)
-        if hub is None:
+    def in_progress(self, devices: Iterable[Eui], waiting: Iterable[Eui]) -> set[Eui]:
+        """Those of `devices` that an update in progress on their HAN keeps another one off (rule 35, 18.63).
+
+        It is one that is being carried out, or one of the devices `waiting`, whose update has been accepted.
+        """
+        busy = {self.hub_of(device) for device in waiting}
+        busy |= {hub for hub, at in self._by_hub.items() if at.s1sp.updating}
+        return {d for d in devices if self.hub_of(d) in busy and self._has_one_update(d)}
+
+    def _has_one_update(self, device: Eui) -> bool:
+        if device not in self._hub_of:
             return False
         installation, target = self.find(device)
-        if not holds(Behaviour.ONE_UPDATE, installation.hub.model, target.model):
-            return False
-        return bool(self._busy[hub]) or installation.s1sp.updating
-
-    def begin(self, devices: Iterable[Eui]) -> None:
-        """An update begins on the HANs of these devices, and keeps others off until `end`."""
-        for device in devices:
-            if hub := self.hub_of(device):
-                self._began_on[device] = hub
-                self._busy[hub].add(device)
-
-    def end(self, devices: Iterable[Eui]) -> None:
-        """It has ended, well or not: the next one is welcome (rule 37)."""
-        for device in devices:
-            if hub := self._began_on.pop(device, None):
-                self._busy[hub].discard(device)
+        return holds(Behaviour.ONE_UPDATE, installation.hub.model, target.model)
 
     async def update_firmware(self, image: OtaImage, device: Eui, report: Report) -> Outcome:
         """11.1 for one device.
