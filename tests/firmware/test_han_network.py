@@ -608,6 +608,52 @@ async def test_frames_of_an_earlier_day_are_no_answer():
         task.cancel()
 
 
+async def test_those_that_left_last_stay_known_and_no_others():
+    root = flash()
+    han = Han(root, random=lots(1)).start()
+    counters = han.ch.counters
+    got = collect(han.ch)
+    await send(han.ppmid, COORDINATOR, b"of yesterday")
+    recorded = await wire_form(han.ppmid, han.ppmid_link, b"of yesterday")
+    await settle()
+    silent = b"\x01" * 8  # a neighbour that has proved nothing since the start
+    counters.accept(silent, 5)
+    counters.forget(silent)
+    han.ch.add_peer(silent, 0x0101)
+    han.ch.expel(PPMID_EUI)
+    others = [bytes((2, n, 0, 0, 0, 0, 0, 0)) for n in range(100)]
+    for n, eui in enumerate(others):
+        han.ch.add_peer(eui, 0x0200 + n)
+        counters.accept(eui, 1000 + n)
+        han.ch.expel(eui)
+    counters.keep()
+    assert len(saved.load(root + "/ch.cnt")) == 8 + 12 * 33, "32 that left, and a neighbour"
+    again = made_counters(root + "/ch.cnt")
+    for eui in (PPMID_EUI, others[0], others[67]):
+        assert again.last(eui) == NONE
+    assert again.last(silent) == 5
+    assert [again.last(eui) for eui in others[68:]] == list(range(1068, 1100))
+    again.accept(PPMID_EUI, 7)
+    again.forget(PPMID_EUI)
+    again.let_go({silent})
+    known = [again.last(eui) != NONE for eui in (PPMID_EUI, silent, others[68], others[69])]
+    assert known == [True, True, False, True], "the oldest goes, over a restart as well"
+    # who comes back known to nobody has to prove itself as all do, and its old frames count for nothing
+    del got[:]
+    han.ch.add_peer(PPMID_EUI, PPMID)
+    han.ch_link.deliver(recorded)
+    await settle()
+    assert not got and dropped(han.ch)["unproved"] == 1
+    await settle()
+    await send(han.ppmid, COORDINATOR, b"of today")
+    await settle()
+    han.ch_link.deliver(recorded)
+    await settle()
+    assert [payload for _, payload in got] == [b"of today"]
+    assert dropped(han.ch)["replay"] == 1
+    han.stop()
+
+
 async def test_old_challenges_are_not_answered_for_ever():
     han = Han(proved=False, random=lots(1))
     han.ppmid_link.sent = []

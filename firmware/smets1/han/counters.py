@@ -8,6 +8,7 @@
 # ours; and no neighbour's frame is accepted before the same challenge has told where that one's counter is now.
 import binascii
 import struct
+from collections import OrderedDict
 
 from micropython import const
 
@@ -23,6 +24,10 @@ _BEYOND = const(1 << 20)
 # Where counting starts without a file: anywhere in this range, for nobody may remember where it was. Below 2 ** 30 a
 # counter needs no heap, and 40 years at 1 frame/s are 2 ** 30 frames.
 _START_MASK = const((1 << 28) - 1)
+# So many that are no neighbours any more stay known, those that left last; illustrative. It is for themselves that they
+# are known: one whose flash is gone as well hears where it was. What an old frame of theirs would need is a neighbour
+# that has proved itself, and who comes back has to do that anew, known or not.
+_LEFT = const(32)
 # So much is skipped at each start, by lot: if all boards' flash went back together, no neighbour tells.
 _SKIP_MASK = const((1 << 16) - 1)
 
@@ -40,7 +45,8 @@ class Counters:
         self._step = step
         self.random = random
         self.seen = {}  # EUI-64: the last counter accepted from it, since it has proved itself
-        self._kept = {}  # EUI-64: the same as flash has it from before the start
+        # EUI-64: the same as flash has it from before the start; who was forgotten last is the last
+        self._kept = OrderedDict()
         self.settled = False  # a neighbour has told, so ours is above every one that was ever used
         self._accepted = 0  # frames since the last write
         self.due = False  # the neighbours' counters are to be written: see keep()
@@ -87,8 +93,15 @@ class Counters:
     def forget(self, eui):
         """Believe nothing of this neighbour before it proves itself again; what it has used stays known."""
         if eui in self.seen:
+            self._kept.pop(eui, None)
             self._kept[eui] = self.seen.pop(eui)
             self.due = True
+
+    def let_go(self, here):
+        """Of those that are not `here` (a set of EUI-64s) the last few stay known."""
+        left = [eui for eui in self._kept if eui not in here]
+        for eui in left[:-_LEFT]:
+            del self._kept[eui]
 
     def last(self, eui):
         """The newest counter that was ever seen of a neighbour, as far as this board knows; NONE."""
@@ -123,11 +136,11 @@ class Counters:
                 "the network key's frame counters are used up: provision another key"
             )
         record = bytearray(struct.pack("<II", self._key, limit))
-        known = dict(self._kept)
-        known.update(self.seen)
-        for eui, counter in known.items():
-            record.extend(eui)
-            record.extend(struct.pack("<I", counter))
+        for known in (self._kept, self.seen):
+            for eui in known:
+                if known is self._kept or eui not in self._kept:
+                    record.extend(eui)
+                    record.extend(struct.pack("<I", self.last(eui)))
         saved.save(self._path, record)
         self._limit = limit
         self._accepted = 0

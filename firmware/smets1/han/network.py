@@ -125,6 +125,7 @@ class Network:
         self.remove_peer(eui)
         self.proof.forget(eui)
         self.counters.forget(eui)
+        self.counters.let_go({peer.eui for peer in self.peers.values()})
 
     def remove_peer(self, eui):
         for peer in list(self.peers.values()):
