@@ -387,6 +387,26 @@ def test_all_together_add_up() -> None:
         carried(bad, 300, seed=seed)
 
 
+# -- wires that change
+
+
+def test_wires_that_become_bad_and_good_again(open_impaired: OpenImpaired) -> None:
+    """Damaged frames are dropped by their FCS on the air of before, too."""
+    lab = open_impaired()
+    Update(lab).run()
+    lab.desk.impair(Impairments(loss=0.2), Impairments(flips=0.005))
+    Update(lab, version="IHDAE07").run()
+    lab.desk.impair(PERFECT, PERFECT)
+    lost = sum(c.lost for c in lanes(lab, "wan").values())
+    damaged = sum(c.damaged for c in lanes(lab, "han").values())
+    assert lost > 3
+    assert damaged > 20
+    assert [b.han["fcs"] for b in lab.run(lab.counters()).boards] == [0, 0], "radios dropped them"
+    Update(lab, version="IHDAE08").run()
+    assert sum(c.lost for c in lanes(lab, "wan").values()) == lost
+    assert sum(c.damaged for c in lanes(lab, "han").values()) == damaged
+
+
 # -- settings
 
 

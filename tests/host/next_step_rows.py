@@ -499,6 +499,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "f'port = \"/dev/ttyUSB2\" below {node.name} in lab.toml'": Proved(
         "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
     ),
+    "f'lab.run(lab.{name}(…))'": Proved(
+        "tests/host/test_python_api.py::test_a_coroutine_that_nobody_runs"
+    ),
     "f'lab.run(lab.{method.__name__}(…)), in plain code or in a thread'": Proved(
         "tests/host/test_python_api.py::test_a_closed_lab"
     ),

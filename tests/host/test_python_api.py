@@ -125,6 +125,25 @@ def test_a_closed_lab(lab: Lab, use: Callable[[Lab], Any]) -> None:
     lab.close()  # once more is no harm
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_a_coroutine_that_nobody_runs(tmp_path: Path) -> None:
+    """The next thing that is done with the lab says it, its end at the latest."""
+    with Lab.open(state=tmp_path) as lab:
+        ppmid = lab.devices[0]
+        lab.read_firmware_version(ppmid)
+        with pytest.raises(
+            UsageError, match=r"read_firmware_version.* was called and never run"
+        ) as wrong:
+            lab.run(lab.store())
+        assert wrong.value.next_step == "lab.run(lab.read_firmware_version(…))"
+        assert lab.run(lab.store()).used == 0, "said once"
+    with pytest.raises(UsageError, match="never run"), Lab.open(state=tmp_path) as lab:
+        lab.store()
+    with pytest.raises(KeyError), Lab.open(state=tmp_path) as lab:
+        lab.store()
+        raise KeyError("what went wrong itself is what is said")
+
+
 def test_everything_is_of_one_family() -> None:
     assert issubclass(UsageError, HanlabError)
 

@@ -66,23 +66,24 @@ class Lane:
         self.wire = wire
         self.source = source
         self.sink = sink
-        self.impairments = impairments
         self.counters = LaneCounters()
         self._kernel = kernel
         self._carry = carry
         self._random = kernel.random(f"{wire} {source} to {sink}")
-        self._impaired = impairments.any
         self._bad = False  # in a burst of losses
         self._stalled_until = 0
         self._held: tuple[int, bytes] | None = None  # to be overtaken by the next unit
+        self.impair(impairments)
+
+    def impair(self, impairments: Impairments, carry: Carry | None = None) -> None:
+        """From now on it is that bad; `carry` takes what comes along, if somebody else does now."""
+        self.impairments = impairments
+        self._impaired = impairments.any
+        self._carry = carry or self._carry
         self._pulled = [
             (round(start * 1e6), round((start + duration) * 1e6))
             for start, duration in impairments.pulled
         ]
-
-    @property
-    def impaired(self) -> bool:
-        return self._impaired
 
     def take(self, when: int, unit: bytes, *, again: bool = False, heard: bool = True) -> bool:
         """Carry a unit that is sent at `when` (µs): whether it gets to the other end, undamaged.

@@ -105,6 +105,13 @@ class Air:
         self._in_pan[pan].append(station)
         station.enter(pan)
 
+    def impair(self, impairments: Impairments) -> None:
+        """From now on it is that bad, each way between two boards."""
+        self._impairments = impairments
+        stations = {station.name: station for station in self._stations}
+        for (_, sink), lane in self.lanes.items():
+            lane.impair(impairments, self._hearing(stations[sink]))
+
     def capture(self, capture: Capture) -> None:
         self._captures.append(capture)
 
@@ -176,10 +183,13 @@ class Air:
         key = source.name, sink.name
         lane = self.lanes.get(key)
         if lane is None:
-            hear = sink.hear_checked if self._impairments.any else sink.hear
+            hear = self._hearing(sink)
             lane = Lane(self.kernel, "han", *key, self._impairments, hear)
             self.lanes[key] = lane
         return lane
+
+    def _hearing(self, sink: _Station) -> Callable[[int, bytes], None]:
+        return sink.hear_checked if self._impairments.any else sink.hear
 
     def _note(self, when: int, psdu: bytes) -> None:
         """Show it to the captures at its time: no home's event, so that those of all homes come in order."""

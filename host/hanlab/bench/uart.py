@@ -97,6 +97,11 @@ class UartWire:
         host.plug(self)
         board.connect(link, self._from_board)
 
+    def impair(self, impairments: Impairments) -> None:
+        """From now on it is that bad, both ways."""
+        self.to_board.impair(impairments)
+        self.to_host.impair(impairments)
+
     @property
     def octets_s(self) -> float:
         """Octets that the line carries in a second."""

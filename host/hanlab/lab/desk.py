@@ -17,6 +17,7 @@ from hanlab.bench.realtime import PtyPort, TcpPort, ToolPort, serve
 from hanlab.bench.starts import Starts
 from hanlab.bench.uart import HostEnd, HostPort, UartWire
 from hanlab.boards.vm import Vm, find_vm
+from hanlab.impairments import Impairments
 from hanlab.keys import LabKeys
 from hanlab.lab.board_json import addresses, board_json, pan
 from hanlab.lab.boards import network_keys
@@ -91,6 +92,12 @@ class Desk:
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run `main` on the bench's clock until it is done."""
         return self.loop.run_until_complete(main)
+
+    def impair(self, wan: Impairments, han: Impairments) -> None:
+        """From now on the boards' UARTs and the air are that bad."""
+        for wire in self.wires:
+            wire.impair(wan)
+        self.air.impair(han)
 
     def revive(self, tell: Callable[[str], None]) -> None:
         """From now on a board whose VM dies starts again, as after a power failure, and `tell` is told.

@@ -21,9 +21,9 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
@@ -48,6 +48,7 @@ from hanlab.lab.desk import Desk
 from hanlab.lab.home import Device, Home
 from hanlab.lab.homes import HomeConfig
 from hanlab.lab.office import DATABASE, Office, open_office, service_request
+from hanlab.lab.own_clock import not_in_a_loop, on_its_clock, refuse_unrun
 from hanlab.lab.real_boards import RealBoards
 from hanlab.lab.state import lock, state_folder
 from hanlab.s1sp.installations import Installation, Installations
@@ -72,36 +73,7 @@ _BOOT_POLL_S: Final = 0.05
 _JOIN_POLL_S: Final = 1.0
 """How often a CH is asked whether a device has joined (s); by whom nothing else waits for it, the next."""
 _WATCH_S: Final = 3.0
-P = ParamSpec("P")
 T = TypeVar("T")
-_Method: TypeAlias = Callable[Concatenate["Lab", P], Coroutine[Any, Any, T]]
-
-
-def _not_in_a_loop(what: str) -> None:
-    """A lab has an event loop of its own, on its own clock, and Python runs one at a time in a thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(
-        f"the lab's {what} was called by a coroutine: a lab runs its coroutines itself, on its own clock",
-        next_step="use the lab in plain code with lab.run(…), or in a thread: asyncio.to_thread(…)",
-    )
-
-
-def _on_its_clock(method: _Method[P, T]) -> _Method[P, T]:
-    """A coroutine that says so at once if another loop than the lab's awaits it: no board would answer."""
-
-    @wraps(method)
-    async def checked(lab: Lab, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if asyncio.get_running_loop() is not lab._boards.loop:
-            raise UsageError(
-                f"lab.{method.__name__}(…) is awaited outside of the lab, whose boards live on its own clock",
-                next_step=f"lab.run(lab.{method.__name__}(…)), in plain code or in a thread",
-            )
-        return await method(lab, *args, **kwargs)
-
-    return checked
 
 
 def _no_report(progress: Progress) -> None:
@@ -131,6 +103,8 @@ class Lab:
         self.config = config
         self.folder = folder
         self.pcap = pcap
+        self.unrun: list[str] = []
+        """Coroutines of it that were made and that nobody ever ran; `run` and the end of a `with` refuse that."""
         self._office: Office | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -212,11 +186,16 @@ class Lab:
             )
         return self._opened
 
+    @property
+    def event_loop(self) -> asyncio.AbstractEventLoop:
+        """The one that its coroutines run on."""
+        return self._boards.loop
+
     def close(self) -> None:
         """Power emulated boards off; their flash stays. Log out at real ones, which stay on."""
         if self._lock < 0:
             return
-        _not_in_a_loop("close()")
+        not_in_a_loop("close()")
         atexit.unregister(self.close)
         try:
             if self._office:
@@ -232,18 +211,22 @@ class Lab:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self.close()
+        if kind is None:
+            refuse_unrun(self)
 
     def run(self, request: Coroutine[Any, Any, T]) -> T:
         """Run one of the lab's coroutines to its end, on the lab's clock.
 
         Raises:
-            UsageError: the lab is closed, or this is called by a coroutine (also of `asyncio.run`).
+            UsageError: the lab is closed, this is called by a coroutine (also of `asyncio.run`), or another one
+                of its coroutines was called before and never run.
         """
         try:
             boards = self._boards
-            _not_in_a_loop("run()")
+            not_in_a_loop("run()")
+            refuse_unrun(self)
         except UsageError:
             request.close()  # it will never run, and Python need not say so as well
             raise
@@ -391,7 +374,7 @@ class Lab:
             self._knows_places = True
             await self.installations.look()
 
-    @_on_its_clock
+    @on_its_clock
     async def send(
         self,
         body: Body,
@@ -415,7 +398,7 @@ class Lab:
                 return dataclasses.replace(answer, deliveries=sent)
             await asyncio.sleep(RETRY_S)
 
-    @_on_its_clock
+    @on_its_clock
     async def send_request(self, request: Request, report: Report = _no_report) -> Answer:
         """Send a Service Request as it is."""
         return await self._send_once(request, report)
@@ -452,7 +435,7 @@ class Lab:
         """What stands on a device's label, for 8.11 (its CRC left out)."""
         return install_code(self.config.node(device.name), self._boards.keys)
 
-    @_on_its_clock
+    @on_its_clock
     async def wait_until_joined(
         self, device: Device, within_s: float, report: Callable[[float], None] = lambda _: None
     ) -> bool:
@@ -473,7 +456,7 @@ class Lab:
             await asyncio.sleep(_JOIN_POLL_S)
         return False
 
-    @_on_its_clock
+    @on_its_clock
     async def meet_pending(self) -> None:
         """Carry out what is pending and overdue by now, in the order in which it fell due.
 
@@ -502,7 +485,7 @@ class Lab:
 
     # -- Service Requests straight to the S1SP, past the DSP; its own rules hold as they do behind the DSP
 
-    @_on_its_clock
+    @on_its_clock
     async def update_firmware(
         self, image: OtaImage, device: Device, report: Report = _no_report
     ) -> Outcome:
@@ -510,13 +493,13 @@ class Lab:
         async with self._due_before_and_after():
             return await self._s1sp_of(device).update_firmware(image, device.target, report)
 
-    @_on_its_clock
+    @on_its_clock
     async def read_firmware_version(self, device: Device) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device answers."""
         async with self._due_before_and_after():
             return await self._s1sp_of(device).read_firmware_version(device.target)
 
-    @_on_its_clock
+    @on_its_clock
     async def activate_firmware(
         self, hash_: bytes, device: Device, report: Report = _no_report
     ) -> Outcome:
@@ -524,7 +507,7 @@ class Lab:
         async with self._due_before_and_after():
             return await self._s1sp_of(device).activate_firmware(hash_, device.target, report)
 
-    @_on_its_clock
+    @on_its_clock
     async def wait_until_back(self, device: Device) -> VersionReadResponse:
         """The version of a device that restarts, as soon as it answers again."""
         async with self._due_before_and_after():
@@ -536,17 +519,17 @@ class Lab:
 
     # -- the Communications Hub
 
-    @_on_its_clock
+    @on_its_clock
     async def store(self, home: str | None = None) -> StoreReadResponse:
         """What the image store of the CH holds, in a lab of several homes of the CH of that one."""
         return await self.home(home).s1sp.store()
 
-    @_on_its_clock
+    @on_its_clock
     async def evict(self, image_id: int, home: str | None = None) -> None:
         """Remove an image from the store of the CH (of that home)."""
         await self.home(home).s1sp.evict(image_id)
 
-    @_on_its_clock
+    @on_its_clock
     async def han_devices(self, home: str | None = None) -> list[HanDevice]:
         """The devices that the CH (of that home) knows on its HAN."""
         return await self.home(home).s1sp.devices()
@@ -578,7 +561,7 @@ class Lab:
             cut = partial(self.board(device).cut_power, round(off_s * 1e6))
             kernel.at(kernel.now + round(in_s * 1e6), cut)
 
-    @_on_its_clock
+    @on_its_clock
     async def all_on(self) -> None:
         """Wait until every emulated board has started."""
         while True:
@@ -586,7 +569,7 @@ class Lab:
                 return
             await asyncio.sleep(_BOOT_POLL_S)
 
-    @_on_its_clock
+    @on_its_clock
     async def store_of(self, device: Device, *, verify: bool = False) -> StoreReadResponse:
         """What a board's own image store holds, asked over that board's own UART.
 
@@ -595,7 +578,7 @@ class Lab:
         async with self._client(device) as client:
             return await client.read_all(StoreRead, "images", verify=verify or None)
 
-    @_on_its_clock
+    @on_its_clock
     async def events(self, device: Device) -> list[dict[str, int | str | bytes]]:
         """A board's event log since its start, asked over its own UART: `n`, `t` (ms), `name`, `text` each."""
         events: list[dict[str, int | str | bytes]] = []
@@ -607,13 +590,13 @@ class Lab:
                 more = answer.more and bool(answer.events)
         return events
 
-    @_on_its_clock
+    @on_its_clock
     async def heap(self, device: Device) -> Heap:
         """What MicroPython's heap on a board holds, asked over that board's own UART."""
         async with self._client(device) as client:
             return _heap(await client.read(MemoryPoolStatisticsRead))
 
-    @_on_its_clock
+    @on_its_clock
     async def counters(self) -> Counters:
         """What happened on the wires and in the boards so far; each board is asked over its own UART.
 
