@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from hanlab.cli import app, joining
 from hanlab.errors import CarriedOn, HanlabError
+from hanlab.images import made_body
 from hanlab.lab import Lab
 
 LAB = """
@@ -60,6 +61,20 @@ def test_a_ppmid_moves_and_leaves_and_comes_back() -> None:
     joined = json.loads(hanlab("join", "PPMID", "--json"))
     assert joined["codes"] == {"8.4": "I99", "8.11": "I0", "8.7.2": "I0"}
     assert (joined["status"], joined["hub"]) == ("Commissioned", "00-DB-12-34-56-78-90-A2")
+
+
+def test_after_a_move_images_are_for_the_new_home() -> None:
+    """What keeps an image from a device, and the command that mends it, go by the CH that it is at now."""
+    Path("my.bin").write_bytes(made_body(2000, seed=1))
+    hanlab("image", "build", "my.bin", "--version", "OLD1", "-o", "one.ota")
+    hanlab("cpl", "add", "one.ota")
+    hanlab("move", "PPMID", "--to", "two")
+    with pytest.raises(HanlabError, match="AM110R needs a metadata block of Elster") as e:
+        hanlab("push", "one.ota", "--to", "PPMID")
+    assert "image build one.ota --lab --to one/PPMID --version" in e.value.next_step
+    hanlab("image", "build", "my.bin", "--to", "PPMID", "--version", "NEW1", "-o", "two.ota")
+    hanlab("cpl", "add", "two.ota")
+    assert "distributed" in hanlab("push", "two.ota", "--to", "PPMID")
 
 
 def test_a_device_with_another_code_on_its_label_does_not_join(

@@ -266,14 +266,14 @@ def test_an_upgrade_file_destination_is_for_that_device_alone(
     config = make_lab("test", DEFAULT)
     node = config.devices[0]
     other = for_device("00-DB-12-34-56-78-90-B4")
-    (why,) = misfits(other, config, node)
+    (why,) = misfits(other, node, config.home_of(node))
     assert "for 00-DB-12-34-56-78-90-B4 alone (upgrade file destination)" in why
     Path("other.ota").write_bytes(other.to_bytes())
     assert shell("cpl", "add", "other.ota", "--anyway") == 0
     assert shell("push", "other.ota", "--to", "PPMID", *direct) == 1
     assert "00-DB-12-34-56-78-90-B4" in shell.err
     mine = for_device(str(node.eui))
-    assert misfits(mine, config, node) == []
+    assert misfits(mine, node, config.home_of(node)) == []
     Path("mine.ota").write_bytes(mine.to_bytes())
     assert shell("push", "mine.ota", "--to", "PPMID", *direct) == 0
     assert shell("activate", "PPMID", "--image", "mine.ota", *direct) == 0

@@ -14,7 +14,7 @@ from hanlab.errors import HanlabError
 from hanlab.images import OtaImage
 from hanlab.lab.answers import Answer
 from hanlab.lab.config import LabConfig
-from hanlab.lab.fitting import how_to_mend, listed, listing_problem, misfits
+from hanlab.lab.fitting import home_of, how_to_mend, listed, listing_problem, misfits
 from hanlab.lab.nodes import NodeConfig
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
@@ -145,7 +145,8 @@ def say_all_that_is_missing(
         return  # no image would help
     cpl = dsp.cpl
     taken = listing_problem(image, node, cpl)
-    problems = [*misfits(image, config, node), *([taken] if taken else [])]
+    home = home_of(config, node, dsp.smi)
+    problems = [*misfits(image, node, home), *([taken] if taken else [])]
     if problems:
         said = [p for p in problems if failure.outcome is Outcome.METADATA and "metadata" in p]
         if more := [p for p in problems if p not in said]:

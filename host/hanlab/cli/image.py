@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -23,6 +25,7 @@ from hanlab.images.making import LAYOUTS, build, lock_for, made_body
 from hanlab.images.ota import OtaImage, check_size
 
 if TYPE_CHECKING:
+    from hanlab.dsp.service import Dsp
     from hanlab.lab.config import LabConfig
     from hanlab.lab.fitting import Needs
     from hanlab.lab.nodes import NodeConfig
@@ -301,33 +304,48 @@ class _Asked(NamedTuple):
 
 def _asked(lab: str, to: str | None) -> _Asked:
     from hanlab.lab.config import read_lab, some
-    from hanlab.lab.fitting import needs_of
+    from hanlab.lab.fitting import home_of, needs_of
 
     path = Path(lab) if lab else None
     config = read_lab(path)
     nodes = [config.node(to)] if to is not None else list(config.devices)
-    asked = [_Asked(path, config, node, needs_of(config, node)) for node in nodes]
+    with _dsp(path, config) as dsp:
+        smi = dsp.smi if dsp else None
+        asked = [
+            _Asked(path, config, node, needs_of(node, home_of(config, node, smi))) for node in nodes
+        ]
     if len({each.needs for each in asked}) != 1:
         there = some([node.name for node in config.nodes])
         raise UsageError(f"this lab has {there}", next_step="--to DEVICE says for which it is")
     return asked[0]
 
 
-def _refuse_taken(image: OtaImage, asked: _Asked) -> None:
-    """UsageError if the lab's CPL cannot list the image: another hash, or another version."""
-    from hanlab.lab.fitting import listing_problem, next_version
+@contextmanager
+def _dsp(path: Path | None, config: LabConfig) -> Iterator[Dsp | None]:
+    """The DSP of that lab, without its boards; None: nothing has come to it yet."""
     from hanlab.lab.office import DATABASE, open_office
     from hanlab.lab.state import state_folder
 
-    folder = state_folder(asked.path, asked.config)
+    folder = state_folder(path, config)
     if not (folder / DATABASE).exists():
+        yield None
         return
-    office = open_office(asked.config, folder)
+    office = open_office(config, folder)
     try:
-        problem = listing_problem(image, asked.node, office.dsp.cpl)
-        taken = [e.version for e in office.dsp.cpl.everything()]
+        yield office.dsp
     finally:
         office.close()
+
+
+def _refuse_taken(image: OtaImage, asked: _Asked) -> None:
+    """UsageError if the lab's CPL cannot list the image: another hash, or another version."""
+    from hanlab.lab.fitting import listing_problem, next_version
+
+    with _dsp(asked.path, asked.config) as dsp:
+        if dsp is None:
+            return
+        problem = listing_problem(image, asked.node, dsp.cpl)
+        taken = [e.version for e in dsp.cpl.everything()]
     if problem:
         raise UsageError(
             problem, next_step=f"--version {next_version(image.version, taken)} is free"

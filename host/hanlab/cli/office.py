@@ -41,7 +41,7 @@ from hanlab.images import (
 from hanlab.images.formats import TEXT, looks_like
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.enrolment import product
-from hanlab.lab.fitting import how_to_mend, listing_problem, misfits
+from hanlab.lab.fitting import home_of, how_to_mend, listing_problem, misfits
 from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import PKI, named_user, open_office, open_pki
 from hanlab.lab.state import serving, state_folder
@@ -243,7 +243,8 @@ def _load_image(file: Path, dsp: Dsp, config: LabConfig, *, anyway: bool) -> lis
 
 def _problems(image: OtaImage, node: NodeConfig, dsp: Dsp, config: LabConfig) -> list[str]:
     taken = listing_problem(image, node, dsp.cpl)
-    return [*misfits(image, config, node), *([taken] if taken else [])]
+    home = home_of(config, node, dsp.smi)
+    return [*misfits(image, node, home), *([taken] if taken else [])]
 
 
 def _of_version(dsp: Dsp, version: str, model: str, *, active: bool) -> list[CplEntry]:

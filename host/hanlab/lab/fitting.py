@@ -14,9 +14,11 @@ from pathlib import Path
 
 from hanlab.boards.clauses import Behaviour
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
+from hanlab.dsp.smi import Smi
 from hanlab.images import OtaImage
 from hanlab.lab.config import LabConfig
 from hanlab.lab.enrolment import product
+from hanlab.lab.homes import HomeConfig
 from hanlab.lab.nodes import NodeConfig
 from hanlab.s1sp.rules import holds
 
@@ -34,10 +36,17 @@ class Needs:
     """The manufacturer whose metadata its CH wants (rules 28 to 30); "" for none."""
 
 
-def needs_of(config: LabConfig, node: NodeConfig) -> Needs:
-    """What an image for `node` has to have; on the shelf no CH wants anything."""
-    model, home = node.model, config.home_of(node)
-    hub = home.hub.model if home else None
+def home_of(config: LabConfig, node: NodeConfig, smi: Smi | None) -> HomeConfig | None:
+    """The home on whose HAN a device is now, by the inventory (None: a lab that has none yet); else lab.toml's."""
+    known = None if node.is_hub or smi is None else smi.find(node.eui)
+    if known is None:
+        return config.home_of(node)
+    return next((home for home in config.homes if home.hub.eui == known.hub), None)
+
+
+def needs_of(node: NodeConfig, home: HomeConfig | None) -> Needs:
+    """What an image for `node` has to have on that home's HAN; on none no CH wants anything."""
+    model, hub = node.model, home.hub.model if home else None
     return Needs(
         model.device_type,
         model.ota.manufacturer_code if model.ota else None,
@@ -48,10 +57,9 @@ def needs_of(config: LabConfig, node: NodeConfig) -> Needs:
     )
 
 
-def misfits(image: OtaImage, config: LabConfig, node: NodeConfig) -> list[str]:
-    """Why the image is none that `node` would get and take, in words; empty if it is."""
-    home = config.home_of(node)
-    return list(_misfits(image, needs_of(config, node), node, home.hub.model.model if home else ""))
+def misfits(image: OtaImage, node: NodeConfig, home: HomeConfig | None) -> list[str]:
+    """Why the image is none that `node` would get and take on that home's HAN, in words; empty if it is."""
+    return list(_misfits(image, needs_of(node, home), node, home.hub.model.model if home else ""))
 
 
 def _misfits(image: OtaImage, needs: Needs, node: NodeConfig, hub: str) -> Iterator[str]:
