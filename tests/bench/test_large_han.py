@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,27 @@ def test_every_command_that_waits_for_boards_shows_how_far_it_is(
         main()
     assert said[0] == "the boards are switched on"
     assert any("of 2 boards on" in text for text in said[1:])
+
+
+def test_a_server_says_how_far_its_lab_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab of hundreds of boards takes seconds until it is served."""
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+
+    def enter(line: LiveLine) -> LiveLine:
+        said.append(line.text())
+        return line
+
+    async def ended_at_once(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(LiveLine, "__enter__", enter)
+    monkeypatch.setattr(LiveLine, "__exit__", lambda *_: None)
+    monkeypatch.setattr(import_module("hanlab.cli.serve"), "_serve", ended_at_once)
+    monkeypatch.setattr("sys.argv", ["hanlab", "serve", "--port", "0"])
+    with pytest.raises(SystemExit):
+        main()
+    assert said == ["the boards are switched on", "2 boards come into the inventory"]
 
 
 def test_a_sweep_says_what_it_plans(tmp_path: Path) -> None:

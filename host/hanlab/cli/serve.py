@@ -15,6 +15,7 @@ import uvicorn
 
 from hanlab.cli.pending_requests import sentence
 from hanlab.cli.show import console, say
+from hanlab.cli.waiting import LiveLine
 from hanlab.duis.pki import Pki
 from hanlab.errors import UsageError
 from hanlab.gateway.app import make_app
@@ -52,11 +53,17 @@ def run(
     keys = open_pki(pki or state_folder(lab, config) / PKI, config)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("hanlab.requests").setLevel(logging.INFO)
-    with Lab.open(lab, impair=impair) as bench:
+    line = LiveLine(lambda: "the boards are switched on")
+    with line:
+        opened = Lab.open(lab, impair=impair)
+    with opened as bench:
         bench.paced = True
-        bench.on_notice = lambda notice: bench.dsp.parts.log(sentence(notice))
+        line.text = lambda: f"{len(bench.boards)} boards come into the inventory"
+        with line:
+            log = bench.dsp.parts.log
+        bench.on_notice = lambda notice: log(sentence(notice))
         if not bench.config.is_real:
-            bench.desk.revive(bench.dsp.parts.log)
+            bench.desk.revive(log)
         thread = BenchThread(bench, ProgressFile(bench.folder).report)
         seals = seals_of(keys, unsigned=unsigned)
         known = LOCAL | {name.lower() for name in [host, *names]}
