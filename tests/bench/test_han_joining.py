@@ -6,13 +6,13 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from labs import make_image
+from labs import OTHER_PPMID, make_image
 
 from hanlab.bench.flash import Effect, Operation
 from hanlab.bench.mac import BEACON, COMMAND, DATA, mac_header
@@ -55,13 +55,13 @@ class Street:
         *,
         seed: int = 1,
         pcap: Path | None = None,
-        model: dict[str, Any] | None = None,
+        shelf: Sequence[dict[str, Any]] = (PPMID,),
     ) -> None:
         homes = [
             {"name": "one", "comms_hub": HUB},
             {"name": "two", "comms_hub": {**HUB, "eui": "00-DB-12-34-56-78-91-A2"}},
         ]
-        self.config = make_lab("street", {"seed": seed, "home": homes, "device": [PPMID]})
+        self.config = make_lab("street", {"seed": seed, "home": homes, "device": list(shelf)})
         self.desk = Desk(self.config, folder, pcap=pcap)
         self.node = self.config.node("PPMID")
         self.eui = self.node.eui.octets
@@ -488,24 +488,41 @@ def _is_from_hub(psdu: bytes) -> bool:
 # -- a full table
 
 
-def test_a_full_table_lets_nobody_in(
-    open_street: Callable[..., Street], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each CH has a place for one device."""
+
     def small(*args: Any) -> dict[str, Any]:
         contents = board_json(*args)
-        contents["model"]["devices"] = 0
+        contents["model"]["devices"] = 1
         return contents
 
     monkeypatch.setattr(desk, "board_json", small)
-    street = open_street()
+
+
+@pytest.mark.usefixtures("small_tables")
+def test_a_full_table_lets_nobody_in(open_street: Callable[..., Street]) -> None:
+    """Two may come, and one has: the other one is told so on the air, and over the WAN who wants to let it in again."""
+    street = open_street(shelf=(PPMID, OTHER_PPMID))
+    other = street.config.node("OTHER")
+    code = install_code(other, street.desk.keys)
     street.on(ONE, "PPMID")
     street.join(ONE)
+    street.join(ONE, 2, eui=other.eui.octets, code=code)
+    street.wait_for(lambda: street.states(ONE) == ["joined", "whitelisted"])
+    street.on("OTHER")
     street.wait(30)
-    assert street.states(ONE) == ["whitelisted"]
-    assert "join refused PAN 5331, status 0x01" in street.events("PPMID")
-    assert "join refused 00-DB-12-34-56-78-90-A4: the device table is full" in street.events(ONE)
-    street.wait(35)
-    assert street.states(ONE) == []
+    assert street.states(ONE) == ["joined", "whitelisted"]
+    assert "join refused PAN 5331, status 0x01" in street.events("OTHER")
+    assert "join refused 00-DB-12-34-56-78-90-A5: the device table is full" in street.events(ONE)
+    with pytest.raises(Refused, match="FULL"):
+        street.join(ONE, eui=other.eui.octets, code=code)
+    street.join(ONE)
+    street.wait(100)
+    assert street.states(ONE) == ["joined"]
+    street.leave(ONE)
+    street.join(ONE, eui=other.eui.octets, code=code)
+    street.wait_until_joined(ONE)
 
 
 # -- a power cut

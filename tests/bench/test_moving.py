@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import image_for
+from labs import OTHER_PPMID, image_for
 
 from hanlab.dsp.joining import ELSEWHERE
 from hanlab.dsp.smi import Status
@@ -15,13 +15,15 @@ from hanlab.duis.messages import (
     Body,
     DeviceLogRead,
     FirmwareVersionRead,
+    HanDeviceLogUpdated,
     ReadDeviceLog,
     ReadFirmwareVersion,
     UpdateFirmware,
     UpdateHanDeviceLog,
 )
 from hanlab.eui import Eui
-from hanlab.lab import Device, Lab
+from hanlab.lab import Device, Lab, desk
+from hanlab.lab.board_json import board_json
 from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.lab.enrolment import commissioning, notification, product
 from hanlab.s1sp.join_time import Rounding, join_minutes
@@ -115,6 +117,35 @@ def test_a_device_with_another_install_code_does_not_join(tmp_path: Path) -> Non
             "the right code, and the window opens anew"
         )
         assert lab.run(lab.wait_until_joined(device, 60))
+
+
+def test_a_full_table_refuses_8_11_and_nothing_is_half_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(*args: Any) -> dict[str, Any]:
+        contents = board_json(*args)
+        contents["model"]["devices"] = 1
+        return contents
+
+    monkeypatch.setattr(desk, "board_json", small)
+    data = {"home": [{"name": "one", "comms_hub": HUB, "device": [PPMID]}], "device": [OTHER_PPMID]}
+    with Lab(make_lab("full", data), tmp_path) as lab:
+        hub, (here, other) = lab.hub.eui, lab.devices
+        assert send(lab, notification(lab.config.node(other.name))) == "I99"
+        body = UpdateHanDeviceLog(other.eui, True, 60, lab.install_code(other))
+        answer = lab.run(lab.send(body, hub))
+        assert answer.result
+        assert (answer.code, answer.result.body) == ("I0", HanDeviceLogUpdated(success=False))
+        assert answer.cause
+        assert "the CH's device table is full" in answer.cause.what
+        assert answer.alerts == ["N55"]
+        found = lab.dsp.smi.find(other.eui)
+        assert found
+        assert (found.status, found.hub) == (Status.PENDING, None)
+        assert add(lab, here, hub) == "I0", "who is in it may be let in again"
+        assert send(lab, UpdateHanDeviceLog(here.eui, add=False), hub) == "I0"
+        assert add(lab, other, hub) == "I0"
+        assert lab.run(lab.wait_until_joined(other, 60))
 
 
 @pytest.mark.rule(50, 51)

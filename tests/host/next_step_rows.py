@@ -601,6 +601,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'hanlab push FILE --to the device; hanlab store shows what the CH holds'": Proved(
         "tests/host/test_cli.py::test_the_three_refusals_of_activate"
     ),
+    "'hanlab leave takes another device off it'": Proved(
+        "tests/bench/test_moving.py::test_a_full_table_refuses_8_11_and_nothing_is_half_joined"
+    ),
     "'wait until it has ended'": Proved("tests/bench/test_demos.py::test_demo_ends_as_it_says"),
     "'hanlab push FILE --to {device}'": Walk(
         "activate PPMID --image v6.ota --direct",

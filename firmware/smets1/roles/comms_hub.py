@@ -194,6 +194,8 @@ class CommsHub:
         """8.11 add: let a device join that has this install code on its label, for so many minutes from now."""
         if eui in (self.network.config.eui, self._gpf):
             raise SmpError(han_group.BAD_REQUEST, han_group.GROUP)
+        if eui not in self._devices and not self._table.has_room(0):
+            raise SmpError(han_group.FULL, han_group.GROUP)
         self._admission.open(eui, code, type, steps, 60_000 * minutes)
         return {"open_ms": self._admission.open_ms()}
 

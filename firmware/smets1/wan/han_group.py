@@ -6,7 +6,17 @@ from micropython import const
 
 from .auth import GROUP, MAC
 from .cbor import size
-from .smp import EACCESSDENIED, EBUSY, EINVAL, ENOENT, ETIMEOUT, HEADER, REPLY_MAX, SmpError
+from .smp import (
+    EACCESSDENIED,
+    EBUSY,
+    EINVAL,
+    ENOENT,
+    ENOMEM,
+    ETIMEOUT,
+    HEADER,
+    REPLY_MAX,
+    SmpError,
+)
 
 # The group's own error codes
 UNKNOWN = const(1)  # none of the others
@@ -16,6 +26,7 @@ BUSY = const(4)  # another job is under way on this HAN (rule 35)
 NO_ANSWER = const(5)  # the device does not answer
 REFUSED = const(6)  # the Device Model does not do this, or the authorisation does not count
 BAD_REQUEST = const(7)  # a field is missing or is not what it should be
+FULL = const(8)  # the device table has no room for one more
 
 _V1_CODES = {
     NO_DEVICE: ENOENT,
@@ -24,6 +35,7 @@ _V1_CODES = {
     NO_ANSWER: ETIMEOUT,
     REFUSED: EACCESSDENIED,
     BAD_REQUEST: EINVAL,
+    FULL: ENOMEM,
 }
 
 _EUI = const(8)  # octets

@@ -22,6 +22,7 @@ _AFTER_REFUSAL: Final = {
     HanError.NO_IMAGE: "hanlab push FILE --to the device; hanlab store shows what the CH holds",
     HanError.BUSY: "wait until it has ended",
     HanError.NO_ANSWER: "check that it is switched on, and send the Service Request again",
+    HanError.FULL: "hanlab leave takes another device off it",
 }
 _AFTER_ACTIVATION: Final = {
     ActivateCode.NO_IMAGE_HELD: "hanlab push FILE --to {device}",
@@ -144,6 +145,7 @@ def refused(error: Refused, target: Target) -> ServiceRequestFailed:
         HanError.NO_IMAGE: f"the CH holds no image with that hash for {name}",
         HanError.BUSY: "an update is in progress on this HAN (rule 35)",
         HanError.NO_ANSWER: f"{name} does not answer on the HAN",
+        HanError.FULL: f"the CH's device table is full: there is no place for {name}",
     }.get(code, f"{name}: {error.what}")
     return ServiceRequestFailed(
         _HAN_OUTCOMES.get(code, Outcome.DEVICE_REFUSED),

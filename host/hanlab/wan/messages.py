@@ -33,6 +33,8 @@ class HanError(IntEnum):
     """The device answered that it will not."""
     BAD_REQUEST = 7
     """A field is missing or has another type or length."""
+    FULL = 8
+    """The device table has no room for one more."""
 
 
 class HanErrorV1(error.ErrorV1):
