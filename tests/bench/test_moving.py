@@ -90,6 +90,7 @@ def test_a_ppmid_moves_to_the_ch_of_another_manufacturer(lab: Lab) -> None:
     assert add(lab, device, two) == "I0"
     assert status(lab, device) == Status.WHITELISTED
     assert lab.run(lab.wait_until_joined(device, 60))
+    assert [d.code for d in lab.dsp.deliveries.last(1)] == ["N24"]
     assert status(lab, device) == Status.INSTALLED_NOT_COMMISSIONED
     node = lab.config.node(device.name)
     assert send(lab, commissioning(lab.dsp, node, two), device.eui) == "I0"
@@ -112,6 +113,7 @@ def test_a_device_with_another_install_code_does_not_join(tmp_path: Path) -> Non
         assert send(lab, notification(lab.config.node(device.name))) == "I99"
         assert add(lab, device, lab.homes[0].hub.eui, bytes(16)) == "I0"
         assert not lab.run(lab.wait_until_joined(device, 90))
+        assert [d.code for d in lab.dsp.deliveries.last(1)] == ["N25"]
         assert status(lab, device) == Status.WHITELISTED
         assert add(lab, device, lab.homes[0].hub.eui) == "I0", (
             "the right code, and the window opens anew"

@@ -26,19 +26,23 @@ from desk import (
 
 from hanlab.dsp.joining import ELSEWHERE, IN_UPDATE, KNOWN, NOT_LISTED, NOT_THERE
 from hanlab.dsp.lifecycle import COMMISSIONED, DECOMMISSIONED, JOINED, REMOVED, Step, set_by_8_4
+from hanlab.dsp.settings import DSP
 from hanlab.dsp.smi import Status
 from hanlab.duis.messages import (
     CANCELLED,
     Body,
     CommissionDevice,
+    DccAlert,
     DecommissionDevice,
     DeleteDevice,
     DeviceCommissioned,
     DeviceLogRead,
     DevicePreNotification,
+    HanDeviceLogResult,
     HanDeviceLogUpdated,
     JoinService,
     ReadDeviceLog,
+    RequestId,
     ServiceJoined,
     SetDetails,
     SetMpxn,
@@ -99,6 +103,59 @@ def test_from_pre_notification_to_an_answer(office: Office) -> None:
     assert office.status(NEWCOMER) == Status.COMMISSIONED
     assert office.rule() == 24
     assert office.receive(update(NEWCOMER)) == "I99"
+
+
+def results(office: Office) -> list[tuple[str, RequestId]]:
+    """The DCC Alerts on what has come of an 8.11."""
+    alerts = [r.body for r in office.written if isinstance(r.body, DccAlert)]
+    return [(a.code, a.body.request) for a in alerts if isinstance(a.body, HanDeviceLogResult)]
+
+
+def test_who_lets_a_device_join_hears_when_it_has(office: Office) -> None:
+    notify(office)
+    request = office.request(ADD, HUB)
+    office.dsp.receive(request)
+    run(office.dsp.carry_out(request.id, lambda _: None))
+    assert results(office) == []
+    office.door.hubs[NEWCOMER] = HUB
+    for _ in range(2):
+        office.dsp.see_joined()
+    assert results(office) == [("N24", request.id)]
+    assert office.told("N24") == [SUPPLIER]
+    office.passed = timedelta(days=1)
+    office.dsp.see_joined()
+    assert len(results(office)) == 1
+
+
+def test_and_when_its_time_is_over(office: Office) -> None:
+    """JoinTimePeriod becomes whole minutes, and who was let in at the last moment has some seconds more."""
+    notify(office)
+    requests = []
+    for _ in range(2):  # a second 8.11 opens the window anew
+        office.passed += timedelta(seconds=60)
+        requests.append(office.request(ADD, HUB))
+        office.dsp.receive(requests[-1])
+        run(office.dsp.carry_out(requests[-1].id, lambda _: None))
+    office.passed += timedelta(seconds=129)
+    office.dsp.see_joined()
+    assert results(office) == []
+    office.passed += timedelta(seconds=1)
+    for _ in range(2):
+        assert office.dsp.see_joined() == []
+    assert results(office) == [("N25", requests[-1].id)]
+    assert office.status(NEWCOMER) == Status.WHITELISTED
+
+
+@pytest.mark.parametrize(
+    "body", [UpdateHanDeviceLog(NEWCOMER, add=False), DecommissionDevice(NEWCOMER)]
+)
+def test_nobody_waits_for_a_device_that_may_not_come_any_more(body: Body, office: Office) -> None:
+    notify(office)
+    sent(office, ADD)
+    sent(office, body, *([HUB] if isinstance(body, UpdateHanDeviceLog) else [DSP]))
+    office.passed = timedelta(days=1)
+    office.dsp.see_joined()
+    assert results(office) == []
 
 
 def test_who_is_not_heard_by_its_own_ch_has_not_joined(office: Office) -> None:

@@ -340,6 +340,7 @@ def test_the_database_of_an_earlier_hanlab_is_taken_over(tmp_path: Path) -> None
     sql = office.database.sql
     sql.execute("DROP TABLE unanswered")
     sql.execute("DROP TABLE deleted")
+    sql.execute("DROP TABLE awaited")
     sql.execute("DROP INDEX deliveries_waiting")
     sql.execute("ALTER TABLE requests DROP COLUMN at")
     sql.execute("ALTER TABLE requests DROP COLUMN begun")

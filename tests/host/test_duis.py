@@ -107,7 +107,7 @@ def test_every_wrong_sample_is_refused(name: str, element: str) -> None:
 
 
 def test_there_are_samples() -> None:
-    assert (len(REQUESTS), len(RESPONSES)) == (5, 17)
+    assert (len(REQUESTS), len(RESPONSES)) == (5, 18)
 
 
 euis = st.binary(min_size=8, max_size=8).map(Eui)

@@ -27,6 +27,8 @@ class Alert:
     han: bool = False
 
 
+JOINED: Final = Alert("N24", "device of an 8.11 has joined its CH's HAN", (), stated=False)
+NOT_JOINED: Final = Alert("N25", "device of an 8.11 has not joined in its time", (), stated=False)
 SUSPENDED: Final = Alert("N28", "device suspended", RESPONSIBLE, stated=False)
 RESTORED: Final = Alert("N29", "device restored from suspension", RESPONSIBLE, stated=True)
 MISMATCH: Final = Alert("N52", "GSME firmware version mismatch", RESPONSIBLE, stated=True)
@@ -44,6 +46,8 @@ NOT_DELIVERED: Final = Alert("N61", "image not delivered to the CH", (), stated=
 ALERTS: Final = {
     alert.code: alert
     for alert in (
+        JOINED,
+        NOT_JOINED,
         SUSPENDED,
         RESTORED,
         MISMATCH,

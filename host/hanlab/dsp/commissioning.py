@@ -6,9 +6,10 @@ The boards join a HAN as Zigbee devices do, and keep no device log of their own 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
-from hanlab.dsp import lifecycle
+from hanlab.dsp import alerts, lifecycle
 from hanlab.dsp.accepted import Accepted
 from hanlab.dsp.authorisation import Decision
 from hanlab.dsp.parts import Parts
@@ -19,14 +20,17 @@ from hanlab.duis.messages import (
     DeviceAnswer,
     DeviceCommissioned,
     DeviceLogRead,
+    HanDeviceLogResult,
     HanDeviceLogUpdated,
     JoinService,
     ReadDeviceLog,
+    RequestId,
     ServiceJoined,
     UnjoinService,
     UpdateHanDeviceLog,
 )
 from hanlab.eui import Eui
+from hanlab.s1sp.join_time import join_window_s
 
 HanBody = CommissionDevice | JoinService | UnjoinService | ReadDeviceLog | UpdateHanDeviceLog
 IS_HAN_BODY: Final = (
@@ -72,12 +76,13 @@ def settle(parts: Parts, accepted: Accepted) -> None:
     """It has succeeded: the SMI follows, in a transaction of the caller's."""
     target = accepted.id.target
     match accepted.body:
-        case UpdateHanDeviceLog(eui, add):
+        case UpdateHanDeviceLog(eui, add, join_s):
             device = parts.device(eui)
             if add:
-                _added(parts, device, target)
+                _added(parts, accepted.id, device, join_s)
                 see_joined(parts)
             else:
+                parts.awaited.end(eui)
                 _step(parts, device, lifecycle.REMOVED, hub=None)
         case CommissionDevice():
             _commissioned(parts, accepted, target)
@@ -86,7 +91,8 @@ def settle(parts: Parts, accepted: Accepted) -> None:
                 _commissioned(parts, accepted, eui)
 
 
-def _added(parts: Parts, device: SmiDevice, hub: Eui) -> None:
+def _added(parts: Parts, request: RequestId, device: SmiDevice, join_s: int) -> None:
+    hub = request.target
     if (
         device.hub != hub and device.device_type not in METERS
     ):  # a meter's are in the registration data
@@ -94,6 +100,9 @@ def _added(parts: Parts, device: SmiDevice, hub: Eui) -> None:
         parts.smi.set_parties(device.eui, of.supplier, of.network_operator)
     if lifecycle.ADDED.leads_on(device):
         _step(parts, device, lifecycle.ADDED, hub=hub)
+    if lifecycle.actual(parts.device(device.eui)) is Status.WHITELISTED:
+        until = parts.clock() + timedelta(seconds=join_window_s(join_s))
+        parts.awaited.add(device.eui, request, until)
 
 
 def _commissioned(parts: Parts, accepted: Accepted, eui: Eui) -> None:
@@ -103,11 +112,27 @@ def _commissioned(parts: Parts, accepted: Accepted, eui: Eui) -> None:
 
 
 def see_joined(parts: Parts) -> list[Eui]:
-    """Take note of the whitelisted devices that their CHs have on the HAN by now; which ones."""
+    """Take note of the whitelisted devices that their CHs have on the HAN by now; which ones.
+
+    Who has let it join hears of each (N24), and of those that have not come in their time (N25).
+    """
     found = joined(parts)
     for device in found:
         _step(parts, device, lifecycle.JOINED, hub=device.hub)
+        _tell_end(parts, device.eui, alerts.JOINED)
+    for eui in late(parts):
+        _tell_end(parts, eui, alerts.NOT_JOINED)
     return [device.eui for device in found]
+
+
+def late(parts: Parts) -> list[Eui]:
+    """The devices that an 8.11 let join, and that have not in their time."""
+    return parts.awaited.late(parts.clock())
+
+
+def _tell_end(parts: Parts, device: Eui, alert: alerts.Alert) -> None:
+    if request := parts.awaited.end(device):
+        parts.tell(request.originator, alert, HanDeviceLogResult(request), device)
 
 
 def joined(parts: Parts) -> list[SmiDevice]:

@@ -133,6 +133,7 @@ def _take(parts: Parts, device: SmiDevice, step: Step, *, hub: Eui | None) -> De
     if not step.leads_on(device):
         return Decision("E5", None, f"{device.eui} is {device.status}: no {step.name} to {step.to}")
     parts.smi.move(device.eui, step.to, hub)
+    parts.awaited.end(device.eui)
     return Decision(ACCEPTED, None, f"{device.eui} is {parts.device(device.eui).status}")
 
 

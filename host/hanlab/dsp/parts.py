@@ -14,6 +14,7 @@ from hanlab.dsp.accepted import AcceptedRequests
 from hanlab.dsp.alerts import Alert
 from hanlab.dsp.audit import Audit
 from hanlab.dsp.authorisation import Decision
+from hanlab.dsp.awaited import AwaitedJoins
 from hanlab.dsp.cpl import Cpl
 from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries
@@ -84,6 +85,7 @@ class Parts:
     deliveries: Deliveries
     accepted: AcceptedRequests
     unanswered: UnansweredActivations
+    awaited: AwaitedJoins
     s1sp: S1spDoor
     clock: Callable[[], datetime]
     chance: random.Random

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-VERSION: Final = 6
+VERSION: Final = 7
 """Of the tables below; a file of a later version is refused, not guessed at."""
 
 UNANSWERED: Final = """
@@ -20,7 +20,15 @@ DELETED: Final = """
 CREATE TABLE deleted (eui BLOB PRIMARY KEY) WITHOUT ROWID;  -- taken out of the inventory by 8.4
 """
 
-SCHEMA: Final = f"""{UNANSWERED}{DELETED}
+AWAITED: Final = """
+CREATE TABLE awaited (                   -- devices that an 8.11 lets join, and that have not yet
+    device BLOB PRIMARY KEY,
+    request TEXT NOT NULL,               -- the 8.11's RequestID
+    until TEXT NOT NULL                  -- ISO 8601: the end of its JoinTimePeriod
+) WITHOUT ROWID;
+"""
+
+SCHEMA: Final = f"""{UNANSWERED}{DELETED}{AWAITED}
 CREATE TABLE cpl (
     id INTEGER PRIMARY KEY,
     device_type TEXT NOT NULL,
@@ -124,5 +132,6 @@ ALTER TABLE audit ADD COLUMN request TEXT;
 ALTER TABLE audit ADD COLUMN next_step TEXT;
 """,
     5: DELETED,
+    6: AWAITED,
 }
 """From each earlier version to the next one."""

@@ -22,6 +22,7 @@ from hanlab.dsp import alerts, commissioning, joining, updates
 from hanlab.dsp.accepted import Accepted, AcceptedRequests, is_cancellation
 from hanlab.dsp.audit import Audit
 from hanlab.dsp.authorisation import ACCEPTED, Case, Decision, answers_for, authorise
+from hanlab.dsp.awaited import AwaitedJoins
 from hanlab.dsp.commissioning import IS_HAN_BODY
 from hanlab.dsp.counters import Counters
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
@@ -91,6 +92,7 @@ class Dsp:
             Deliveries(database, write),
             AcceptedRequests(database),
             UnansweredActivations(database),
+            AwaitedJoins(database),
             s1sp,
             clock,
             chance,
@@ -455,8 +457,11 @@ class Dsp:
         return True
 
     def see_joined(self) -> list[Eui]:
-        """Take note of the whitelisted devices that their CHs have on their HANs by now; which ones."""
-        if not commissioning.joined(self.parts):
+        """Take note of the whitelisted devices that their CHs have on their HANs by now; which ones.
+
+        Who has let them join hears of it, and of those whose time is over.
+        """
+        if not commissioning.joined(self.parts) and not commissioning.late(self.parts):
             return []
         with self.parts.transaction():
             return commissioning.see_joined(self.parts)

@@ -57,6 +57,7 @@ _DETAILS: Final = (
 _MPXN: Final = {"ImportMPxN": range(1, 14), "SecondaryImportMPAN": (13,), "ExportMPAN": (13,)}
 """UpdateMPxN, and how many characters each has."""
 _MPXNS: Final = frozenset(_MPXN)
+"""What an 8.11 may have as well: passed over, as no public document says what becomes of it; 8.4 sets a device's."""
 
 
 # -- reading

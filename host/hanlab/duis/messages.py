@@ -361,6 +361,13 @@ class DeviceStatusChanged:
 
 
 @dataclass(frozen=True)
+class HanDeviceLogResult:
+    """UpdateHANDeviceLogResult: what has come of the 8.11 `request`, by the alert's code (N24, N25)."""
+
+    request: RequestId
+
+
+@dataclass(frozen=True)
 class FirmwareVersionMismatch:
     """N52: the GSME version that the GPF returned is not the SMI's (rule 105)."""
 
@@ -434,6 +441,7 @@ class S1spAlert:
 
 AlertBody = (
     DeviceStatusChanged
+    | HanDeviceLogResult
     | FirmwareVersionMismatch
     | FirmwareDistributionFailure
     | FirmwareDelivered

@@ -36,6 +36,7 @@ from hanlab.duis.messages import (
     FirmwareTransferred,
     FirmwareUpgradeRequested,
     FirmwareVersionMismatch,
+    HanDeviceLogResult,
     Inventory,
     InventoryDevice,
     OtherBody,
@@ -327,6 +328,10 @@ def _status_change(c: Children) -> DeviceStatusChanged:
     return DeviceStatusChanged(device, etree.QName(change).localname)
 
 
+def _han_device_log_result(c: Children) -> HanDeviceLogResult:
+    return HanDeviceLogResult(_request_id(c.value(sr("UpdateHANDeviceLogServiceRequestID"), TOKEN)))
+
+
 def _mismatch(c: Children) -> FirmwareVersionMismatch:
     return FirmwareVersionMismatch(
         c.eui("DeviceID"),
@@ -402,6 +407,7 @@ def _s1sp(c: Children) -> S1spAlert:
 
 _ALERTS: Final[dict[str, Callable[[Children], AlertBody]]] = {
     sr("DeviceStatusChangeEvent"): _status_change,
+    sr("UpdateHANDeviceLogResult"): _han_device_log_result,
     sr("FirmwareVersionMismatch"): _mismatch,
     sr("FirmwareDistributionFailure"): _failure,
     sr("CSPFirmwareDeliveryStatus"): _delivered,

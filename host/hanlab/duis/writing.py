@@ -23,6 +23,7 @@ from hanlab.duis.messages import (
     FirmwareTransferred,
     FirmwareUpgradeRequested,
     FirmwareVersionMismatch,
+    HanDeviceLogResult,
     Inventory,
     OtherBody,
     ReadFirmwareVersion,
@@ -156,6 +157,9 @@ def _write_alert(parent: Parent, alert: AlertBody, s1sp: Callable[[], Signer] | 
             element = under(parent, sr("DeviceStatusChangeEvent"))
             text(element, sr("DeviceID"), str(device))
             under(under(element, sr("DeviceStatusChange")), sr(change))
+        case HanDeviceLogResult(request):
+            element = under(parent, sr("UpdateHANDeviceLogResult"))
+            texts(element, UpdateHANDeviceLogServiceRequestID=request)
         case FirmwareVersionMismatch(device, kind, smi, said):
             element = under(parent, sr("FirmwareVersionMismatch"))
             texts(

@@ -454,6 +454,7 @@ class Lab:
             if self.installations.hub_of(device.eui) == found.hub:
                 return True
             await asyncio.sleep(_JOIN_POLL_S)
+        self.dsp.see_joined()  # its time is over
         return False
 
     @on_its_clock
