@@ -268,12 +268,15 @@ def with_total_size(total: int) -> bytes:
 
 
 IMAGES: Mapping[str, Mended] = {
-    "f'{found.next_step}; or --as-is, to wrap its octets as they are'": Mended(
+    "f'{found.way_out(shlex.quote(name))}; or --as-is, to wrap its octets as they are'": Mended(
         firmware, b"PK\3\4" + BODY, BODY
     ),
     "'copy or build it again'": Mended(firmware, DATA, DATA + END),
+    "'read or build it again; or --as-is, to wrap its octets as they are'": Mended(
+        firmware, bytes(64), BODY
+    ),
     "'build it again'": Mended(firmware, END, DATA + END),
-    'f"keep the firmware\'s alone: srec_cat IN.hex -intel -crop 0x{start:X} 0x{start + parts[0][1]:X} -o OUT.hex -intel"': Mended(
+    'f"keep the firmware\'s alone: srec_cat {shlex.quote(name)} -{tool} -crop 0x{start:X} 0x{start + parts[0][1]:X} -o OUT.hex -intel"': Mended(
         firmware, DATA + ":020000041000EA\n" + DATA + END, DATA + END
     ),
     "'give the file of one build, not several in one'": Mended(

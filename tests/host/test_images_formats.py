@@ -399,11 +399,46 @@ def test_each_kind_of_file_has_its_words_and_is_not_wrapped(here: Path, name: st
     assert f"looks like {name}" in error.what
     assert helps in error.next_step
     assert "image build" not in error.next_step
+    assert "{" not in error.next_step
     Path("file").write_bytes(data)
     build_it = ("build", "file", "--type", "PPMID", "--version", "1", "-o", "o.ota")
     with pytest.raises(HanlabError, match=f"file is {name}") as e:
         run(*build_it)
     assert helps in e.value.next_step
+    assert not Path("o.ota").exists()
+    run(*build_it, "--as-is")
+    assert read_image("o.ota").body == data
+
+
+@pytest.mark.parametrize(
+    ("data", "command"),
+    [
+        (base64.encodebytes(BODY), "base64 --decode 'my fw.txt' > 'my fw-firmware.bin'"),
+        (base64.b64encode(PLAIN), "base64 --decode 'my fw.txt' > 'my fw-firmware.ota'"),
+        (BODY.hex().encode(), "xxd -r -p 'my fw.txt' > 'my fw-firmware.bin'"),
+        (b"/annex/objects/MD5E-s5--0123\n", "git annex get 'my fw.txt'"),
+        (b"\x7fELF" + BODY, "objcopy -O binary 'my fw.txt' 'my fw-firmware.bin'"),
+    ],
+)
+def test_a_next_step_names_the_file_as_a_shell_wants_it(
+    here: Path, data: bytes, command: str
+) -> None:
+    Path("my fw.txt").write_bytes(data)
+    with pytest.raises(HanlabError) as built:
+        run("build", "my fw.txt", "--type", "PPMID", "--version", "1", "-o", "o.ota")
+    with pytest.raises(HanlabError) as pushed:
+        read_image("my fw.txt")
+    for error in (built.value, pushed.value):
+        assert error.next_step.startswith(command)
+
+
+@pytest.mark.parametrize("data", [bytes(64), b"\xff" * 64, b"\xff" * 32 + bytes(8), b"\0"])
+def test_octets_that_are_nobodys_firmware_are_not_wrapped(here: Path, data: bytes) -> None:
+    """Erased flash, or a file that nobody has written to."""
+    Path("file").write_bytes(data)
+    build_it = ("build", "file", "--type", "PPMID", "--version", "1", "-o", "o.ota")
+    with pytest.raises(HanlabError, match="file has nothing in it but octets 00 and FF"):
+        run(*build_it)
     assert not Path("o.ota").exists()
     run(*build_it, "--as-is")
     assert read_image("o.ota").body == data

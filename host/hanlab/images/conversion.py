@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,7 @@ from hanlab.texts import decoded
 
 _FILL: Final = 0xFF
 """What flash has between the parts of a file: erased."""
+_BLANK: Final = {0x00, _FILL}
 _ENDS: Final = {HEX.name: (":00000001",), SREC.name: ("S5", "S6", "S7", "S8", "S9")}
 """What the record begins with that ends a file, without which it is cut short."""
 
@@ -45,11 +47,16 @@ def firmware_from(data: bytes, name: str) -> Firmware:
             next_step="give the .bin of the same build; or --as-is, to wrap its octets as they are",
         )
     if found is None or found.firmware:
+        if data and not set(data) - _BLANK:
+            raise ImageError(
+                f"{name} has nothing in it but octets 00 and FF: no firmware, but flash that nobody has written",
+                next_step="read or build it again; or --as-is, to wrap its octets as they are",
+            )
         return Firmware(data)
     if not found.convertible:
         raise ImageError(
             f"{name} is {found.name}: no board runs that",
-            next_step=f"{found.next_step}; or --as-is, to wrap its octets as they are",
+            next_step=f"{found.way_out(shlex.quote(name))}; or --as-is, to wrap its octets as they are",
         )
     return _converted(data, name, found.name)
 
@@ -87,10 +94,11 @@ def _converted(data: bytes, name: str, kind: str) -> Firmware:
         raise ImageError(f"{name} has no data records", next_step="build it again")
     start, size = file.minimum_address, file.maximum_address - file.minimum_address
     if size > DUIS_IMAGE_LIMIT:
+        tool = "intel" if kind == HEX.name else "motorola"
         where = ", ".join(f"0x{address:X} ({length:,} octets)" for address, length in parts[:8])
         raise ImageError(
             f"{name} has parts that lie too far from each other for one image: {where}",
-            next_step=f"keep the firmware's alone: srec_cat IN.hex -intel -crop 0x{start:X} "
+            next_step=f"keep the firmware's alone: srec_cat {shlex.quote(name)} -{tool} -crop 0x{start:X} "
             f"0x{start + parts[0][1]:X} -o OUT.hex -intel",
         )
     gaps = size - sum(length for _, length in parts)

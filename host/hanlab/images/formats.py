@@ -11,8 +11,10 @@ import base64
 import binascii
 import codecs
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 from hanlab.images.header import MAGIC
@@ -23,7 +25,7 @@ _LOOKED_AT: Final = 4096
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: "a ZIP archive". `next_step` says how to get firmware out of it, "" for `firmware`.
+    """A file format: "a ZIP archive". `next_step` says how to get firmware out of {file}, "" for `firmware`.
 
     `convertible`: `image build` makes a firmware body of it.
     """
@@ -36,6 +38,15 @@ class Format:
     def firmware(self) -> bool:
         """Whether a board could run its octets as they are."""
         return not self.next_step and not self.convertible
+
+    def way_out(self, file: str) -> str:
+        """`next_step` for that file, whose name is quoted as a shell wants it; what comes of it lies beside it."""
+        name = PurePath(shlex.split(file)[0])
+        new = {
+            ending: shlex.quote(str(name.with_name(f"{name.stem}-firmware.{ending}")))
+            for ending in ("bin", "ota")
+        }
+        return self.next_step.format(file=file, **new)
 
 
 _DOWNLOAD: Final = "download the file itself (its raw or download link)"
@@ -58,7 +69,8 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, Format], ...]] = (
         0,
         b"\x7fELF",
         Format(
-            "an ELF file", "objcopy -O binary IN.elf OUT.bin, of its toolchain, makes a .bin of it"
+            "an ELF file",
+            "objcopy -O binary {file} {bin}, of its toolchain, makes a .bin of it",
         ),
     ),
     (30, b"[Content_Types].xml", _SPREADSHEET),
@@ -115,14 +127,14 @@ _XML: Final = Format("an XML file", "give the firmware's own file, which it may 
 _ANSWER: Final = Format("a server's answer", _PAGE)
 _JSON: Final = Format("JSON text", _PAGE)
 _DFU: Final = Format(
-    "a DFU file", "dfu-suffix --delete FILE takes the 16 octets off that are no firmware"
+    "a DFU file", "dfu-suffix --delete {file} takes the 16 octets off that are no firmware"
 )
 _ESP: Final = Format("an ESP32 application image")
-_ANNEX: Final = Format("a git-annex pointer", "git annex get FILE fetches the file itself")
-_DIGITS: Final = Format("hex digits", "xxd -r -p IN > OUT makes octets of them")
-_BASE64: Final = Format("base64 text", "base64 --decode IN > OUT decodes it")
+_ANNEX: Final = Format("a git-annex pointer", "git annex get {file} fetches the file itself")
+_DIGITS: Final = Format("hex digits", "xxd -r -p {file} > {bin} makes octets of them")
+_BASE64: Final = Format("base64 text", "base64 --decode {file} > {bin} decodes it")
 _BASE64_OTA: Final = Format(
-    "base64 text of an OTA image", "base64 --decode IN > OUT.ota decodes it"
+    "base64 text of an OTA image", "base64 --decode {file} > {ota} decodes it"
 )
 
 

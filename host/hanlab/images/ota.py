@@ -240,7 +240,7 @@ def _not_at_start(data: bytes, name: str) -> ImageError:
     if seems and seems.convertible:
         next_step = f"{wrap} converts and wraps it"
     elif seems and seems.next_step:
-        next_step = seems.next_step
+        next_step = seems.way_out(name)
     nowhere = f"the OTA magic {MAGIC.hex(' ').upper()} is nowhere in its {len(data):,} octets"
     if seems:
         nowhere = f"it looks like {seems.name}" + (f"; {nowhere}" if seems.firmware else "")
