@@ -152,7 +152,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "f'board {node.name} printed {printed[-1]!r}, which may be why; see {log}'": Proved(
         "tests/host/test_causes.py::test_an_emulated_board_that_is_silent_has_printed_why"
     ),
-    "f'without --impair (or [wan], [han] in lab.toml) it answers; now {spoilt}'": Walk(
+    "f'without --impair (in Python impair=; or [wan], [han] in lab.toml) it answers; now {spoilt}'": Walk(
         "version PPMID --impair wan.loss=1", "version PPMID", code=1
     ),
     "'--lab asks the lab; or --type PPMID'": Walk(

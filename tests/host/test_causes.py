@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 import hanlab.lab.facade
 from hanlab.cli import app, main
 from hanlab.cli.counters import draw
-from hanlab.cli.hints import help_here
 from hanlab.images import build, made_body
 from hanlab.keys import LabKeys
 from hanlab.lab.boards import Boards
 from hanlab.lab.config import read_lab
 from hanlab.lab.counters import Counters
+from hanlab.lab.silence import explain_silence
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import NoAnswer, WanClient
 from hanlab.wan.exchange import ClientCounters
@@ -52,10 +52,11 @@ def hanlab_(
     return run
 
 
-def well(*arguments: str) -> None:
-    """A command that goes well."""
+def well(*arguments: str) -> str:
+    """A command that goes well: what it says."""
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
+    return result.output
 
 
 def lab(model: str = "pipit-500", more: str = "") -> None:
@@ -93,7 +94,7 @@ def test_an_emulated_board_that_is_silent_has_printed_why(tmp_path: Path) -> Non
     """Its wire is whole and it has power, so that is nothing to check."""
     (tmp_path / "hub.log").write_text("hello\nstarting again: MemoryError\n")
     silent = NoAnswer("no answer", next_step="check the wire")
-    help_here(silent, read_lab(None), tmp_path)
+    explain_silence(silent, read_lab(None), tmp_path)
     assert "hub printed 'starting again: MemoryError'" in silent.next_step
     assert str(tmp_path / "hub.log") in silent.next_step
 
@@ -127,8 +128,12 @@ def test_a_third_party_ppmid(hanlab_: Hanlab) -> None:
     lab("sed-v3")
     text, _ = hanlab_("push", "v6.ota", "--to", "PPMID", "--lab", "lab.toml")
     assert "E110101" in text
+    assert "cause:" not in text, "that has another one"
+    assert "listed, it would be refused as well: the Secure S1SP holds no details of PPMID" in text
     assert "next: only a PPMID of the CH's own population" in text, "the CPL would not help"
-    well("cpl", "add", "v6.ota", "--lab", "lab.toml")
+    text = well("cpl", "add", "v6.ota", "--lab", "lab.toml")
+    assert "no push: the Secure S1SP holds no details of PPMID" in text
+    assert "hanlab push" not in text
     for arguments, code in (
         (["push", "v6.ota", "--to", "PPMID"], "E110105"),
         (["version", "PPMID"], "E19"),

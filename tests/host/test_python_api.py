@@ -158,3 +158,23 @@ print(lab.run(lab.store()).used)
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+@pytest.mark.parametrize("impair", ["wan.loss=1", "han.loss=1"])
+def test_a_lab_that_loses_everything_by_itself_says_so(impair: str, tmp_path: Path) -> None:
+    """There is no wire to check: through the DSP, past it, and where a CH is asked for its store."""
+    with Lab.open(state=str(tmp_path), impair=impair) as lab:
+        ppmid = lab.device("PPMID")
+        cause = lab.run(lab.send(ReadFirmwareVersion(), ppmid.eui)).cause
+        assert cause
+        with pytest.raises(HanlabError) as direct:
+            lab.run(lab.read_firmware_version(ppmid))
+        steps = [cause.next_step, direct.value.next_step]
+        if impair.startswith("wan"):
+            with pytest.raises(HanlabError) as store:
+                lab.run(lab.store())
+            steps.append(store.value.next_step)
+        wire = impair.replace(".", " ")
+        assert set(steps) == {
+            f"without --impair (in Python impair=; or [wan], [han] in lab.toml) it answers; now {wire}"
+        }

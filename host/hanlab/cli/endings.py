@@ -14,7 +14,14 @@ from hanlab.errors import HanlabError
 from hanlab.images import OtaImage
 from hanlab.lab.answers import Answer
 from hanlab.lab.config import LabConfig
-from hanlab.lab.fitting import home_of, how_to_mend, listed, listing_problem, misfits
+from hanlab.lab.fitting import (
+    home_of,
+    how_to_mend,
+    listed,
+    listing_problem,
+    misfits,
+    third_party_at,
+)
 from hanlab.lab.nodes import NodeConfig
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 
@@ -140,12 +147,14 @@ def say_all_that_is_missing(
     """Add to an 11.1's refusal what would refuse it next, and one next step that mends all of it."""
     if str(failure.outcome) not in _FOR_THE_IMAGE:
         return
-    cause = failure.cause if isinstance(failure, RequestRefused) else None
-    if cause and getattr(cause, "outcome", None) is Outcome.THIRD_PARTY:
-        return  # no image would help
+    home = home_of(config, node, dsp.smi)
+    if third := third_party_at(home, node):  # no image would help
+        if isinstance(failure, RequestRefused) and failure.cause is None:
+            failure.what += f"; and listed, it would be refused as well: {third.what}"
+        failure.next_step = third.next_step
+        return
     cpl = dsp.cpl
     taken = listing_problem(image, node, cpl)
-    home = home_of(config, node, dsp.smi)
     problems = [*misfits(image, node, home), *([taken] if taken else [])]
     if problems:
         said = [p for p in problems if failure.outcome is Outcome.METADATA and "metadata" in p]

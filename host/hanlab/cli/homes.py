@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 
 from hanlab.cli.counters import draw as draw_counters
-from hanlab.cli.hints import help_here
 from hanlab.cli.show import ILLUSTRATIVE, WAN_OPEN, console, print_json, say, store_bar
 from hanlab.cli.tables import draw_table
-from hanlab.cli.waiting import LiveLine, how_far, open_lab
-from hanlab.errors import HanlabError
+from hanlab.cli.waiting import how_far, open_lab
 from hanlab.eui import Eui
 from hanlab.lab import Device, Home, Lab
 from hanlab.lab.config import read_lab
@@ -42,7 +39,7 @@ def store(
     config = read_lab(lab)
     if home is not None or evict is not None:
         home = config.home(home).name
-    with _lab(lab, pcap, impair) as (bench, _):
+    with open_lab(lab, pcap=pcap, impair=impair) as (bench, _):
         if evict is not None:
             bench.run(bench.evict(evict, home))
         homes = bench.homes if home is None else [bench.home(home)]
@@ -79,7 +76,7 @@ def devices(
     *, lab: Path | None, pcap: Path | None, impair: str, counters: bool, as_json: bool
 ) -> None:
     """The lab's boards and the CHs' view of their HANs."""
-    with _lab(lab, pcap, impair) as (bench, line):
+    with open_lab(lab, pcap=pcap, impair=impair) as (bench, line):
         announced: list[HanDevice] = []
         line.text = lambda: _on_han(bench, announced)
         on_han = bench.run(_devices_seen(bench, announced))
@@ -141,17 +138,6 @@ def flag_untested(out: Console, bench: Lab, devices: Iterable[Device]) -> None:
                 "yellow",
                 indent=4,
             )
-
-
-@contextmanager
-def _lab(lab: Path | None, pcap: Path | None, impair: str) -> Iterator[tuple[Lab, LiveLine]]:
-    """The lab with its boards on, for what needs no device."""
-    with open_lab(lab, pcap=pcap, impair=impair) as (bench, line):
-        try:
-            yield bench, line
-        except HanlabError as e:
-            help_here(e, bench.config, bench.folder)
-            raise
 
 
 def draw_store(

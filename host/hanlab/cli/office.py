@@ -41,7 +41,7 @@ from hanlab.images import (
 from hanlab.images.formats import TEXT, looks_like
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.enrolment import product
-from hanlab.lab.fitting import home_of, how_to_mend, listing_problem, misfits
+from hanlab.lab.fitting import home_of, how_to_mend, listing_problem, misfits, third_party_at
 from hanlab.lab.nodes import NodeConfig
 from hanlab.lab.office import PKI, named_user, open_office, open_pki
 from hanlab.lab.state import serving, state_folder
@@ -154,9 +154,16 @@ def add_to_cpl(what: Path, model: str, *, anyway: bool, lab: Path | None, as_jso
         for entry in entries:
             say(console(), "✓ listed", str(entry), "green")
         models = [entry.product for entry in entries]
-        fit = [n.name for n in config.nodes if product(n.model).product in models]
-        if fit and what.suffix.lower() not in LISTS:
-            say_next(console(), f"hanlab push {shlex.quote(str(what))} --to {fit[0]}", lab)
+        if what.suffix.lower() in LISTS:
+            return
+        fit = [node for node in config.nodes if product(node.model).product in models]
+        why = {n.name: third_party_at(home_of(config, n, dsp.smi), n) for n in fit}
+        served = [name for name, none in why.items() if none is None]
+        if served:
+            say_next(console(), f"hanlab push {shlex.quote(str(what))} --to {served[0]}", lab)
+        for none in filter(None, [] if served else why.values()):
+            say(console(), "no push", none.what, "yellow")
+            say_next(console(), none.next_step, lab)
 
 
 def _models(config: LabConfig) -> list[tuple[str, str, str, str]]:

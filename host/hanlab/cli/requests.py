@@ -22,7 +22,7 @@ from hanlab.cli.endings import (
     say_all_that_is_missing,
     version_of,
 )
-from hanlab.cli.hints import help_here, say_next
+from hanlab.cli.hints import say_next
 from hanlab.cli.homes import draw_store, flag_untested, store_dict
 from hanlab.cli.pending_requests import told
 from hanlab.cli.show import REQUESTS, Watch, console, print_json, say, warn
@@ -388,7 +388,6 @@ def opened(
         try:
             yield bench, devices, line
         except HanlabError as e:
-            help_here(e, bench.config, bench.folder, devices[0].name)
             e.besides = told(bench.notices)
             _draw_wires(bench, quiet=quiet)
             raise

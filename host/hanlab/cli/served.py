@@ -89,7 +89,16 @@ class ServedLab:
         came = self.dsp.deliveries.after(before)
         mine = [read_response(d.xml) for d in came if d.request == str(request.id)]
         result = mine[-1] if mine else None
-        return answered(self.dsp, self.config, request, acknowledgement, result, came, audited)
+        return answered(
+            self.dsp,
+            self.config,
+            self.server.folder,
+            request,
+            acknowledgement,
+            result,
+            came,
+            audited,
+        )
 
     def _follow(self, request: Request, report: Report) -> None:
         """Pass its progress on until it has ended."""

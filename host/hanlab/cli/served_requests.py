@@ -15,7 +15,7 @@ from hanlab.cli.endings import (
     say_all_that_is_missing,
     version_of,
 )
-from hanlab.cli.hints import help_here, say_next
+from hanlab.cli.hints import say_next
 from hanlab.cli.office import end_as
 from hanlab.cli.pending_requests import teller, told
 from hanlab.cli.requests import draw_answer
@@ -95,7 +95,6 @@ def through_server(
             if isinstance(what, UpdateFirmware) and file:
                 image = OtaImage.from_bytes(what.image)
                 say_all_that_is_missing(e, there.config, there.dsp, node, file, image)
-            help_here(e, there.config, there.server.folder, node.name)
             e.besides = told(voided)
             raise
         _say(there, node, answer, outcome, voided, as_json=as_json)

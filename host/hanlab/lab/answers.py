@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from hanlab.dsp.audit import Entry
@@ -13,13 +14,16 @@ from hanlab.dsp.settings import DspSettings
 from hanlab.duis.messages import ActivateFirmware, Body, Request, Response, UpdateFirmware
 from hanlab.eui import Eui
 from hanlab.lab.config import LabConfig
+from hanlab.lab.fitting import third_party_at
+from hanlab.lab.nodes import NodeConfig
+from hanlab.lab.silence import explain_silence
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.rules import third_party
-from hanlab.s1sp.target import Target
 
 ACCEPTED_CODES: Final = ("I0", "I99", "W110101", "W110401")
 """Response codes with which a Service Request goes on, or went well."""
 
+_UNKNOWN_DEVICE: Final = ("E19", "E110105", "E110405")
+"""Response codes for a device that is not in the inventory, or for none that is left."""
 NO_ANSWER_CODES: Final = ("E20", "E21")
 """No contact with the device, no response of it."""
 
@@ -64,17 +68,27 @@ def devices_of(body: Body, to: Eui | None) -> tuple[Eui, ...]:
 def answered(
     dsp: Dsp,
     config: LabConfig,
+    folder: Path,
     request: Request,
     acknowledgement: Response,
     result: Response | None,
     sent: list[Delivery],
     audited: int,
 ) -> Answer:
-    """The answer, with what the DSP's audit log has on it after its entry `audited`."""
+    """The answer, with what the DSP's audit log has on it after its entry `audited`, and with what the lab knows.
+
+    `folder`: the lab's state.
+    """
+    named = devices_of(request.body, request.id.target)
+    nodes = [node for node in config.devices if node.eui in named]
     if acknowledgement.code in ACCEPTED_CODES:
         cause = _failure(dsp.audit.first(request.id, FAILED, audited))
+    elif acknowledgement.code in _UNKNOWN_DEVICE:
+        cause = _unknown(dsp, config, nodes)
     else:
-        cause = _unknown(dsp, config, devices_of(request.body, request.id.target))
+        cause = None
+    if cause:
+        explain_silence(cause, config, folder, nodes[0].name if len(nodes) == 1 else "")
     decision = dsp.audit.first(request.id, request.reference, audited)
     return Answer(request, acknowledgement, result, sent, cause, decision)
 
@@ -85,15 +99,10 @@ def _failure(entry: Entry | None) -> ServiceRequestFailed | None:
     return ServiceRequestFailed(Outcome(entry.code), entry.why, next_step=entry.next_step or "")
 
 
-def _unknown(dsp: Dsp, config: LabConfig, devices: tuple[Eui, ...]) -> ServiceRequestFailed | None:
+def _unknown(dsp: Dsp, config: LabConfig, nodes: list[NodeConfig]) -> ServiceRequestFailed | None:
     """The S1SP told the DSP nothing of a third-party PPMID, so that is all the DSP can say (rule 22)."""
-    for node in config.devices:
-        if node.eui in devices and dsp.smi.find(node.eui) is None:
-            target = Target(node.name, node.eui.octets, node.model)
-            home = config.home_of(node)
-            if home and (cause := third_party(target, home.hub.model)):
-                return cause
-    return None
+    unknown = (third_party_at(config.home_of(n), n) for n in nodes if dsp.smi.find(n.eui) is None)
+    return next(filter(None, unknown), None)
 
 
 class Automation:

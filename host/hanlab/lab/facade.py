@@ -50,9 +50,10 @@ from hanlab.lab.homes import HomeConfig
 from hanlab.lab.office import DATABASE, Office, open_office, service_request
 from hanlab.lab.own_clock import not_in_a_loop, on_its_clock, refuse_unrun
 from hanlab.lab.real_boards import RealBoards
+from hanlab.lab.silence import explain_silence
 from hanlab.lab.state import lock, state_folder
 from hanlab.s1sp.installations import Installation, Installations
-from hanlab.s1sp.outcome import Outcome
+from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress, Report
 from hanlab.s1sp.rules import is_tested
 from hanlab.s1sp.service import S1sp
@@ -231,7 +232,11 @@ class Lab:
             request.close()  # it will never run, and Python need not say so as well
             raise
         with self.while_it_runs:
-            return boards.run(request)
+            try:
+                return boards.run(request)
+            except NoAnswer as e:
+                explain_silence(e, self.config, self.folder)
+                raise
 
     def serve(
         self, ready: Callable[[dict[str, str]], None], tcp: tuple[str, int] | None = None
@@ -420,7 +425,9 @@ class Lab:
         before = self.dsp.deliveries.newest()
         result = await self.dsp.carry_out(request.id, report)
         sent += self.dsp.deliveries.after(before)
-        return answered(self.dsp, self.config, request, acknowledgement, result, sent, audited)
+        return answered(
+            self.dsp, self.config, self.folder, request, acknowledgement, result, sent, audited
+        )
 
     async def watch_joins(self) -> None:
         """Note which whitelisted devices have joined, for as long as it runs: for whoever serves the lab."""
@@ -469,10 +476,14 @@ class Lab:
             await self.dsp.carry_out_due()
 
     @asynccontextmanager
-    async def _due_before_and_after(self) -> AsyncIterator[None]:
+    async def _due_before_and_after(self, device: Device) -> AsyncIterator[None]:
         await self.meet_pending()
         async with self._due_after():
-            yield
+            try:
+                yield
+            except ServiceRequestFailed as e:
+                explain_silence(e, self.config, self.folder, device.name)
+                raise
 
     @asynccontextmanager
     async def _due_after(self) -> AsyncIterator[None]:
@@ -491,13 +502,13 @@ class Lab:
         self, image: OtaImage, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.1 Update Firmware; see `S1sp.update_firmware`."""
-        async with self._due_before_and_after():
+        async with self._due_before_and_after(device):
             return await self._s1sp_of(device).update_firmware(image, device.target, report)
 
     @on_its_clock
     async def read_firmware_version(self, device: Device) -> VersionReadResponse:
         """11.2 Read Firmware Version: what the device answers."""
-        async with self._due_before_and_after():
+        async with self._due_before_and_after(device):
             return await self._s1sp_of(device).read_firmware_version(device.target)
 
     @on_its_clock
@@ -505,13 +516,13 @@ class Lab:
         self, hash_: bytes, device: Device, report: Report = _no_report
     ) -> Outcome:
         """11.3 Activate Firmware; see `S1sp.activate_firmware`."""
-        async with self._due_before_and_after():
+        async with self._due_before_and_after(device):
             return await self._s1sp_of(device).activate_firmware(hash_, device.target, report)
 
     @on_its_clock
     async def wait_until_back(self, device: Device) -> VersionReadResponse:
         """The version of a device that restarts, as soon as it answers again."""
-        async with self._due_before_and_after():
+        async with self._due_before_and_after(device):
             return await self._s1sp_of(device).wait_until_back(device.target)
 
     def _s1sp_of(self, device: Device) -> S1sp:

@@ -20,7 +20,9 @@ from hanlab.lab.config import LabConfig
 from hanlab.lab.enrolment import product
 from hanlab.lab.homes import HomeConfig
 from hanlab.lab.nodes import NodeConfig
-from hanlab.s1sp.rules import holds
+from hanlab.s1sp.outcome import ServiceRequestFailed
+from hanlab.s1sp.rules import holds, third_party
+from hanlab.s1sp.target import Target
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ def needs_of(node: NodeConfig, home: HomeConfig | None) -> Needs:
         if hub and hub.update and holds(Behaviour.METADATA, hub, model)
         else "",
     )
+
+
+def third_party_at(home: HomeConfig | None, node: NodeConfig) -> ServiceRequestFailed | None:
+    """Why `node` gets no image at all on that home's HAN: a third-party PPMID (rule 25); None: it may get one."""
+    if home is None:
+        return None
+    return third_party(Target(node.name, node.eui.octets, node.model), home.hub.model)
 
 
 def misfits(image: OtaImage, node: NodeConfig, home: HomeConfig | None) -> list[str]:
