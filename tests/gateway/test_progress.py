@@ -15,7 +15,7 @@ from hanlab.duis.messages import ReadFirmwareVersion, Request, RequestId
 from hanlab.eui import Eui
 from hanlab.gateway.progress import ProgressFile, read_progress
 from hanlab.lab.state import Server
-from hanlab.s1sp.progress import Progress
+from hanlab.s1sp.progress import Progress, Room
 
 USER = Eui.parse("90-B3-D5-1F-30-01-00-00")
 PPMID = Eui.parse("00-DB-12-34-56-78-90-A4")
@@ -43,6 +43,17 @@ def test_the_last_step_of_each_stage(tmp_path: Path) -> None:
     assert read_progress(tmp_path, request(2)) == []
     ProgressFile(tmp_path)
     assert read_progress(tmp_path, request(1)) == [], "another server's"
+
+
+def test_what_the_store_had_room_for_is_told_at_once(tmp_path: Path) -> None:
+    steps = [
+        Progress("upload", 0, 10),
+        Progress("store", 4, 10, room=Room(8, 3, 1, 4)),
+    ]
+    report = ProgressFile(tmp_path).report(request(1))
+    for step in steps:
+        report(step)
+    assert read_progress(tmp_path, request(1)) == steps
 
 
 def test_notes_are_kept_with_where_they_were(tmp_path: Path) -> None:

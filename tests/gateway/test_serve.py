@@ -303,6 +303,20 @@ def test_a_failure_says_the_same_as_without_a_server(
     assert said[0]["next_step"]
 
 
+def test_a_push_that_does_not_fit_draws_the_store_as_without_a_server(
+    odd: tuple[Serving, Path], hanlab: Callable[[Path], Hanlab]
+) -> None:
+    server, alone = odd
+    drawn = []
+    for folder in (server.folder, alone):
+        shown = hanlab(folder)("push", "v7.ota", "--to", "PPMID").stdout
+        drawn.append([line for line in shown.splitlines() if "▕" in line])
+    assert drawn[0] == drawn[1]
+    store, image = drawn[0]
+    assert "0 of 4,096 B, 4,096 B free" in store
+    assert "✕ 8,284 B, short by 4,188 B" in image
+
+
 def test_a_users_retries_are_sent_through_the_server_once_each(
     odd: tuple[Serving, Path], hanlab: Callable[[Path], Hanlab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +408,9 @@ def test_other_commands_go_through_the_server(
     octets = f"{len(image.to_bytes())} B"
     shown = [line.strip().split("  ")[0] for line in pushed.stdout.splitlines() if octets in line]
     assert shown == ["S1SP → CH", "CH → PPMID"]
+    other = run("activate", "PPMID", "--hash", "11" * 32)
+    assert "shows the hashes of what the CH holds; hanlab store" in other.stderr
+    assert "is for when the server has ended (Ctrl-C)" in other.stderr
     activated = json.loads(run("activate", "PPMID", "--image", "v6.ota", "--json").stdout)
     assert (activated["code"], activated["version"]) == ("I0", "IHDAE06")
     assert activated["server"] == serving.ready["url"]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from hanlab.boards.data import DeviceModel
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.show import ILLUSTRATIVE, WAN_OPEN, console, print_json, say, store_bar
 from hanlab.cli.tables import draw_table
@@ -18,6 +19,7 @@ from hanlab.cli.waiting import how_far, open_lab
 from hanlab.eui import Eui
 from hanlab.lab import Device, Home, Lab
 from hanlab.lab.config import read_lab
+from hanlab.s1sp.progress import Room
 from hanlab.wan.messages import HanDevice, StoreReadResponse
 
 _ANNOUNCE_S: Final = 5.0
@@ -58,7 +60,7 @@ def store(
             out.print(f"{which}{model.manufacturer} {model.model}", style="bold", soft_wrap=True)
             if evict is not None:
                 say(out, "✓ evicted", f"image {evict} is gone", "green")
-            draw_store(out, each, reports[each.name])
+            draw_store(out, each.hub.model, reports[each.name])
             _draw_images(out, reports[each.name])
 
 
@@ -142,8 +144,8 @@ def flag_untested(out: Console, bench: Lab, devices: Iterable[Device]) -> None:
 
 def draw_store(
     out: Console,
-    home: Home,
-    report: StoreReadResponse,
+    hub: DeviceModel,
+    report: StoreReadResponse | Room,
     image_octets: int = 0,
     *,
     was_full: bool = False,
@@ -151,9 +153,9 @@ def draw_store(
     """A CH's store as a bar, beside it an image that is not in it."""
     for line in store_bar(report, image_octets, width=out.width, was_full=was_full):
         out.print(line, soft_wrap=True)
-    if home.hub.model.store.illustrative and report.capacity is not None:
+    if hub.store.illustrative and report.capacity is not None:
         out.print(f"    its capacity is {ILLUSTRATIVE}", style="dim", soft_wrap=True)
-    if report.recovered:
+    if isinstance(report, StoreReadResponse) and report.recovered:
         say(out, "the CH mended its store as it started", report.recovered, "yellow", indent=4)
 
 

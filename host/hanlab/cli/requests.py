@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from hanlab.boards.data import DeviceModel
 from hanlab.cli.counters import draw as draw_counters
 from hanlab.cli.cut import Cut, read_cut
 from hanlab.cli.duis import print_request
@@ -121,12 +122,9 @@ def push(
                 draw_answer(out, bench.dsp.settings, answer, quiet=as_json)
                 outcome = outcome_of(answer, bench.dsp, bench.config.node(device.name))
         except (ServiceRequestFailed, RequestRefused) as failure:
-            if failure.outcome in _SIZE_FAILURES and not as_json:
-                home = bench.home_holding(device)
-                held = bench.run(bench.store(home.name))
-                full = Outcome(failure.outcome).filled_the_store
-                draw_store(out, home, held, octets, was_full=full)
             node = bench.config.node(device.name)
+            if not as_json:
+                draw_shortage(out, failure, watch, bench.home_holding(device).hub.model, octets)
             say_all_that_is_missing(failure, bench.config, bench.dsp, node, path, image)
             raise
         home = bench.home_holding(device)
@@ -145,7 +143,7 @@ def push(
                 **_counters(bench),
             )
             return
-        draw_store(out, home, held)
+        draw_store(out, home.hub.model, held)
         if isinstance(report, Cut) and not report.came:
             say(out, "no cut", f"{cut} did not come: that board had nothing to do", "yellow")
         holder = device.name if outcome is Outcome.DISTRIBUTED else "the CH"
@@ -343,6 +341,16 @@ def _codes(bench: Lab, answer: Answer | None) -> dict[str, Any]:
         return told(bench.notices)
     codes = {"request_id": str(answer.request.id), "code": answer.code, "alerts": answer.alerts}
     return {**codes, **told(bench.notices)}
+
+
+def draw_shortage(
+    out: Console, failure: HanlabError, watch: Watch, hub: DeviceModel, octets: int
+) -> None:
+    """The store of that CH, and the image that it did not take, where that is for its size."""
+    outcome = getattr(failure, "outcome", None)
+    if outcome in _SIZE_FAILURES and watch.room:
+        full = Outcome(outcome).filled_the_store
+        draw_store(out, hub, watch.room, octets, was_full=full)
 
 
 def draw_answer(

@@ -18,7 +18,7 @@ from hanlab.cli.endings import (
 from hanlab.cli.hints import say_next
 from hanlab.cli.office import end_as
 from hanlab.cli.pending_requests import teller, told
-from hanlab.cli.requests import draw_answer
+from hanlab.cli.requests import draw_answer, draw_shortage
 from hanlab.cli.served import ServedLab, served
 from hanlab.cli.show import REQUESTS, Watch, console, say
 from hanlab.cli.waiting import LiveLine
@@ -94,7 +94,12 @@ def through_server(
         except (RequestRefused, ServiceRequestFailed) as e:
             if isinstance(what, UpdateFirmware) and file:
                 image = OtaImage.from_bytes(what.image)
+                home = there.config.home_of(node)
+                if home and not as_json:
+                    draw_shortage(console(), e, watch, home.hub.model, len(what.image))
                 say_all_that_is_missing(e, there.config, there.dsp, node, file, image)
+            if "hanlab store" in e.next_step:
+                e.next_step += "; hanlab store is for when the server has ended (Ctrl-C)"
             e.besides = told(voided)
             raise
         _say(there, node, answer, outcome, voided, as_json=as_json)

@@ -16,6 +16,7 @@ from rich.text import Text
 if TYPE_CHECKING:  # lists draw no progress, and need no SMP
     from hanlab.cli.waiting import LiveLine
     from hanlab.s1sp.progress import Progress as Step
+    from hanlab.s1sp.progress import Room
     from hanlab.wan.messages import StoreReadResponse
 
 REQUESTS: Final = {
@@ -110,6 +111,8 @@ class Watch:
         self._last: Step | None = None
         self._drawn = 0.0
         self._live = False
+        self.room: Room | None = None
+        """What the CH's store had room for, where the image did not fit."""
 
     def __enter__(self) -> Self:
         self._live = not self._quiet and self._out.is_terminal and not self._out.is_dumb_terminal
@@ -119,7 +122,8 @@ class Watch:
         self.stage_ends()
 
     def __call__(self, step: Step) -> None:
-        if self._quiet or not step.total:
+        self.room = step.room or self.room
+        if self._quiet or step.room or not step.total:
             return
         begins = step.stage != self._stage
         if begins:
@@ -179,7 +183,7 @@ class Watch:
 
 
 def store_bar(
-    store: StoreReadResponse,
+    store: StoreReadResponse | Room,
     image_octets: int = 0,
     *,
     width: int = _PIPED_WIDTH,

@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hanlab.duis.messages import RequestId
 from hanlab.files import write_whole
-from hanlab.s1sp.progress import Progress, Report
+from hanlab.s1sp.progress import Progress, Report, Room
 
 _FILE: Final = "progress.json"
 _EVERY_S: Final = 0.1
@@ -45,7 +45,7 @@ class ProgressFile:
                 steps[places[-1]] = progress
             else:
                 steps.append(progress)
-            ended = progress.done == progress.total
+            ended = progress.done == progress.total or progress.room
             if ended or progress.note or self._now() >= self._written + _EVERY_S:
                 self._write()
 
@@ -68,6 +68,11 @@ def read_progress(folder: Path, request: RequestId) -> list[Progress]:
     """The steps of a request that `ProgressFile` keeps; later each is there again, or further. Empty: none is known."""
     try:
         said = json.loads((folder / _FILE).read_text("utf-8"))
-        return [Progress(*step) for step in said.get(str(request), [])]
+        return [_read(step) for step in said.get(str(request), [])]
     except (OSError, ValueError, TypeError, AttributeError):
         return []
+
+
+def _read(step: list[Any]) -> Progress:
+    *known, room = step
+    return replace(Progress(*known), room=Room(*room) if room else None)

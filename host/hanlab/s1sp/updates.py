@@ -20,7 +20,7 @@ from hanlab.s1sp.failures import (
 )
 from hanlab.s1sp.hub import POLL_S, STALLED_S, Hub
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
-from hanlab.s1sp.progress import Progress, Report
+from hanlab.s1sp.progress import Progress, Report, Room
 from hanlab.s1sp.target import Target
 from hanlab.s1sp.versions import runs
 from hanlab.wan.client import NoAnswer, Refused
@@ -46,7 +46,10 @@ async def update(hub: Hub, image: OtaImage, target: Target, report: Report) -> O
             async for done in upload:
                 report(Progress("upload", done, len(octets)))
     except (Refused, NoAnswer) as e:
-        raise not_stored(e, await hub.store(), hub.model, len(octets)) from None
+        held = await hub.store()
+        room = Room(held.capacity, held.used, held.reserved, held.free)
+        report(Progress("store", min(held.free, len(octets)), len(octets), room=room))
+        raise not_stored(e, held, hub.model, len(octets)) from None
     try:
         started = await hub.wan.write(
             Distribute,
