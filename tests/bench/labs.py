@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hanlab.bench.board import EmulatedBoard
+from hanlab.bench.boards import BenchBoard
 from hanlab.demos.parts import GAS_METER, METER
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body
@@ -35,6 +37,12 @@ def config(
             "device": [{**DEFAULT["device"][0], **(device or {})}],
         },
     )
+
+
+def in_vm(board: BenchBoard) -> EmulatedBoard:
+    """A board that runs in a MicroPython VM, as nearly all do."""
+    assert isinstance(board, EmulatedBoard)
+    return board
 
 
 def make_image(body: int = 8192, version: str = "IHDAE06", **fields: Any) -> OtaImage:

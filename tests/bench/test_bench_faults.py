@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from labs import OpenDesk, OpenLab, config, make_image
+from labs import OpenDesk, OpenLab, config, in_vm, make_image
 
 from hanlab.bench.board import BoardError
 from hanlab.bench.flash import NorFlash
@@ -333,7 +333,7 @@ def test_a_vm_that_has_ended_between_two_steps_starts_again_too(open_lab: OpenLa
 
 
 def kill(lab: Lab, device: Device) -> None:
-    process = lab.board(device)._process
+    process = in_vm(lab.board(device))._process
     assert process
     process.kill()
     process.wait()

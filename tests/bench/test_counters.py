@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from labs import OpenLab, make_image
+from labs import OpenLab, in_vm, make_image
 from typer.testing import CliRunner
 
 from hanlab.bench.board import HAN
@@ -177,7 +177,7 @@ class Recording:
         for _ in range(2):  # the right one is among them, whatever else the CH has asked
             if frame := next(self._left, None):
                 self.played += 1
-                self._lab.desk.boards["hub"].deliver(HAN, cobs_encode(frame) + b"\0")
+                in_vm(self._lab.desk.boards["hub"]).deliver(HAN, cobs_encode(frame) + b"\0")
 
     def play(self, frames: list[bytes]) -> None:
         self._playing = True

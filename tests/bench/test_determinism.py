@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from labs import OpenDesk, make_image
+from labs import OpenDesk, in_vm, make_image
 
 from hanlab.boards.vm import Vm
 from hanlab.lab.boards import DualControl, s1sp_on, wan_client
@@ -65,7 +65,7 @@ def run(desk: Desk, pcap: Path) -> Run:
         seen=seen,
         ended=desk.kernel.now,
         wan_octets=wan.octets_sent,
-        steps={name: board.steps for name, board in boards.items()},
+        steps={name: in_vm(board).steps for name, board in boards.items()},
         flash_operations={name: board.flash.operations for name, board in boards.items()},
         flash={name: board.flash.path.read_bytes() for name, board in boards.items()},
     )

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import cbor2
 import pytest
 from intruder import body, inject, session_of
-from labs import OpenDesk, OpenLab, make_image
+from labs import OpenDesk, OpenLab, in_vm, make_image
 from smp.error import MGMT_ERR
 from smp.header import Header
 from smp.image_management import ImageUploadWriteRequest
@@ -91,7 +91,7 @@ def test_standard_client_may_read_and_echo_on_a_closed_wan(
     open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch, board: str
 ) -> None:
     desk = open_desk()
-    before = desk.boards[board].steps
+    before = in_vm(desk.boards[board]).steps
 
     async def attempt(client: SMPClient) -> None:
         assert success(await client.request(MCUMgrParametersRead()))
@@ -119,7 +119,7 @@ def test_standard_client_may_read_and_echo_on_a_closed_wan(
         assert state.images == []
 
     converse(monkeypatch, desk, attempt, board)
-    assert desk.boards[board].steps > before
+    assert in_vm(desk.boards[board]).steps > before
 
 
 def test_standard_client_may_upload_where_the_lab_declares_it(
@@ -531,7 +531,7 @@ def _inject(desk: Desk, frame: bytes) -> None:
 
     def land() -> None:
         for board in desk.boards.values():
-            board.deliver(HAN, cobs_encode(frame) + b"\0")
+            in_vm(board).deliver(HAN, cobs_encode(frame) + b"\0")
 
     desk.kernel.at(desk.kernel.now + 1000, land)
     desk.run(asyncio.sleep(0.05))
@@ -655,7 +655,7 @@ def test_update_completes_among_strangers(
         foreign = _with(next(hostile), COUNTER, struct.pack("<I", HIGH + len(own)))
         for frame in (replayed, foreign):
             for board in desk.boards.values():
-                board.deliver(HAN, cobs_encode(frame) + b"\0")
+                in_vm(board).deliver(HAN, cobs_encode(frame) + b"\0")
 
     desk.air.capture(lambda when, psdu: desk.kernel.at(when, lambda: interfere(when, psdu)))
     house = _house(desk, tmp_path / "lab")
@@ -789,7 +789,7 @@ def test_keys_are_in_no_text_of_an_object(open_lab: OpenLab, open_desk: OpenDesk
     hub, ppmid = desk.config.hub.eui.octets, desk.config.devices[0].eui.octets
     credentials = Credentials(hub, desk.keys.wan(hub))
     objects: list[object] = [desk.keys, desk.keys.dco, credentials, lab, lab.config, lab.s1sp]
-    objects += [board._provision for board in desk.boards.values()]
+    objects += [in_vm(board)._provision for board in desk.boards.values()]
     for thing in objects:
         for text in (repr(thing), str(thing)):
             assert _found(text.encode(), _keys(1, hub, ppmid)) == [], type(thing)

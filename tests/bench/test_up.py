@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from labs import OpenDesk, make_image
+from labs import OpenDesk, in_vm, make_image
 from smpclient import SMPClient
 from smpclient.exceptions import SMPBadSequence
 from smpclient.generics import success
@@ -232,7 +232,7 @@ def test_a_board_that_dies_ends_it(open_desk: OpenDesk) -> None:
 
     def kill_a_board(ptys: dict[str, str]) -> None:
         desk.run(asyncio.sleep(2))
-        process = desk.boards["hub"]._process
+        process = in_vm(desk.boards["hub"])._process
         assert process
         process.kill()
 

@@ -56,6 +56,21 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'nothing is in it (a full disk leaves such a file): delete it, and the board begins empty' if empty else \"it is another board type's, or damaged: name its board type in lab.toml again, or move the file aside, and the board begins empty\"": Proved(
         "tests/host/test_cli.py::test_a_flash_file_of_the_wrong_size"
     ),
+    "f'move {path} aside to begin with an empty chip'": Proved(
+        "tests/bench/test_rp2040_lab.py::test_a_flash_file_that_holds_garbage"
+    ),
+    "\"pip install 'hanlab[rp2040]'\"": Proved(
+        "tests/bench/test_rp2040_lab.py::test_what_is_not_installed_is_named"
+    ),
+    "'check the name of the UF2 file'": Proved(
+        "tests/bench/test_rp2040_lab.py::test_a_uf2_file_that_is_none_is_refused"
+    ),
+    'f"{DOWNLOAD} has MicroPython\'s"': Proved(
+        "tests/bench/test_rp2040_lab.py::test_a_uf2_file_that_is_none_is_refused"
+    ),
+    "f'board = \"{RP2040}:FILE.uf2\", from {DOWNLOAD}'": Proved(
+        "tests/bench/test_rp2040_lab.py::test_a_chip_needs_its_micropython"
+    ),
     "'the last output of each board is above'": NotRun(
         "says where to look: a board's Python ended"
     ),

@@ -400,6 +400,11 @@ class EmulatedBoard:
 
     def last_output(self) -> str:
         """The board's name and the last lines that its firmware printed."""
-        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
-        shown = "\n".join(f"    {line}" for line in lines[-12:]) or "    (it printed nothing)"
-        return f"  board {self.name} printed last:\n{shown}"
+        return last_lines(self.name, self._log)
+
+
+def last_lines(name: str, log: Path) -> str:
+    """A board's name and the last lines that its firmware printed."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    shown = "\n".join(f"    {line}" for line in lines[-12:]) or "    (it printed nothing)"
+    return f"  board {name} printed last:\n{shown}"

@@ -119,6 +119,10 @@ class NorFlash:
     def close(self) -> None:
         os.close(self._file)
 
+    def read(self, address: int, length: int) -> bytes:
+        """What the chip holds there."""
+        return os.pread(self._file, length, address)
+
     def erase(self, address: int) -> int:
         """Erase the sector at `address`."""
         sector = self.facts.sector

@@ -52,6 +52,8 @@ class Kernel:
         """By home: since when (µs) one of its boards computes, and what takes what it did."""
         self._horizon = FOREVER
         """How far the other homes may go on (µs)."""
+        self._end = FOREVER
+        """When it is the host's turn again (µs)."""
         self._describe: list[Callable[[], str]] = []
 
     def random(self, name: str) -> random.Random:
@@ -90,9 +92,13 @@ class Kernel:
         """When the next event is due (µs), `FOREVER` if there is none."""
         return self._events[0][0] if self._events else FOREVER
 
+    def next_turn(self) -> int:
+        """When the next event is due, or the host's turn comes, whichever is first (µs)."""
+        return min(self.next_time(), self._end)
+
     def run_until_host_ready(self, limit: int | None) -> None:
         """Run events until one concerns the host, or until `limit` (µs; None: no limit)."""
-        end = self.now + PATIENCE_US if limit is None else limit
+        end = self._end = self.now + PATIENCE_US if limit is None else limit
         events, computing = self._events, self._computing
         try:
             while True:

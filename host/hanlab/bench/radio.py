@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from hanlab.bench.board import HAN, EmulatedBoard
+from hanlab.bench.board import HAN
+from hanlab.bench.boards import BenchBoard
 from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import HERE, Kernel
 from hanlab.bench.mac import BEACON, BEACON_REQUEST, BROADCAST, MacHeader, mac_header
@@ -91,9 +92,7 @@ class Air:
         self._in_pan: defaultdict[int | None, list[_Station]] = defaultdict(list)
         self._captures: list[Capture] = []
 
-    def attach(
-        self, board: EmulatedBoard, pan: int | None = None, address: int | None = None
-    ) -> None:
+    def attach(self, board: BenchBoard, pan: int | None = None, address: int | None = None) -> None:
         """Give `board` a radio: in that PAN, with that short `address`, until the board sends as another."""
         self._stations.append(_Station(self, board, address))
         self.move(self._stations[-1], pan)
@@ -204,7 +203,7 @@ class Air:
 class _Station:
     """One board's radio: it sends one frame after the other, each up to `MAX_RETRIES` times again."""
 
-    def __init__(self, air: Air, board: EmulatedBoard, address: int | None) -> None:
+    def __init__(self, air: Air, board: BenchBoard, address: int | None) -> None:
         self._air = air
         self._board = board
         self._coded = bytearray()

@@ -14,7 +14,7 @@ import tty
 from collections.abc import Collection
 from typing import Final, Protocol, Self
 
-from hanlab.bench.board import EmulatedBoard
+from hanlab.bench.boards import BenchBoard
 from hanlab.bench.kernel import FOREVER, Kernel
 from hanlab.bench.uart import HostEnd, UartWire
 from hanlab.tcp import listen
@@ -156,11 +156,11 @@ class TcpPort:
         self._listener.close()
 
 
-def serve(kernel: Kernel, boards: Collection[EmulatedBoard], ports: Collection[ToolPort]) -> None:
+def serve(kernel: Kernel, boards: Collection[BenchBoard], ports: Collection[ToolPort]) -> None:
     """Run events as the wall clock reaches them, and sleep between. Ends by an exception only.
 
     Raises:
-        BoardError: a board died, and does not start again (`EmulatedBoard.on_death`).
+        BoardError: a board died, and does not start again (`BenchBoard.on_death`).
         KeyboardInterrupt: Ctrl-C.
     """
     zero = time.monotonic_ns() // 1000 - kernel.now

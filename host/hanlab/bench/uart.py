@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import Final, Protocol
 
-from hanlab.bench.board import EmulatedBoard
+from hanlab.bench.boards import BenchBoard
 from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import Kernel
 from hanlab.impairments import PERFECT, Impairments
@@ -79,7 +79,7 @@ class UartWire:
         self,
         kernel: Kernel,
         host: HostEnd,
-        board: EmulatedBoard,
+        board: BenchBoard,
         link: int,
         baud: int,
         impairments: Impairments = PERFECT,
@@ -134,4 +134,5 @@ class UartWire:
         start = max(float(when), self._to_host_free)
         self._to_host_free = start + len(octets) * self._octet_us
         arrived = round(self._to_host_free) + ADAPTER_LATENCY_US
-        self._kernel.at(arrived, partial(self._host.feed, octets), None)
+        # what is left of a damaged unit comes when all of it has come
+        self._kernel.at(max(arrived, self._kernel.now), partial(self._host.feed, octets), None)

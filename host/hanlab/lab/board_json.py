@@ -47,7 +47,7 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
     }
     if node.is_hub:
         wan["dco_key"] = keys.dco.octets.hex()
-    wiring = {"port": _wiring(node)} if config.is_real else {}
+    wiring = {"port": _wiring(node)} if config.is_real or node.uf2 else {}
     home = config.home_of(node)
     mirror = {"gpf": home.gpf.octets.hex()} if home and home.gpf and node.is_hub else {}
     return {

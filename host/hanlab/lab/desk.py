@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hanlab.bench.board import WAN, BoardError, EmulatedBoard, Provision
+from hanlab.bench.boards import BenchBoard
+from hanlab.bench.chips import Chips
 from hanlab.bench.kernel import Kernel
 from hanlab.bench.loop import BenchLoop
 from hanlab.bench.pcap import PcapWriter, write_keys
@@ -53,7 +55,7 @@ class Desk:
         self.loop = BenchLoop(self.kernel)
         self.air = Air(self.kernel, config.han)
         self.wires: list[UartWire] = []
-        self.boards: dict[str, EmulatedBoard] = {}
+        self.boards: dict[str, BenchBoard] = {}
         self.ports: dict[str, HostPort] = {}
         self._capture: PcapWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,12 +63,17 @@ class Desk:
         start = Starts(folder, _HOST, is_new=is_new).next()
         self.entropy = self.kernel.random(f"host, start {start}")
         """What the host's nonces come from: new ones in each command, for old ones have recorded answers."""
+        chips = Chips(self.kernel)
         try:
             for node in config.nodes:
                 provision = Provision(board_json(config, node, self.keys), node.eui.octets)
-                board = EmulatedBoard(
-                    self.kernel, node.name, node.board, self.vm, folder, provision, firmware
-                )
+                board: BenchBoard
+                if node.uf2:
+                    board = chips.board(node.name, node.board, node.uf2, folder, provision)
+                else:
+                    board = EmulatedBoard(
+                        self.kernel, node.name, node.board, self.vm, folder, provision, firmware
+                    )
                 self.boards[node.name] = board
                 self.ports[node.name] = HostPort(self.kernel)
                 self._wire(self.ports[node.name], node)

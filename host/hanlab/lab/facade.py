@@ -28,7 +28,8 @@ from typing import Any, Final, Self, TypeVar
 from smp.os_management import MemoryPoolStatisticsReadResponse
 from smpclient.requests.os_management import MemoryPoolStatisticsRead
 
-from hanlab.bench.board import OFF_US, EmulatedBoard
+from hanlab.bench.board import OFF_US
+from hanlab.bench.boards import BenchBoard
 from hanlab.dsp.accepted import SUPERSEDING
 from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.parts import Notice
@@ -562,7 +563,7 @@ class Lab:
             )
         return self._boards
 
-    def board(self, device: Device) -> EmulatedBoard:
+    def board(self, device: Device) -> BenchBoard:
         """The emulated board itself: its flash, and the faults that it can have."""
         return self.desk.boards[device.name]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hanlab.boards.clauses import OCTOBER_2021, check_clauses, without
 from hanlab.boards.data import (
+    DOWNLOAD,
     SIZE_BEHAVIOURS,
     STEPS,
     Activation,
@@ -26,6 +29,10 @@ _T = TypeVar("_T")
 
 MIN_BAUD: Final = 19_200
 """The slowest WAN UART: a full SMP buffer (4 KiB) has to cross it within the client's deadline."""
+RP2040: Final = "rp2040"
+"""A board of that name is an emulated RP2040 (bench/rp2040); after a colon the UF2 file that it runs."""
+UF2: Final = "HANLAB_UF2"
+"""The environment variable that names that file where lab.toml does not."""
 FLASH_SLACK: Final = 20
 """Sectors of a board's filesystem that hold no image: littlefs's own, journals, settings."""
 
@@ -48,6 +55,8 @@ class NodeConfig:
     """It has another HAN's network key."""
     port: str | None = None
     """The serial port of a real board's WAN link."""
+    uf2: Path | None = None
+    """It is an emulated RP2040 with this MicroPython; None: it runs in a VM, or is real."""
     joined: bool = True
     """It comes with its home's network key; else it is on no HAN until somebody joins it."""
     install_code: bytes | None = field(default=None, repr=False)
@@ -150,7 +159,7 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
             next_step='s1sr_clauses = ["18.63(d)"]',
         )
     check_clauses(clauses, f"{where}: s1sr_clauses")
-    board = at(where, load_board, data["board"])
+    board, uf2 = at(where, _look_up_board, data["board"])
     baud = number(data, where, "baud", board.uart.baud)
     if not MIN_BAUD <= baud <= board.uart.max_baud:
         raise UsageError(
@@ -178,9 +187,24 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
         baud=baud,
         stranger=flag(data, "stranger"),
         port=port,
+        uf2=uf2,
         joined=flag(data, "joined", default=True),
         install_code=_install_code(data, where),
     )
+
+
+def _look_up_board(name: str) -> tuple[Board, Path | None]:
+    """The board of that name; of `rp2040:FILE` a Raspberry Pi Pico, emulated to the chip, and its UF2 file."""
+    kind, _, file = name.partition(":")
+    if kind.lower() != RP2040:
+        return load_board(name), None
+    file = file or os.environ.get(UF2, "")
+    if not file:
+        raise UsageError(
+            f"board = {name!r} does not say which MicroPython runs on it, nor does {UF2}",
+            next_step=f'board = "{RP2040}:FILE.uf2", from {DOWNLOAD}',
+        )
+    return load_board("pico"), Path(file)
 
 
 def _install_code(data: Mapping[str, Any], where: str) -> bytes | None:
