@@ -1,10 +1,12 @@
-# The port of a real chip (MicroPython's rp2 and esp32): machine.UART for the links, the chip's own filesystem.
-# After a reset MicroPython runs main.py, which calls start(). /hanlab/board.json says what is wired where ("port").
+# The port of a real chip (MicroPython's rp2 and esp32): its links, on one cable or on UARTs of their own, and the
+# chip's own filesystem. After a reset MicroPython runs main.py, which calls start(). /hanlab/board.json says what is
+# wired where ("port").
 import asyncio
 import json
 import os
 import sys
 import time
+from binascii import unhexlify
 
 import machine
 from micropython import const
@@ -16,6 +18,30 @@ _BUSY_WAIT = const(
 _PAUSE = const(
     5
 )  # seconds in which Ctrl-C at the REPL keeps a board that fails from starting again
+_LATCH_MS = const(
+    500
+)  # in which Ctrl-C stops a board whose REPL is about to lose its pins to the cable
+_REPL_BAUD = const(115_200)
+_USB_BUF = const(1024)  # octets of each ring of a USB interface
+_TXBUF = const(
+    1024
+)  # an ESP32's UART holds the whole board up while there is no room for what is sent
+
+
+class UsbLink:
+    """A CDC interface of the board's USB, beside the REPL's (micropython-lib's usb-device-cdc)."""
+
+    def __init__(self, cdc):
+        self._stream = asyncio.StreamReader(cdc)
+        self._sending = asyncio.Lock()
+
+    async def readinto(self, buf):
+        return await self._stream.readinto(buf) or 0
+
+    async def write(self, buf):
+        async with self._sending:
+            self._stream.write(buf)
+            await self._stream.drain()
 
 
 class Link:
@@ -46,9 +72,16 @@ class Link:
 class Port:
     """What every port gives the firmware; see boards/README.md."""
 
-    def __init__(self, config):
-        self.wan = Link(_uart(config, "wan"))
-        self.han = Link(_uart(config, "han"))
+    def __init__(self, config, eui):
+        if "cable" in config:
+            import cable
+
+            wiring = config["cable"]
+            stream = UsbLink(_usb()) if wiring["kind"] == "usb" else Link(_uart(wiring))
+            self.wan, self.han = cable.sides(stream, wiring["rings"], eui)
+        else:
+            self.wan = Link(_uart(config["wan"]))
+            self.han = Link(_uart(config["han"]))
         self.root = _ROOT
         self.smp_buffers = tuple(config["smp"])
 
@@ -65,11 +98,21 @@ class Port:
         machine.reset()
 
 
-def _uart(config, link):
-    wiring = config[link]
+def _usb():
+    import usb.device
+    from usb.device.cdc import CDCInterface
+
+    cdc = CDCInterface(timeout=0, txbuf=_USB_BUF, rxbuf=_USB_BUF)
+    usb.device.get().init(cdc, builtin_driver=True)
+    return cdc
+
+
+def _uart(wiring):
     pins = {pin: machine.Pin(wiring[pin]) for pin in ("tx", "rx", "rts", "cts") if pin in wiring}
     if "rts" in pins:
         pins["flow"] = machine.UART.RTS | machine.UART.CTS
+    if sys.platform == "esp32":
+        pins["txbuf"] = _TXBUF
     uart = machine.UART(
         wiring["uart"],
         baudrate=wiring["baud"],
@@ -88,17 +131,35 @@ def _nothing(uart):
     pass
 
 
+def _takes_repl(port):
+    """Its cable is on the pins of an ESP32's REPL."""
+    return sys.platform == "esp32" and port.get("cable", {}).get("kind") == "uart"
+
+
+def _give_repl_back(port):
+    if _takes_repl(port):
+        cable = port["cable"]
+        machine.UART(0, _REPL_BAUD, tx=machine.Pin(cable["tx"]), rx=machine.Pin(cable["rx"]))
+
+
 def start(run):
     """Run the firmware for ever, whatever happens; Ctrl-C at the REPL ends it."""
     try:
         with open(_ROOT + "/board.json") as f:
-            port = json.load(f)["port"]
+            config = json.load(f)
+        port, eui = config["port"], unhexlify(config["eui"])
+        del config
     except (OSError, ValueError, KeyError, TypeError) as e:
         print("hanlab: no good %s/board.json (%r); hanlab provision makes one" % (_ROOT, e))
         return
+    if _takes_repl(port):
+        print("hanlab: Ctrl-C within %d ms for the REPL" % _LATCH_MS)
+        time.sleep_ms(_LATCH_MS)
     try:
-        run(Port(port))
+        run(Port(port, eui))
+        _give_repl_back(port)
     except Exception as e:
+        _give_repl_back(port)
         sys.print_exception(e)
     print("hanlab: starting again in %d s; Ctrl-C stops it" % _PAUSE)
     time.sleep(_PAUSE)

@@ -19,6 +19,7 @@ import gc
 import json
 import os
 import random
+from binascii import unhexlify
 from micropython import RingIO, const
 
 _WAN = const(0)
@@ -161,9 +162,13 @@ class Port:
     def __init__(self, bench, hello):
         self._bench = bench
         wan, han = hello["rxbuf"]
-        self.wan = Link(bench, _WAN, wan)
-        self.han = Link(bench, _HAN, han)
-        bench.links = (self.wan, self.han)
+        links = (Link(bench, _WAN, wan), Link(bench, _HAN, han))
+        bench.links = links
+        if hello["cable"]:
+            import cable
+
+            links = cable.sides(links[_WAN], (wan, han), unhexlify(hello["config"]["eui"]))
+        self.wan, self.han = links
         self.root = "/flash"
         self.smp_buffers = hello["smp"]  # (octets, how many): the window this board can really take
         self._id = bytes.fromhex(hello["id"])

@@ -22,6 +22,7 @@ from smpclient.requests.os_management import ResetWrite
 
 from hanlab.bench.board import HAN, WAN
 from hanlab.bench.radio import MAX_PSDU, cobs_encode, fcs16
+from hanlab.bench.uart import UartWire
 from hanlab.keys import Secret
 from hanlab.lab import Device, Lab
 from hanlab.wan.auth import Session, wants_seal
@@ -253,7 +254,7 @@ class Hostile:
     def _on_wan(self, octets: bytes) -> bool:
         device = self._random.choice(self._devices)
         wire = self._desk.ports[device.name]._wire
-        assert wire
+        assert isinstance(wire, UartWire)
         if wire.busy_us > _BUSY_US:
             return False
         self._write[device.name](octets)

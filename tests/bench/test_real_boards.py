@@ -5,6 +5,7 @@ The boards are those of another hanlab (`hanlab up`), in a process of its own an
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from hanlab.errors import UsageError
 from hanlab.images import OtaImage
 from hanlab.keys import LabKeys
 from hanlab.lab import Lab, Outcome
-from hanlab.lab.real_boards import RealBoards
+from hanlab.lab.desk import Desk
 from hanlab.lab.state import BOARD_KEYS
 from hanlab.s1sp.outcome import ServiceRequestFailed
 from hanlab.wan.client import WanClient
@@ -46,7 +47,8 @@ baud = 921600
 {ppmid}
 """
 
-OpenReal = Callable[[str], Lab]
+OpenReal = Callable[..., Lab]
+CABLE = "cable = true\n"
 
 
 def provision(lab: Path) -> None:
@@ -55,13 +57,17 @@ def provision(lab: Path) -> None:
 
 @pytest.fixture
 def open_real(tmp_path: Path) -> Iterator[OpenReal]:
-    """Open the lab of real boards whose keys are "seed" or "provisioned"; they have been up for ages."""
+    """Open the lab of real boards whose keys are "seed" or "provisioned"; they have been up for ages.
+
+    On one cable each, those named; without a name, all, and their HAN is a wire between them.
+    """
     opened: list[Lab] = []
     processes: list[subprocess.Popen[str]] = []
 
-    def open_(keys: str) -> Lab:
+    def open_(keys: str, *on_cable: str, pcap: Path | None = None, impair: str = "") -> Lab:
         theirs, ours = tmp_path / "theirs.toml", tmp_path / "ours.toml"
-        theirs.write_text(f'keys = "{keys}"\n' + LAB.format(hub="", ppmid=""))
+        cable = CABLE if on_cable else ""
+        theirs.write_text(f'keys = "{keys}"\n' + LAB.format(hub=cable, ppmid=cable))
         if keys == "provisioned":
             provision(theirs)
         processes.append(
@@ -74,14 +80,17 @@ def open_real(tmp_path: Path) -> Iterator[OpenReal]:
         )
         out = processes[-1].stdout
         assert out
-        ports = {
-            b["name"].lower(): f'port = "{b["pty"]}"' for b in json.loads(out.readline())["boards"]
-        }
+        ports = {"hub": "", "ppmid": ""}
+        for board in json.loads(out.readline())["boards"]:
+            if not on_cable or board["name"] in on_cable:
+                ports[board["name"].lower()] = f'port = "{board["pty"]}"\n'
+        if not on_cable:
+            ports["hub"] += "wired = true\n"
         ours.write_text(f'keys = "{keys}"\n' + LAB.format(**ports))
         if keys == "provisioned":
             (tmp_path / ".hanlab" / "ours").mkdir()
             shutil.copy(tmp_path / ".hanlab/theirs" / BOARD_KEYS, tmp_path / ".hanlab/ours")
-        opened.append(Lab.open(ours))
+        opened.append(Lab.open(ours, pcap=pcap, impair=impair))
         return opened[-1]
 
     yield open_
@@ -99,6 +108,31 @@ def update(lab: Lab, image: OtaImage) -> str:
     hash_ = image.manufacturer_image_hash
     assert lab.run(lab.activate_firmware(hash_, ppmid)) is Outcome.ACTIVATED
     return lab.run(lab.wait_until_back(ppmid)).firmware
+
+
+def test_one_cable_a_board(open_real: OpenReal, tmp_path: Path) -> None:
+    """The laptop carries the HAN between them: it is captured, and spoilt, as that of emulated boards is."""
+    lab = open_real("seed", "hub", "PPMID", pcap=tmp_path / "han.pcap", impair="han.loss=0.05")
+    assert update(lab, make_image(2048)) == "IHDAE06"
+    lanes = {(lane.source, lane.sink): lane for lane in lab.run(lab.counters()).lanes}
+    assert lanes["hub", "PPMID"].counters.lost > 0
+    frames = lab.frames_on_air
+    lab.close()
+    assert frames > 80
+    assert (tmp_path / "han.pcap").stat().st_size > 80 * 60
+
+
+@pytest.mark.parametrize("real", ["hub", "PPMID"])
+def test_one_real_board_among_emulated_ones(open_real: OpenReal, real: str) -> None:
+    lab = open_real("seed", real)
+    assert set(lab.desk.boards) == {"hub", "PPMID"} - {real}
+    assert update(lab, make_image(2048)) == "IHDAE06"
+    emulated = lab.device("PPMID" if real == "hub" else "hub")
+    lab.power_cycle(emulated)
+    with pytest.raises(UsageError, match=f"{real} is a real board"):
+        lab.power_cycle(lab.device(real))
+    lab.run(asyncio.sleep(1.5))
+    assert lab.run(lab.read_firmware_version(lab.device("PPMID"))).firmware == "IHDAE06"
 
 
 def test_an_update_on_real_boards(open_real: OpenReal) -> None:
@@ -123,7 +157,7 @@ def test_lab_that_is_closed_is_logged_out(open_real: OpenReal, tmp_path: Path) -
     lab = open_real("seed")
     lab.run(lab.store())
     lab.close()
-    boards = RealBoards(lab.config, LabKeys(lab.config.seed))
+    boards = Desk(lab.config, tmp_path / "intruder", keys=LabKeys(lab.config.seed))
 
     async def intrude() -> dict[str, int]:
         client = WanClient(boards.ports["hub"], octets_s=92_160)
@@ -153,16 +187,16 @@ def test_boards_with_keys_of_their_own(open_real: OpenReal, tmp_path: Path) -> N
 
 def test_what_is_out_of_reach(open_real: OpenReal, tmp_path: Path) -> None:
     lab = open_real("seed")
-    with pytest.raises(UsageError, match="the lab's boards are real"):
+    with pytest.raises(UsageError, match="hub is a real board"):
         lab.power_cycle(lab.hub)
-    with pytest.raises(UsageError, match="the lab's boards are real"):
+    with pytest.raises(UsageError, match="the lab has real boards"):
         lab.serve(lambda ptys: None)
     text = (tmp_path / "ours.toml").read_text()
     lab.close()
     head, tail = text.split("[[device]]")
     device = "\n".join(line for line in tail.splitlines() if not line.startswith("port"))
     (tmp_path / "ours.toml").write_text(f"{head}[[device]]{device}\n")
-    with pytest.raises(UsageError, match="hears emulated air only"):
+    with pytest.raises(UsageError, match="hears the air alone that it carries"):
         Lab.open(tmp_path / "ours.toml", pcap=tmp_path / "x.pcap")
     with Lab.open(tmp_path / "ours.toml") as lab:
         assert [b.name for b in lab.run(lab.counters()).boards] == ["hub"]
@@ -173,7 +207,7 @@ def test_what_is_out_of_reach(open_real: OpenReal, tmp_path: Path) -> None:
 
 def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
     lab = tmp_path / "lab.toml"
-    lab.write_text(LAB.format(hub='port = "/dev/null"', ppmid=""))
+    lab.write_text(LAB.format(hub='port = "/dev/null"\nwired = true', ppmid=""))
     with pytest.raises(UsageError, match="have no keys yet") as wrong:
         Lab.open(lab)
     assert "hanlab provision" in wrong.value.next_step

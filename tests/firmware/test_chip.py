@@ -79,9 +79,12 @@ class Time:
     def sleep(seconds):
         pass
 
+    sleep_ms = sleep
+
 
 chip.time = Time
 
+EUI = b"\x00\x11\x22\x33\x44\x55\x66\x77"
 WIRING = {
     "smp": [4096, 1],
     "wan": {"baud": 115200, "rxbuf": 4096, "uart": 0, "tx": 0, "rx": 1},
@@ -96,7 +99,7 @@ def provisioned(text):
 
 
 def test_the_port_is_wired_as_board_json_says():
-    port = chip.Port(WIRING)
+    port = chip.Port(WIRING, EUI)
     wan, han = Uart.made
     assert (wan.number, wan.options["tx"], wan.options["rx"]) == (0, "GPIO0", "GPIO1")
     assert (wan.options["baudrate"], han.options["baudrate"]) == (115200, 57600)
@@ -108,8 +111,72 @@ def test_the_port_is_wired_as_board_json_says():
     assert isinstance(port.ticks_ms(), int)
 
 
+def test_wan_and_han_on_one_cable():
+    wiring = {
+        "kind": "uart",
+        "uart": 1,
+        "tx": 1,
+        "rx": 3,
+        "baud": 460800,
+        "rxbuf": 2048,
+        "rings": [4096, 2048],
+    }
+    port = chip.Port({"smp": [4096, 2], "cable": wiring}, EUI)
+    (uart,) = Uart.made
+    assert (uart.number, uart.options["tx"], uart.options["rx"]) == (1, "GPIO1", "GPIO3")
+    assert (uart.options["baudrate"], uart.options["rxbuf"]) == (460800, 2048)
+    buf = bytearray(100)
+
+    async def both():
+        uart.arrived = b"\x00\x05\x05\x07han\x00wan\x00\x05\x02h\x00"
+        n = await port.wan.readinto(buf)
+        assert buf[:n] == b"\x00wan\x00"
+        n = await port.han.readinto(buf)
+        assert buf[:n] == b"\x02h\x00"
+        await port.han.write(b"\x02H\x00")
+        await port.wan.write(b"WAN\x00")
+
+    asyncio.run(both())
+    hello = b"\x00\x05\x05\x07han\x08" + EUI[1:] + b"\x00"
+    assert uart.sent == hello + b"\x00\x05\x02H\x00WAN\x00", uart.sent
+
+
+def test_a_cable_on_usb_is_a_second_interface():
+    class Cdc(Uart):
+        def __init__(self, **options):
+            super().__init__(None, **options)
+
+    class Devices:
+        begun = []
+
+        def init(self, *interfaces, builtin_driver):
+            self.begun.append((interfaces, builtin_driver))
+
+    class Module:
+        pass
+
+    usb, device, cdc = Module(), Module(), Module()
+    usb.device, device.get, device.cdc, cdc.CDCInterface = device, Devices, cdc, Cdc
+    for name, module in (("usb", usb), ("usb.device", device), ("usb.device.cdc", cdc)):
+        sys.modules[name] = module
+    port = chip.Port({"smp": [4096, 1], "cable": {"kind": "usb", "rings": [4096, 2048]}}, EUI)
+    (interface,) = Uart.made
+    assert Devices.begun == [((interface,), True)]  # and the REPL stays
+    assert interface.options["timeout"] == 0  # what is not there is not waited for
+    buf = bytearray(100)
+
+    async def read():
+        interface.arrived = b"octets"
+        n = await port.wan.readinto(buf)
+        assert buf[:n] == b"octets"
+        await port.wan.write(b"answer")
+
+    asyncio.run(read())
+    assert interface.sent == b"answer"
+
+
 def test_a_link_gives_what_is_there_and_never_asks_for_more():
-    link = chip.Port(WIRING).wan
+    link = chip.Port(WIRING, EUI).wan
     uart = Uart.made[0]
     buf = bytearray(100)
 
@@ -127,7 +194,7 @@ def test_a_link_gives_what_is_there_and_never_asks_for_more():
 
 
 def test_a_link_waits_for_octets_and_lets_others_work():
-    link = chip.Port(WIRING).wan
+    link = chip.Port(WIRING, EUI).wan
     uart = Uart.made[0]
     order = []
 
@@ -147,7 +214,7 @@ def test_a_link_waits_for_octets_and_lets_others_work():
 
 
 def test_what_the_driver_does_not_take_at_once_is_sent_later_and_in_order():
-    link = chip.Port(WIRING).han
+    link = chip.Port(WIRING, EUI).han
     uart = Uart.made[1]
     uart.room = 10
     octets = bytes(range(256))
@@ -174,7 +241,7 @@ def test_firmware_that_ends_or_fails_starts_again():
         raise ValueError("broken")
 
     for run in (fails, lambda port: None):
-        provisioned(json.dumps({"port": WIRING}))
+        provisioned(json.dumps({"eui": "0011223344556677", "port": WIRING}))
         chip.start(run)
     assert RESETS == [1, 1]
 
@@ -183,7 +250,7 @@ def test_ctrl_c_at_the_repl_stops_it():
     def stopped(port):
         raise KeyboardInterrupt
 
-    provisioned(json.dumps({"port": WIRING}))
+    provisioned(json.dumps({"eui": "0011223344556677", "port": WIRING}))
     try:
         chip.start(stopped)
         raise AssertionError("it went on")

@@ -145,7 +145,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'--cut PPMID@43% (of the transfer to it), --cut hub@43% (of the upload to the CH)'": Walk(
         "push v6.ota --to PPMID --direct --cut x", "push v6.ota --to PPMID --direct --cut PPMID@43%"
     ),
-    "'pull the cable, or leave port out of lab.toml: then the same lab is emulated'": Walk(
+    "'pull the cable, or leave its port out of lab.toml: then it is emulated'": Walk(
         "push v6.ota --to PPMID --direct --cut hub@43% --lab real.toml",
         "push v6.ota --to PPMID --direct --cut hub@43% --lab lab.toml",
     ),
@@ -245,7 +245,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         "tests/host/test_lab_config.py::test_a_join_is_rounded_as_lab_toml_says"
     ),
     "'hanlab requests shows those that are pending'": NotRun("shows what there is"),
-    "'one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like'": Proved(
+    "'one [[device]], or wired taken out: then the laptop carries the HAN, of as many as you like'": Proved(
         "tests/host/test_begin.py::test_provision_of_a_lab_that_cannot_work"
     ),
     "'[[user]] eui = \"…\" in lab.toml makes one of them a Service User; nothing was changed'": Proved(
@@ -524,10 +524,17 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'without port in lab.toml the same lab is emulated'": Proved(
         "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
     ),
+    "'without its port in lab.toml it is emulated'": Proved(
+        "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
+    ),
+    "'without port in lab.toml the same lab is emulated; han.… works wherever the laptop carries the HAN'": Lab(
+        {"wan": {"loss": 0.1}, "comms_hub": {"port": "/dev/x"}},
+        {"han": {"loss": 0.1}, "comms_hub": {"port": "/dev/x"}},
+    ),
     '"hanlab provision makes them, and each board\'s board.json"': Walk(
         "store --lab prov.toml", "provision --lab prov.toml", "store --lab prov.toml"
     ),
-    "'leave --pcap out, or capture the HAN with a sniffer'": Proved(
+    "'leave --pcap out, or wired = true, with each board on its own cable'": Proved(
         "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
     ),
     "f'it has {listed}' if listed else 'its lab.toml needs a [[device]]'": Walk(
@@ -568,11 +575,11 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         },
         {"device": [{"model": "liberty-eg4v11"}]},
     ),
-    "f'[comms_hub] with port = \"/dev/ttyUSB1\", or no port for {min(ports)}'": Lab(
-        {"device": [{"port": "/dev/x"}]},
-        {"device": [{"port": "/dev/x"}], "comms_hub": {"port": "/dev/ttyUSB1"}},
+    "'port = \"/dev/ttyUSB1\", the serial adapter at its WAN pins'": Lab(
+        {"comms_hub": {"wired": True}},
+        {"comms_hub": {"wired": True, "port": "/dev/ttyUSB1"}},
     ),
-    "'each has its own serial adapter'": Lab(
+    "'each has its own cable, and port'": Lab(
         {"device": [{"port": "/dev/x"}], "comms_hub": {"port": "/dev/x"}},
         {"device": [{"port": "/dev/x"}], "comms_hub": {"port": "/dev/y"}},
     ),
@@ -585,7 +592,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         "store --lab swapped.toml", "boards"
     ),
     "'s1sr_clauses = [\"18.63(d)\"]'": Lab({"comms_hub": {"s1sr_clauses": 3}}),
-    'f"baud = {board.uart.baud}, or none for the board\'s own"': Lab({"comms_hub": {"baud": 300}}),
+    'f"baud = {own_baud}, or none for the board\'s own"': Lab({"comms_hub": {"baud": 300}}),
     "'a smaller store, or a board with more flash'": Lab(
         {"comms_hub": {"store": 100000000}}, {"comms_hub": {"store": 65536}}
     ),

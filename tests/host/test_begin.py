@@ -25,7 +25,7 @@ from hanlab.impairments import Impairments
 from hanlab.lab import Lab
 from hanlab.lab.config import DEFAULT, KEYS, make_lab, read_lab
 from hanlab.lab.homes import HOME_KEYS
-from hanlab.lab.nodes import DEVICE_KEYS, NODE_KEYS
+from hanlab.lab.nodes import DEVICE_KEYS, HUB_KEYS, NODE_KEYS
 from hanlab.lab.office import open_pki
 from hanlab.resources import samples_dir
 
@@ -186,13 +186,14 @@ def test_reset_of_real_boards_forgets_the_dsp_alone(hanlab: Hanlab) -> None:
 
 
 def test_provision_of_a_lab_that_cannot_work(hanlab: Hanlab) -> None:
-    """Two devices on a HAN that is one wire; and ports that are boards' own USB."""
+    """Two devices on a HAN that is one wire; and WAN ports that are boards' own USB."""
     hanlab("init")
-    text = Path("lab.toml").read_text().replace("# port =", "port =")
+    text = Path("lab.toml").read_text().replace("# port =", "wired = true\nport =")
+    text = text.replace("ttyACM0", "ttyUSB1")
     more = text.split("[[device]]")[1].split("# [wan]")[0].replace("PPMID", "SECOND")
     Path("lab.toml").write_text(f"{text}\n[[device]]{more.replace('-A4', '-A6')}")
     said = hanlab("provision", "--lab", "lab.toml", code=2)
-    assert "a CH with 2 devices cannot work on real boards" in said
+    assert "a CH with 2 devices cannot work with wired = true" in said
     assert not Path(".hanlab").exists()
     Path("lab.toml").write_text(text)  # one [[device]], as it says
     assert "is its REPL" not in hanlab("provision", "--lab", "lab.toml")
@@ -200,6 +201,12 @@ def test_provision_of_a_lab_that_cannot_work(hanlab: Hanlab) -> None:
     assert "/dev/ttyACM0 of hub: such a port is a board's own USB" in hanlab(
         "provision", "--lab", "lab.toml"
     )
+    Path("lab.toml").write_text(
+        f"{text}\n[[device]]{more.replace('-A4', '-A6')}".replace("wired = true\n", "")
+    )
+    assert "is its REPL" not in hanlab(
+        "provision", "--lab", "lab.toml"
+    )  # its one cable is just that
 
 
 def test_a_sweep_of_a_lab_of_real_boards_has_boards_of_its_own(hanlab: Hanlab) -> None:
@@ -235,7 +242,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
     tables = {"comms_hub", "device", "home", "dsp", "user", "wan", "han"}
     assert page == {
         FILE: set(KEYS) - tables,
-        NODES: {*NODE_KEYS, "gpf"},
+        NODES: {*NODE_KEYS, *HUB_KEYS},
         HOME: set(HOME_KEYS),
         WIRES: {f.name for f in fields(Impairments)},
         "[dsp]": set(DSP_KEYS),

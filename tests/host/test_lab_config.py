@@ -83,6 +83,11 @@ def spoilt_and_real(data: dict[str, Any]) -> None:
     hub(port="/dev/x")(data)
 
 
+def spoilt_and_wired(data: dict[str, Any]) -> None:
+    data["han"] = {"loss": 0.1}
+    hub(port="/dev/x", wired=True)(data)
+
+
 def test_a_lab_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "desk.toml"
     file.write_text(lab_toml(top="seed = 7"))
@@ -157,10 +162,13 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
         (hub(store=1.5), "comms_hub: store has to be a whole number, 0 or more, not 1.5"),
         (hub(size_behaviour="x"), "comms_hub: size_behaviour 'x' does not exist"),
         (hub(port=3), "comms_hub: port has to be a text, not 3"),
-        (device(port="/dev/x"), "PPMID has a port, but the CH has none"),
+        (hub(wired=True), "comms_hub: wired = true, but it has no port"),
+        (hub(wired="yes"), "wired has to be true or false"),
+        (device(wired=True), "device 1: wired is unknown|wired"),
         (both_at("/dev/x"), "two boards have the port /dev/x"),
         (lambda data: data.update(keys="mine"), "keys = 'mine' does not exist"),
-        (spoilt_and_real, "the boards are real, and hanlab spoils emulated wires only"),
+        (spoilt_and_real, "wan: hanlab cannot spoil a real wire, and hub has one"),
+        (spoilt_and_wired, "han: hanlab cannot spoil a real wire, and hub has one"),
         (hub(s1sr_clauses="x"), "comms_hub: s1sr_clauses has to be a list of clauses"),
         (hub(gpf="zz"), "comms_hub: gpf: 'zz' is no EUI-64"),
         (user(roles=[["IS"]]), r"user 1: roles = \[\['IS'\]\]: \['IS'\] is no role"),

@@ -201,8 +201,8 @@ WRONG: list[tuple[Callable[[], LabConfig], str]] = [
         r"device 1: GSME is in no \[\[home\]\]",
     ),
     (
-        lambda: lab(table(comms_hub={**DEFAULT["comms_hub"], "port": "/dev/x"}), elm()),
-        r"oak/hub has a port, but the CH has none \(elm/hub\)",
+        lambda: lab(table(comms_hub={**DEFAULT["comms_hub"], "wired": True}), elm()),
+        r"home oak: comms_hub: wired = true, but it has no port",
     ),
 ]
 

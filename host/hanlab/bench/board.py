@@ -77,7 +77,10 @@ class EmulatedBoard:
         folder: Path,
         provision: Provision,
         firmware: Path | None = None,
+        *,
+        on_cable: bool = False,
     ) -> None:
+        """`on_cable`: its WAN and its HAN share the link `WAN`."""
         self.kernel = kernel
         self.name = name
         self.facts = facts
@@ -92,6 +95,9 @@ class EmulatedBoard:
         """Asked when the VM has died or hangs: whether it starts again, as after a power failure."""
         self._vm = vm
         self._firmware = firmware or runnable(firmware_dir(), vm)
+        self._on_cable = on_cable
+        # USB waits where a UART's octets come on and on
+        self._fifo = 1 << 30 if on_cable and facts.cable.kind == "usb" else facts.uart.fifo
         self._provision = provision
         self._log = board_log(folder, name)
         self._log.unlink(missing_ok=True)
@@ -203,6 +209,7 @@ class EmulatedBoard:
                 "seed": self._entropy(),
                 "id": self._provision.unique_id.hex(),
                 "rxbuf": [self.facts.uart.rxbuf, self.facts.uart.han_rxbuf],
+                "cable": self._on_cable,
                 "smp": [self.facts.smp.buf_size, self.facts.smp.buf_count],
                 "flash": {
                     "path": str(self.flash.path),
@@ -240,7 +247,7 @@ class EmulatedBoard:
             if held is None:
                 held = self._held[link] = bytearray()
                 self.kernel.at(self._deaf[0][1], lambda: self._hear_again(link), self.home)
-            room = self.facts.uart.fifo - len(held)
+            room = self._fifo - len(held)
             held += octets[:room]
             self.lost += max(0, len(octets) - room)
         else:

@@ -96,8 +96,8 @@ class Kernel:
         """When the next event is due, or the host's turn comes, whichever is first (µs)."""
         return min(self.next_time(), self._end)
 
-    def run_until_host_ready(self, limit: int | None) -> None:
-        """Run events until one concerns the host, or until `limit` (µs; None: no limit)."""
+    def run_until_host_ready(self, limit: int | None) -> bool:
+        """Run events until one concerns the host (True), or until `limit` (µs; None: no limit)."""
         end = self._end = self.now + PATIENCE_US if limit is None else limit
         events, computing = self._events, self._computing
         try:
@@ -116,7 +116,7 @@ class Kernel:
                 event()
                 if self.host_ready:
                     self.host_ready = False
-                    return
+                    return True
         finally:
             self._home = None
         if limit is None:
@@ -127,3 +127,4 @@ class Kernel:
                 next_step="the last output of each board is above",
             )
         self.now = max(self.now, limit)
+        return False

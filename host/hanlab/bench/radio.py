@@ -15,10 +15,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
-from hanlab.bench.board import HAN
-from hanlab.bench.boards import BenchBoard
+from hanlab.bench.board import HAN, Transmit
 from hanlab.bench.impair import Lane
 from hanlab.bench.kernel import HERE, Kernel
 from hanlab.bench.mac import BEACON, BEACON_REQUEST, BROADCAST, MacHeader, mac_header
@@ -47,6 +46,28 @@ SCAN_US: Final = 960 * (2**5 + 1) * SYMBOL_US
 
 Capture = Callable[[int, bytes], None]
 """Takes each frame on the air: when it began (µs) and its PSDU, FCS included."""
+
+
+class Radioed(Protocol):
+    """A board, as its radio knows it."""
+
+    name: str
+    home: int | None
+    """The PAN whose events its own are."""
+
+    @property
+    def unique_id(self) -> bytes:
+        """Its EUI-64 (8 octets, most significant first)."""
+
+    @property
+    def running(self) -> bool:
+        """It has power, and hears."""
+
+    def connect(self, link: int, transmit: Transmit) -> None:
+        """`transmit` takes what it sends."""
+
+    def arrive(self, link: int, octets: bytes) -> None:
+        """Hand it what its radio has received."""
 
 
 @dataclass
@@ -92,7 +113,7 @@ class Air:
         self._in_pan: defaultdict[int | None, list[_Station]] = defaultdict(list)
         self._captures: list[Capture] = []
 
-    def attach(self, board: BenchBoard, pan: int | None = None, address: int | None = None) -> None:
+    def attach(self, board: Radioed, pan: int | None = None, address: int | None = None) -> None:
         """Give `board` a radio: in that PAN, with that short `address`, until the board sends as another."""
         self._stations.append(_Station(self, board, address))
         self.move(self._stations[-1], pan)
@@ -203,7 +224,7 @@ class Air:
 class _Station:
     """One board's radio: it sends one frame after the other, each up to `MAX_RETRIES` times again."""
 
-    def __init__(self, air: Air, board: BenchBoard, address: int | None) -> None:
+    def __init__(self, air: Air, board: Radioed, address: int | None) -> None:
         self._air = air
         self._board = board
         self._coded = bytearray()

@@ -18,6 +18,17 @@ ADAPTER_LATENCY_US: Final = 1000
 """One USB frame: a full-speed USB serial adapter hands octets over once a millisecond."""
 
 
+class Line(Protocol):
+    """What carries the host's octets to a board."""
+
+    @property
+    def octets_s(self) -> float:
+        """How fast it is, each way (octet/s)."""
+
+    def from_host(self, octets: bytes) -> None:
+        """Send them, one after the other."""
+
+
 class HostEnd(Protocol):
     """The host's end of a wire."""
 
@@ -35,9 +46,9 @@ class HostPort:
         self._kernel = kernel
         self._received = bytearray()
         self._waiter: asyncio.Future[None] | None = None
-        self._wire: UartWire | None = None
+        self._wire: Line | None = None
 
-    def plug(self, wire: UartWire) -> None:
+    def plug(self, wire: Line) -> None:
         self._wire = wire
 
     @property

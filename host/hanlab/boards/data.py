@@ -34,6 +34,9 @@ COHORTS: Final = ("IOC", "MOC", "FOC")
 STEPS: Final = (1, 2)
 """Of an update (rules 96, 97)."""
 
+CABLES: Final = ("usb", "uart")
+"""What a board's own USB socket is to the firmware: a CDC interface beside the REPL's, or a bridge to a UART."""
+
 FAMILIES: Final = ("rp2", "esp32")
 """Chip families: MicroPython's names of their ports."""
 
@@ -107,6 +110,18 @@ class UartFacts:
 
 
 @dataclass(frozen=True)
+class CableFacts:
+    """The board's own USB socket, which carries WAN and HAN: what it is to the firmware, and bit/s.
+
+    `pins`: of the UART at the board's USB bridge; None: the chip has USB itself, whose host waits during flash work.
+    """
+
+    kind: str
+    baud: int
+    pins: Wiring | None = None
+
+
+@dataclass(frozen=True)
 class SmpFacts:
     """What the SMP server's parameters say: octets of one request, requests in flight."""
 
@@ -143,6 +158,7 @@ class Board:
     memory: MemoryFacts
     flash: FlashFacts
     uart: UartFacts
+    cable: CableFacts
     smp: SmpFacts
     radio: RadioFacts
     display: DisplayFacts
@@ -252,6 +268,9 @@ def load_board(name: str) -> Board:
     """The board `name`: a file stem (`pico`) or its own name (`Raspberry Pi Pico`), in any case."""
     board, path = _load(Board, _find(boards_dir(), "board", "name", name))
     _check_choice(path, "family", board.family, FAMILIES)
+    _check_choice(path, "cable.kind", board.cable.kind, CABLES)
+    if (board.cable.kind == "uart") != (board.cable.pins is not None):
+        raise UsageError(f"{path}: cable.pins has to be there if cable.kind is uart, and only then")
     for key, size, unit in (
         ("flash.filesystem", board.flash.filesystem, board.flash.sector),
         ("flash.sector", board.flash.sector, board.flash.page),

@@ -13,6 +13,8 @@ from hanlab.boards.compiled import CHIPS, compile_
 from hanlab.files import write_whole
 from hanlab.resources import boards_dir, firmware_dir
 
+CHIP_PORT: Final = ("chip.py", "cable.py")
+"""What a chip needs of boards/ports."""
 STATE: Final = "hanlab"
 """The folder on the board where the firmware keeps everything (boards/ports/chip.py)."""
 
@@ -27,7 +29,8 @@ def write_files(folder: Path, board_json: Mapping[str, Any], family: str) -> Non
     folder.mkdir(mode=0o700, parents=True)
     source = firmware_dir()
     shutil.copy(source / "main.py", folder)
-    shutil.copy(boards_dir() / "ports" / "chip.py", folder)
+    for port in CHIP_PORT:
+        shutil.copy(boards_dir() / "ports" / port, folder)
     try:
         compile_(source / "smets1", folder / "smets1", CHIPS[family])
     except (LookupError, OSError, subprocess.CalledProcessError):

@@ -55,9 +55,10 @@ def read_cut(text: str, config: LabConfig) -> tuple[str, int]:
     found = _FORM.fullmatch(text.strip())
     if found is None or int(found[2]) >= 100:
         raise UsageError(f"--cut {text!r} is no BOARD@N%, N from 0 to 99", next_step=_EXAMPLE)
-    if config.is_real:
+    node = config.node(found[1], any_board=True)
+    if node.is_real:
         raise UsageError(
-            "the boards are real, and hanlab cannot cut their power",
-            next_step="pull the cable, or leave port out of lab.toml: then the same lab is emulated",
+            f"{node.name} is a real board, and hanlab cannot cut its power",
+            next_step="pull the cable, or leave its port out of lab.toml: then it is emulated",
         )
-    return config.node(found[1], any_board=True).name, int(found[2])
+    return node.name, int(found[2])

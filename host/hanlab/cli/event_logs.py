@@ -18,7 +18,7 @@ def events(device: str | None, *, lab: Path | None, as_json: bool) -> None:
     """The event log of a board, or of all."""
     with open_lab(lab) as (bench, _):
         boards = (bench.device(device),) if device else bench.boards
-        if not bench.config.is_real:
+        if bench.desk.boards:
             bench.run(asyncio.sleep(_BEGUN_S))
         logs = {board.name: bench.run(bench.events(board)) for board in boards}
     if as_json:

@@ -77,20 +77,20 @@ def run(
 
 
 def _can_work(config: LabConfig) -> None:
-    """Refuse what no wiring of real boards can do: the HAN is one wire from the CH to one device."""
-    crowded = [home for home in config.homes if len(home.devices) != 1]
-    if config.is_real and crowded:
+    """Refuse what no wiring can do: a HAN that is a wire goes from the CH to one device."""
+    crowded = [home for home in config.homes if home.hub.wired and len(home.devices) != 1]
+    if crowded:
         raise UsageError(
-            f"a CH with {len(crowded[0].devices)} devices cannot work on real boards: their HAN is one wire, "
-            "from the CH's UART to one device's",
-            next_step="one [[device]] in lab.toml; without port the lab is emulated, and has as many as you like",
+            f"a CH with {len(crowded[0].devices)} devices cannot work with wired = true: its HAN is one wire, "
+            "from its UART to one device's",
+            next_step="one [[device]], or wired taken out: then the laptop carries the HAN, of as many as you like",
         )
 
 
 def _say_ports(out: Console, config: LabConfig) -> None:
     """A board's own USB has its REPL, and nothing of the WAN."""
     for node in config.nodes:
-        if node.port and any(name in node.port for name in REPLS):
+        if node.wired and node.port and any(name in node.port for name in REPLS):
             say(
                 out,
                 f"{node.port} of {node.name}",

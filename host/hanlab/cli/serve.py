@@ -62,8 +62,7 @@ def run(
         with line:
             log = bench.dsp.parts.log
         bench.on_notice = lambda notice: log(sentence(notice))
-        if not bench.config.is_real:
-            bench.desk.revive(log)
+        bench.desk.revive(log)
         thread = BenchThread(bench, ProgressFile(bench.folder).report)
         seals = seals_of(keys, unsigned=unsigned)
         known = LOCAL | {name.lower() for name in [host, *names]}

@@ -20,6 +20,8 @@ PAN_ID: Final = 0x5331
 """Of the lab's first home; the next one's is the next number."""
 HAN_BAUD: Final = 115_200
 """Of the wire that is the HAN between real boards: the same for all that it joins."""
+CABLE_RXBUF: Final = 2048
+"""Octets of the driver's ring of a cable's UART, which is emptied into the rings of WAN and HAN."""
 
 
 def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
     }
     if node.is_hub:
         wan["dco_key"] = keys.dco.octets.hex()
-    wiring = {"port": _wiring(node)} if config.is_real or node.uf2 else {}
+    wiring = {"port": _wiring(node)} if node.is_real or node.uf2 else {}
     home = config.home_of(node)
     mirror = {"gpf": home.gpf.octets.hex()} if home and home.gpf and node.is_hub else {}
     return {
@@ -103,6 +105,9 @@ def _neighbour(node: NodeConfig, address: int) -> dict[str, Any]:
 def _wiring(node: NodeConfig) -> dict[str, Any]:
     """What boards/ports/chip.py needs to know of a real board."""
     uart, smp = node.board.uart, node.board.smp
+    buffers = {"smp": [smp.buf_size, smp.buf_count]}
+    if node.on_cable:
+        return {**buffers, "cable": _cable(node)}
     unused = () if uart.flow_control else ("rts", "cts")
     links = {
         name: {"baud": baud, "rxbuf": rxbuf}
@@ -112,7 +117,18 @@ def _wiring(node: NodeConfig) -> dict[str, Any]:
             ("han", HAN_BAUD, uart.han_rxbuf, uart.han),
         )
     }
-    return {"smp": [smp.buf_size, smp.buf_count], **links}
+    return {**buffers, **links}
+
+
+def _cable(node: NodeConfig) -> dict[str, Any]:
+    cable, uart = node.board.cable, node.board.uart
+    rings = {"rings": [uart.rxbuf, uart.han_rxbuf]}
+    wiring = uart.wan if node.uf2 else cable.pins  # an emulated chip's USB has the REPL alone
+    if wiring is None:
+        return {"kind": cable.kind, **rings}
+    unused = ("rts", "cts")
+    pins = {key: n for key, n in vars(wiring).items() if n is not None and key not in unused}
+    return {"kind": "uart", "baud": node.baud, "rxbuf": CABLE_RXBUF, **pins, **rings}
 
 
 def limits(board: Board) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """What a lab is made of: lab.toml, or the default (one emulated CH with one PPMID).
 
-host/lab-toml.md has every setting; all of a lab's boards are real, or none.
+host/lab-toml.md has every setting; boards with a port are real, the others emulated.
 """
 
 from __future__ import annotations
@@ -69,27 +69,25 @@ class LabConfig:
 
     @property
     def is_real(self) -> bool:
-        """Its boards are real ones."""
-        return any(home.hub.port is not None for home in self.homes)
+        """Some of its boards are, so that it lives on the wall clock."""
+        return any(node.is_real for node in self.nodes)
 
     @property
     def emulated(self) -> LabConfig:
         """The same lab on emulated boards, whose keys nobody has to make."""
 
-        def without_ports(nodes: tuple[NodeConfig, ...]) -> tuple[NodeConfig, ...]:
-            return tuple(dataclasses.replace(node, port=None) for node in nodes)
+        def emulated(nodes: tuple[NodeConfig, ...]) -> tuple[NodeConfig, ...]:
+            return tuple(dataclasses.replace(node, port=None, wired=False) for node in nodes)
 
         return dataclasses.replace(
             self,
             homes=tuple(
                 dataclasses.replace(
-                    home,
-                    hub=dataclasses.replace(home.hub, port=None),
-                    devices=without_ports(home.devices),
+                    home, hub=emulated((home.hub,))[0], devices=emulated(home.devices)
                 )
                 for home in self.homes
             ),
-            shelf=without_ports(self.shelf),
+            shelf=emulated(self.shelf),
             provisioned=False,
         )
 
@@ -100,8 +98,9 @@ class LabConfig:
             UsageError: it cannot be read.
         """
         wires = with_impairments({"wan": self.wan, "han": self.han}, text)
-        _only_emulated_wires_spoil(self.is_real, wires)
-        return dataclasses.replace(self, wan=wires["wan"], han=wires["han"])
+        spoilt = dataclasses.replace(self, wan=wires["wan"], han=wires["han"])
+        _only_own_wires_spoil(spoilt)
+        return spoilt
 
     def home(self, name: str | None = None) -> HomeConfig:
         """The home with that name; without a name the only one.
@@ -246,7 +245,7 @@ def make_lab(name: str, data: Mapping[str, Any]) -> LabConfig:
         join_rounding=_rounding(data.get("join_rounding", Rounding.UP)),
     )
     _check_ports(config)
-    _only_emulated_wires_spoil(config.is_real, {"wan": config.wan, "han": config.han})
+    _only_own_wires_spoil(config)
     return dataclasses.replace(config, provisioned=_is_provisioned(data, config.is_real))
 
 
@@ -261,26 +260,24 @@ def _rounding(value: object) -> Rounding:
 
 def _check_ports(config: LabConfig) -> None:
     ports = {n.name: n.port for n in config.nodes if n.port is not None}
-    bare = [home.hub for home in config.homes if home.hub.port is None]
-    if ports and bare:
-        raise UsageError(
-            f"{min(ports)} has a port, but the CH has none ({bare[0].name}): a lab's boards are real or "
-            "emulated, all of them",
-            next_step=f'[comms_hub] with port = "/dev/ttyUSB1", or no port for {min(ports)}',
-        )
     twice = {p for p in ports.values() if list(ports.values()).count(p) > 1}
     if twice:
         raise UsageError(
-            f"two boards have the port {min(twice)}", next_step="each has its own serial adapter"
+            f"two boards have the port {min(twice)}", next_step="each has its own cable, and port"
         )
 
 
-def _only_emulated_wires_spoil(real: bool, wires: Mapping[str, Impairments]) -> None:
-    if real and any(wire.any for wire in wires.values()):
-        raise UsageError(
-            "the boards are real, and hanlab spoils emulated wires only",
-            next_step="without port in lab.toml the same lab is emulated",
-        )
+def _only_own_wires_spoil(config: LabConfig) -> None:
+    """The air is hanlab's own wherever it carries the HAN; a real board's cable is not."""
+    real = [node.name for node in config.nodes if node.port]
+    wired = [home.hub.name for home in config.homes if home.hub.wired]
+    for wire, spoilt, boards in (("wan", config.wan, real), ("han", config.han, wired)):
+        if spoilt.any and boards:
+            raise UsageError(
+                f"{wire}: hanlab cannot spoil a real wire, and {boards[0]} has one",
+                next_step="without port in lab.toml the same lab is emulated; han.… works wherever the "
+                "laptop carries the HAN",
+            )
 
 
 def _is_provisioned(data: Mapping[str, Any], real: bool) -> bool:

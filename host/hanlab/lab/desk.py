@@ -1,8 +1,13 @@
-"""The desk: a lab's emulated boards, powered on and wired up, with the host's loop on their clock."""
+"""The desk: a lab's boards, powered on and wired up, with the host's loop on their clock.
+
+Emulated boards live in the bench's time, which passes as fast as it can. With a real board among them it passes
+as the wall clock does, and the bench's air carries the HAN between them all.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,11 +15,13 @@ from typing import Any, Final, TypeVar
 
 from hanlab.bench.board import WAN, BoardError, EmulatedBoard, Provision
 from hanlab.bench.boards import BenchBoard
+from hanlab.bench.cable import CableEnd
 from hanlab.bench.chips import Chips
 from hanlab.bench.kernel import Kernel
 from hanlab.bench.loop import BenchLoop
+from hanlab.bench.paced import PacedLoop
 from hanlab.bench.pcap import PcapWriter, write_keys
-from hanlab.bench.radio import Air
+from hanlab.bench.radio import Air, Radioed
 from hanlab.bench.realtime import PtyPort, TcpPort, ToolPort, serve
 from hanlab.bench.starts import Starts
 from hanlab.bench.uart import HostEnd, HostPort, UartWire
@@ -26,6 +33,7 @@ from hanlab.lab.boards import network_keys
 from hanlab.lab.config import LabConfig
 from hanlab.lab.link_keys import link_keys
 from hanlab.lab.nodes import NodeConfig
+from hanlab.wan.serial_port import SerialPort
 
 T = TypeVar("T")
 _HOST = "_host"
@@ -36,7 +44,11 @@ _LIVES_US: Final = 60_000_000
 
 
 class Desk:
-    """Boards of `config`, their flash files in `folder`. `ports` holds the host's end of each UART."""
+    """Boards of `config`, the flash files of emulated ones in `folder`. `ports` holds the host's end of each one's WAN.
+
+    Raises:
+        UsageError: a real board's port cannot be opened.
+    """
 
     def __init__(
         self,
@@ -49,37 +61,32 @@ class Desk:
         firmware: Path | None = None,
     ) -> None:
         self.config = config
-        self.vm = vm or find_vm()
         self.keys = keys or LabKeys(config.seed)
         self.kernel = Kernel(config.seed)
-        self.loop = BenchLoop(self.kernel)
+        self.loop: asyncio.AbstractEventLoop = (
+            PacedLoop(self.kernel) if config.is_real else BenchLoop(self.kernel)
+        )
         self.air = Air(self.kernel, config.han)
         self.wires: list[UartWire] = []
         self.boards: dict[str, BenchBoard] = {}
+        """The emulated ones."""
+        self.cables: dict[str, CableEnd] = {}
+        """Of the boards whose WAN and HAN share one."""
         self.ports: dict[str, HostPort] = {}
+        self._serial: list[SerialPort] = []
         self._capture: PcapWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
         is_new = not any(folder.glob("*.flash"))
         start = Starts(folder, _HOST, is_new=is_new).next()
-        self.entropy = self.kernel.random(f"host, start {start}")
+        self.entropy: random.Random = (
+            random.SystemRandom() if config.is_real else self.kernel.random(f"host, start {start}")
+        )
         """What the host's nonces come from: new ones in each command, for old ones have recorded answers."""
-        chips = Chips(self.kernel)
+        self._folder, self._firmware, self._vm = folder, firmware, vm
+        self._chips = Chips(self.kernel)
         try:
             for node in config.nodes:
-                provision = Provision(board_json(config, node, self.keys), node.eui.octets)
-                board: BenchBoard
-                if node.uf2:
-                    board = chips.board(node.name, node.board, node.uf2, folder, provision)
-                else:
-                    board = EmulatedBoard(
-                        self.kernel, node.name, node.board, self.vm, folder, provision, firmware
-                    )
-                self.boards[node.name] = board
-                self.ports[node.name] = HostPort(self.kernel)
-                self._wire(self.ports[node.name], node)
-                home = config.home_of(node)
-                address = addresses(home).get(node.name) if home else None
-                self.air.attach(board, pan(home) if home and node.joined else None, address)
+                self._put(node)
             if pcap:
                 self._capture = PcapWriter(pcap)
                 self.air.capture(self._capture)
@@ -92,7 +99,53 @@ class Desk:
     def clock_us(self) -> int:
         return self.kernel.now
 
+    def _put(self, node: NodeConfig) -> None:
+        """Put a board on the desk: emulated or real, its cable to the host, its radio on the air."""
+        radio: Radioed | None = None
+        if node.on_cable:
+            radio = cable = self.cables[node.name] = CableEnd(
+                self.kernel, node.name, node.eui.octets
+            )
+            self.ports[node.name] = cable.wan
+        else:
+            self.ports[node.name] = HostPort(self.kernel)
+        if not node.is_real:
+            self.boards[node.name] = self._emulated(node)
+            self._wire(self.cables.get(node.name, self.ports[node.name]), node)
+            radio = radio or self.boards[node.name]
+        elif node.port:
+            self._plug(self.cables.get(node.name, self.ports[node.name]), node, node.port)
+        else:
+            del self.ports[node.name]  # nothing but its HAN is wired
+        if radio:
+            home = self.config.home_of(node)
+            address = addresses(home).get(node.name) if home else None
+            self.air.attach(radio, pan(home) if home and node.joined else None, address)
+
+    def _emulated(self, node: NodeConfig) -> BenchBoard:
+        provision = Provision(board_json(self.config, node, self.keys), node.eui.octets)
+        if node.uf2:
+            return self._chips.board(node.name, node.board, node.uf2, self._folder, provision)
+        return EmulatedBoard(
+            self.kernel,
+            node.name,
+            node.board,
+            self.vm,
+            self._folder,
+            provision,
+            self._firmware,
+            on_cable=node.on_cable,
+        )
+
+    @property
+    def vm(self) -> Vm:
+        """What emulated boards run on."""
+        if self._vm is None:
+            self._vm = find_vm()
+        return self._vm
+
     def power_on(self) -> None:
+        """Emulated boards start; real ones are as they are."""
         for board in self.boards.values():
             board.power_on()
 
@@ -141,6 +194,8 @@ class Desk:
         """
         with ExitStack() as opened:
             ports: dict[str, ToolPort] = {}
+            for cable in self.cables.values():
+                cable.unplug()
             for number, node in enumerate(self.config.nodes):
                 port: ToolPort = PtyPort() if tcp is None else _tcp_port(*tcp, number)
                 ports[node.name] = opened.enter_context(port)
@@ -148,8 +203,20 @@ class Desk:
             ready({name: port.path for name, port in ports.items()})
             serve(self.kernel, self.boards.values(), ports.values())
 
+    def _plug(self, host: HostPort | CableEnd, node: NodeConfig, port: str) -> None:
+        """Plug a host's end into a real board's serial port."""
+        serial = SerialPort(
+            port,
+            node.baud,
+            self.loop,
+            flow_control=node.wired and node.board.uart.flow_control,
+            feed=host.feed,
+        )
+        self._serial.append(serial)
+        host.plug(serial)
+
     def _wire(self, port: HostEnd, node: NodeConfig) -> None:
-        """Plug a host's end into a board's WAN link, in place of the one before."""
+        """Plug a host's end into an emulated board's WAN link, or its cable, in place of the one before."""
         board = self.boards[node.name]
         self.wires.append(UartWire(self.kernel, port, board, WAN, node.baud, self.config.wan))
 
@@ -157,6 +224,8 @@ class Desk:
         """Power off; the flash files stay as they are."""
         for board in self.boards.values():
             board.close()
+        for serial in self._serial:
+            serial.close()
         if self._capture:
             self._capture.close()
         self.run(_end_tasks())

@@ -42,7 +42,7 @@ from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.lab.answers import RETRY_S, Answer, Automation, answered
 from hanlab.lab.board_json import install_code
-from hanlab.lab.boards import Boards, DualControl, lab_keys, network_keys, s1sp_on, wan_client
+from hanlab.lab.boards import DualControl, lab_keys, network_keys, s1sp_on, wan_client
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.counters import BoardReport, Counters, LaneReport, sum_of
 from hanlab.lab.desk import Desk
@@ -50,7 +50,6 @@ from hanlab.lab.home import Device, Home
 from hanlab.lab.homes import HomeConfig
 from hanlab.lab.office import DATABASE, Office, open_office, service_request
 from hanlab.lab.own_clock import not_in_a_loop, on_its_clock, refuse_unrun
-from hanlab.lab.real_boards import RealBoards
 from hanlab.lab.silence import explain_silence
 from hanlab.lab.state import lock, state_folder
 from hanlab.s1sp.installations import Installation, Installations
@@ -140,15 +139,13 @@ class Lab:
         s1sp = s1sp_on(wan, home.hub, dual_control, self.config.join_rounding)
         return Home(home.name, Device(home.hub), tuple(map(Device, home.devices)), s1sp, wan)
 
-    def _open_boards(self, pcap: Path | None, firmware: Path | None) -> Boards:
+    def _open_boards(self, pcap: Path | None, firmware: Path | None) -> Desk:
         keys = lab_keys(self.config, self.folder)
-        if self.config.is_real:
-            if pcap:
-                raise UsageError(
-                    "the boards are real, and hanlab hears emulated air only",
-                    next_step="leave --pcap out, or capture the HAN with a sniffer",
-                )
-            return RealBoards(self.config, keys)
+        if pcap and all(home.hub.wired for home in self.config.homes):
+            raise UsageError(
+                "the boards' HAN is a wire between them, and hanlab hears the air alone that it carries itself",
+                next_step="leave --pcap out, or wired = true, with each board on its own cable",
+            )
         desk = Desk(self.config, self.folder, keys=keys, pcap=pcap, firmware=firmware)
         desk.power_on()
         return desk
@@ -181,7 +178,7 @@ class Lab:
         return cls(config, folder, pcap=Path(pcap) if pcap else None)
 
     @property
-    def _boards(self) -> Boards:
+    def _boards(self) -> Desk:
         if self._lock < 0:
             raise UsageError(
                 "the lab is closed: its boards are off", next_step="Lab.open() opens it again"
@@ -202,8 +199,8 @@ class Lab:
         try:
             if self._office:
                 self._office.close()
-            if self.config.is_real:
-                for home in self.homes:
+            for home in self.homes:
+                if self.config.node(home.hub.name, any_board=True).is_real:
                     self.run(home.wan.close())
             self._opened.close()
         finally:
@@ -251,6 +248,11 @@ class Lab:
             UsageError: a TCP port is not to be had.
             BenchError: a board died, or does not answer.
         """
+        if self.config.is_real:
+            raise UsageError(
+                "the lab has real boards, which are up as long as they have power",
+                next_step="without port in lab.toml the same lab is emulated",
+            )
         with suppress(KeyboardInterrupt):
             desk = self.desk
             self.run(self._everyone_answers())
@@ -551,21 +553,22 @@ class Lab:
 
     @property
     def desk(self) -> Desk:
-        """The emulated boards with their wires, for whoever wants to disturb them.
-
-        Raises:
-            UsageError: they are real.
-        """
-        if not isinstance(self._boards, Desk):
-            raise UsageError(
-                "the lab's boards are real: they are up as long as they have power, and out of hanlab's reach",
-                next_step="without port in lab.toml the same lab is emulated",
-            )
+        """The boards with their wires and their air, for whoever wants to disturb them."""
         return self._boards
 
     def board(self, device: Device) -> BenchBoard:
-        """The emulated board itself: its flash, and the faults that it can have."""
-        return self.desk.boards[device.name]
+        """The emulated board itself: its flash, and the faults that it can have.
+
+        Raises:
+            UsageError: it is a real one.
+        """
+        board = self.desk.boards.get(device.name)
+        if board is None:
+            raise UsageError(
+                f"{device.name} is a real board, whose power and flash are out of hanlab's reach",
+                next_step="without its port in lab.toml it is emulated",
+            )
+        return board
 
     def power_cycle(self, *devices: Device, off_s: float = OFF_US / 1e6, in_s: float = 0.0) -> None:
         """The power of these boards fails in `in_s`, wherever they are, and is back `off_s` later."""
@@ -615,10 +618,10 @@ class Lab:
 
         Real boards' wires are not counted, nor boards that have no port.
         """
-        desk = self._boards if isinstance(self._boards, Desk) else None
+        desk = self.desk
         boards = []
         for device in self.boards:
-            if device.name not in self._boards.ports:
+            if device.name not in desk.ports:
                 continue
             async with self._client(device) as client:
                 try:
@@ -626,12 +629,11 @@ class Lab:
                     han, wan = read.han, read.wan
                 except NoAnswer:
                     han, wan = {}, {}
-            lost = self.board(device).lost if desk else None
+            board = desk.boards.get(device.name)
+            lost = board.lost if board else None
             boards.append(BoardReport(device.name, han, wan, lost))
-        lanes = (
-            [lane for wire in desk.wires for lane in (wire.to_board, wire.to_host)] if desk else []
-        )
-        air = desk.air.lanes.values() if desk else ()
+        lanes = [lane for wire in desk.wires for lane in (wire.to_board, wire.to_host)]
+        air = desk.air.lanes.values()
         return Counters(
             lanes=tuple(
                 LaneReport(lane.wire, lane.source, lane.sink, dataclasses.replace(lane.counters))

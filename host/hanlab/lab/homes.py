@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
-from hanlab.lab.nodes import NodeConfig, at, flag, number, read_node, without_october_2021
+from hanlab.lab.nodes import HUB_KEYS, NodeConfig, at, flag, number, read_node, without_october_2021
 from hanlab.toml import check_keys, shown
 
 HOME_KEYS: Final = ("name", "comms_hub", "device", "count")
@@ -113,10 +113,16 @@ def _home(name: str, data: Mapping[str, Any], where: str) -> HomeConfig:
         table = "[home.comms_hub]" if where else "[comms_hub]"
         raise UsageError(missing, next_step=f"{table} with board, model and eui")
     mirror = _gpf(table, f"{where}comms_hub", is_home=bool(where))
-    table = {"name": "hub", **{key: value for key, value in table.items() if key != "gpf"}}
-    hub = read_node(table, "CHF", f"{where}comms_hub")
+    wired = flag(table, "wired")
+    table = {"name": "hub", **{key: value for key, value in table.items() if key not in HUB_KEYS}}
+    hub = read_node(table, "CHF", f"{where}comms_hub", wired=wired)
+    if wired and hub.port is None:
+        raise UsageError(
+            f"{where}comms_hub: wired = true, but it has no port: wired boards are real ones",
+            next_step='port = "/dev/ttyUSB1", the serial adapter at its WAN pins',
+        )
     devices = [
-        read_node(table, None, f"{where}device {i}")
+        read_node(table, None, f"{where}device {i}", wired=wired)
         for i, table in enumerate(_tables(data, "device", where), 1)
     ]
     gsmes = [d for d in devices if d.model.device_type == "GSME"]

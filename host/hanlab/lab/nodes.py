@@ -54,7 +54,11 @@ class NodeConfig:
     stranger: bool = False
     """It has another HAN's network key."""
     port: str | None = None
-    """The serial port of a real board's WAN link."""
+    """The serial port of a real board: of its one cable, or where it is `wired` of its WAN."""
+    wired: bool = False
+    """It is real, and its HAN is a wire to the other board of its home: the laptop does not carry it."""
+    cable: bool = False
+    """Emulated with one cable for WAN and HAN, as a real board has."""
     uf2: Path | None = None
     """It is an emulated RP2040 with this MicroPython; None: it runs in a VM, or is real."""
     joined: bool = True
@@ -66,6 +70,16 @@ class NodeConfig:
     def is_hub(self) -> bool:
         """It is a Communications Hub."""
         return self.model.device_type == "CHF"
+
+    @property
+    def is_real(self) -> bool:
+        """A board on the desk, not an emulated one."""
+        return self.port is not None or self.wired
+
+    @property
+    def on_cable(self) -> bool:
+        """WAN and HAN share one cable, and the laptop carries the HAN."""
+        return self.cable or (self.port is not None and not self.wired)
 
 
 DEVICE_KEYS: Final = ("activation_steps", "version_in_response", "joined", "install_code")
@@ -82,8 +96,11 @@ NODE_KEYS: Final = (
     *DEVICE_KEYS,
     "stranger",
     "port",
+    "cable",
 )
-"""What [comms_hub] and each [[device]] may have; [comms_hub] also gpf, and no DEVICE_KEYS."""
+"""What [comms_hub] and each [[device]] may have; [comms_hub] also HUB_KEYS, and no DEVICE_KEYS."""
+HUB_KEYS: Final = ("gpf", "wired")
+"""What only a [comms_hub] may have."""
 HUB_EXAMPLE: Final[Mapping[str, Any]] = {
     "board": "esp32-devkitc",
     "model": "skyline-i510",
@@ -104,10 +121,12 @@ def without_october_2021(node: NodeConfig) -> NodeConfig:
     return dataclasses.replace(node, model=dataclasses.replace(node.model, s1sr_clauses=clauses))
 
 
-def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> NodeConfig:
+def read_node(
+    data: Mapping[str, Any], device_type: str | None, where: str, *, wired: bool = False
+) -> NodeConfig:
     """The board that a table describes; `where` is the table's name in what is wrong with it.
 
-    `device_type` "CHF": it is a [comms_hub]; None: it is a [[device]].
+    `device_type` "CHF": it is a [comms_hub]; None: it is a [[device]]. `wired`: its home's HAN is a wire.
 
     Raises:
         UsageError: with the setting, and what it may be.
@@ -160,11 +179,13 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
         )
     check_clauses(clauses, f"{where}: s1sr_clauses")
     board, uf2 = at(where, _look_up_board, data["board"])
-    baud = number(data, where, "baud", board.uart.baud)
+    cable = flag(data, "cable")
+    own_baud = board.cable.baud if cable or (port and not wired) else board.uart.baud
+    baud = number(data, where, "baud", own_baud)
     if not MIN_BAUD <= baud <= board.uart.max_baud:
         raise UsageError(
             f"{where}: {baud:,} baud; {board.name} takes {MIN_BAUD:,} to {board.uart.max_baud:,}",
-            next_step=f"baud = {board.uart.baud}, or none for the board's own",
+            next_step=f"baud = {own_baud}, or none for the board's own",
         )
     # a board holds the image that runs besides what is in its store
     room = (board.flash.filesystem - FLASH_SLACK * board.flash.sector) // 2
@@ -188,6 +209,8 @@ def read_node(data: Mapping[str, Any], device_type: str | None, where: str) -> N
         stranger=flag(data, "stranger"),
         port=port,
         uf2=uf2,
+        wired=wired,
+        cable=cable,
         joined=flag(data, "joined", default=True),
         install_code=_install_code(data, where),
     )

@@ -9,6 +9,7 @@ import os
 import queue
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
@@ -46,6 +47,7 @@ class SerialPort:
         *,
         flow_control: bool = False,
         reopen_s: float = REOPEN_S,
+        feed: Callable[[bytes], None] | None = None,
     ) -> None:
         """
         Args:
@@ -53,6 +55,7 @@ class SerialPort:
             baud: bit/s.
             flow_control: RTS/CTS are wired.
             reopen_s: see `REOPEN_S`.
+            feed: takes what has arrived, in `loop`; None: `read` gives it.
 
         Raises:
             UsageError: it is not there, or another program has it.
@@ -61,6 +64,7 @@ class SerialPort:
         self.octets_s = baud / BITS_PER_OCTET
         self._loop = loop
         self._reopen_s = reopen_s
+        self._feed = feed or self._keep
         self._received = bytearray()
         self._waiter: asyncio.Future[None] | None = None
         self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -91,6 +95,8 @@ class SerialPort:
         """Queue octets for sending."""
         self._unsent.put(octets)
 
+    from_host = write
+
     async def read(self) -> bytes:
         """The octets that have arrived since the last read (at least one)."""
         while not self._received:
@@ -107,7 +113,7 @@ class SerialPort:
             thread.join()
         self._serial.close()
 
-    def _take(self, octets: bytes) -> None:
+    def _keep(self, octets: bytes) -> None:
         self._received += octets
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
@@ -121,7 +127,7 @@ class SerialPort:
                 continue
             if octets:
                 with suppress(RuntimeError):  # the loop is closed
-                    self._loop.call_soon_threadsafe(self._take, octets)
+                    self._loop.call_soon_threadsafe(self._feed, octets)
 
     def _find_again(self, why: OSError) -> None:
         """The port is gone; only the reading thread closes and opens it."""
