@@ -45,6 +45,9 @@ def hanlab(*arguments: str) -> str:
 
 @pytest.mark.rule(11)
 def test_a_ppmid_moves_and_leaves_and_comes_back() -> None:
+    with pytest.raises(HanlabError, match=r"E081102: .* is on the whitelist of the CH") as e:
+        hanlab("join", "PPMID", "--to", "two")
+    assert e.value.next_step.startswith("hanlab move")
     said = hanlab("move", "PPMID", "--to", "two")
     assert [line.split()[0] for line in said.splitlines()] == ["8.11", "8.11", "8.7.2", "✓"]
     with pytest.raises(HanlabError, match="two/hub already"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hanlab.dsp.cpl import CplStatus
+from hanlab.dsp.joining import ELSEWHERE, IN_UPDATE
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.service_requests import METERS
 from hanlab.duis.messages import FirmwareVersionRead, UpdateFirmware
@@ -34,6 +35,8 @@ AFTER_REFUSAL: Final = {
     "Pending one joins by hanlab join",
     "E11": "below [dsp] in lab.toml: secmp0007 with a day before the lab's date, or a later start",
     "E19": "hanlab inventory shows what the DSP knows; a device of the lab joins by hanlab join",
+    ELSEWHERE: "hanlab move DEVICE --to HOME takes it from one home to another",
+    **dict.fromkeys(IN_UPDATE.values(), "hanlab requests shows what is under way"),
     "E110101": "hanlab cpl add FILE lists it, as its manufacturer would",
     "E110102": "hanlab cpl shows the hashes; give the changed firmware another version",
     "E110105": "hanlab inventory and hanlab cpl show what does not fit",
