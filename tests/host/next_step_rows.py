@@ -282,6 +282,12 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         setup="push v6.ota --to PPMID --direct; cpl add v6.ota",
         code=1,
     ),
+    "'hanlab move DEVICE --to HOME takes it from one home to another'": Proved(
+        "tests/host/test_joining_cli.py::test_a_ppmid_moves_and_leaves_and_comes_back"
+    ),
+    "dict.fromkeys(IN_UPDATE.values(), 'hanlab requests shows what is under way')": NotRun(
+        "an update that goes on behind a server; tests/dsp/test_joining.py has the codes"
+    ),
     "'take active = false out of that [[user]] in lab.toml'": Walk(
         "version PPMID --lab inactive.toml", "version PPMID --lab lab.toml", code=1
     ),

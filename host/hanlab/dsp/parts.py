@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hanlab.dsp.accepted import AcceptedRequests
-from hanlab.dsp.alerts import Alert
+from hanlab.dsp.alerts import S1SP, Alert
 from hanlab.dsp.audit import Audit
 from hanlab.dsp.authorisation import Decision
 from hanlab.dsp.awaited import AwaitedJoins
@@ -29,6 +29,7 @@ from hanlab.duis.messages import (
     FirmwareVersionRead,
     RequestId,
     Response,
+    S1spAlert,
 )
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
@@ -145,3 +146,11 @@ class Parts:
         """Write it into the audit log; see `Entry`."""
         what = (decision.code, decision.rule, decision.why)
         self.audit.write(self.clock(), actor, subject, action, *what, request, next_step)
+
+    def ended(self, request: RequestId, service: str, device: Eui, end: str, why: str) -> None:
+        """A request ends before it is carried out; no response code says that, so its user gets an alert."""
+        decision = Decision(end, None, f"{request}: {why}")
+        self.record("DSP", device, service, decision, request)
+        alert = S1spAlert(request, device, end, why[:250], self.clock())
+        self.tell(request.originator, S1SP, alert, device)
+        self.notice(Notice(request, service, device, end))

@@ -13,44 +13,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from hanlab.dsp import alerts, commissioning, joining, updates
-from hanlab.dsp.accepted import Accepted, AcceptedRequests, is_cancellation
+from hanlab.dsp import alerts, commissioning, updates
+from hanlab.dsp.accepted import Accepted, AcceptedRequests
 from hanlab.dsp.audit import Audit
-from hanlab.dsp.authorisation import ACCEPTED, Case, Decision, answers_for, authorise
+from hanlab.dsp.authorisation import Decision, answers_for
 from hanlab.dsp.awaited import AwaitedJoins
-from hanlab.dsp.commissioning import IS_HAN_BODY
 from hanlab.dsp.counters import Counters
 from hanlab.dsp.cpl import Cpl, CplEntry, CplStatus
 from hanlab.dsp.database import Database
 from hanlab.dsp.deliveries import Deliveries, Write
 from hanlab.dsp.execution import Execution
-from hanlab.dsp.parts import SUPERSEDED, Notice, Parts, S1spDoor
+from hanlab.dsp.parts import Notice, Parts, S1spDoor
+from hanlab.dsp.reception import Reception
 from hanlab.dsp.service_requests import SERVICE_REQUESTS, SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
-from hanlab.dsp.smi import Smi, SmiDevice
+from hanlab.dsp.smi import Smi
 from hanlab.dsp.unanswered import UnansweredActivations
 from hanlab.duis.messages import (
     MAX_COUNTER,
-    ActivateFirmware,
-    ChFirmwareNotification,
-    DecommissionDevice,
-    DevicePreNotification,
-    Inventory,
-    InventoryDevice,
-    ReadDeviceLog,
-    ReadFirmwareVersion,
-    ReadInventory,
     Request,
     RequestId,
     Response,
-    S1spAlert,
     UpdateFirmware,
-    UpdateInventory,
 )
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
@@ -60,12 +47,6 @@ if TYPE_CHECKING:
 
 MANUFACTURER: Final = "manufacturer"
 """The party that lists its products on the CPL (rule 18)."""
-MOST_ON_HAN: Final = 17
-"""Devices in a Read Inventory response."""
-
-
-class _NothingDecided(Exception):
-    """Nothing of it is to be kept, not even the time."""
 
 
 class Dsp:
@@ -105,6 +86,9 @@ class Dsp:
         self._execution = Execution(self.parts, elsewhere)
         self.no_contact = ""
         """Why no board can be reached any more: what is for a device is answered E20 then."""
+        self._reception = Reception(
+            self.parts, self.counters, self._execution, self.expire, lambda: self.no_contact
+        )
 
     @property
     def settings(self) -> DspSettings:
@@ -205,7 +189,7 @@ class Dsp:
         self.parts.accepted.take_back(accepted, [device], "refused")
         why = f"{user.name} does not answer for {device} any more"
         if isinstance(accepted.body, UpdateFirmware):  # its list has no code for each device
-            self._ended(accepted.id, accepted.reference, device, "E4", why)
+            self.parts.ended(accepted.id, accepted.reference, device, "E4", why)
             return
         answer = Response(
             "E4", self.parts.clock(), accepted.id, accepted.service, accepted.service_variant
@@ -246,188 +230,14 @@ class Dsp:
         return before
 
     def receive(self, request: Request, service: WebService | None = None) -> Response:
-        """Decide over a Service Request; at once.
-
-        Returns I99 if it goes on (then `carry_out` it), I0 with the answer if the DSP has it, or the
-        code that refuses it.
-
-        Raises:
-            CounterError: its counter is not above the originator's last one, or far above it.
-        """
-        (answer,) = self.receive_all([(request, service)])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        """Decide over a Service Request; see `Reception.receive`."""
+        return self._reception.receive(request, service)
 
     def receive_all(
         self, asked: Iterable[tuple[Request, WebService | None]]
     ) -> list[Response | Exception]:
-        """`receive` for several, one after the other, with one commit: what each gets, or raises.
-
-        What one raises takes back that one alone.
-
-        Raises:
-            DatabaseTrouble: they could not be committed, and nothing of any of them is there.
-        """
-        answers: list[Response | Exception] = []
-        lines = []
-        with suppress(_NothingDecided), self.parts.transaction():
-            for request, service in asked:
-                try:
-                    with self.parts.database.part():
-                        response, decision = self._decide(request, service)
-                    answers.append(response)
-                    lines.append(self._log_line(request, decision))
-                except Exception as e:
-                    if not self.parts.database.sql.in_transaction:  # a full disk has ended it
-                        raise
-                    answers.append(e)
-            if all(isinstance(answer, Exception) for answer in answers):
-                raise _NothingDecided
-        for line in lines:
-            self.parts.log(line)
-        return answers
-
-    def _log_line(self, request: Request, decision: Decision) -> str:
-        user = self.settings.user(request.id.originator)
-        who = user.name if user else request.id.originator
-        why = f" ({decision.why})" if decision.refused else ""
-        return f"{who}: {request.service} to {request.id.target}: {decision.code}{why}"
-
-    def _decide(self, request: Request, service: WebService | None) -> tuple[Response, Decision]:
-        self.expire()  # a last day may have passed since the DSP was opened
-        user = self.settings.user(request.id.originator)
-        if user:
-            self.counters.take(request.id)
-        device = self.smi.find(request.id.target)
-        case = Case(request, user, device, self.settings, self.parts.clock(), service)
-        decision = authorise(case)
-        body: Inventory | None = None
-        if decision.accepted and self.no_contact and _is_for_devices(request):
-            decision = Decision("E20", None, self.no_contact)
-        if decision.accepted and user:
-            decision, body = self._accept(request, user, decision)
-        if user:  # of a stranger's request nothing is kept
-            self.parts.record(
-                request.id.originator, request.id.target, request.reference, decision, request.id
-            )
-        response = Response(
-            decision.code, case.now, request.id, request.service, request.service_variant, body
-        )
-        return response, decision
-
-    def _accept(
-        self, request: Request, user: User, decision: Decision
-    ) -> tuple[Decision, Inventory | None]:
-        match request.body:
-            case ReadInventory(device):
-                return self._read_inventory(device)
-            case DevicePreNotification():
-                return joining.pre_notify(self.parts, request.body, user), None
-            case DecommissionDevice():
-                return joining.decommission(self.parts, request.body, user), None
-            case UpdateInventory():
-                return joining.update_inventory(self.parts, request.body, user), None
-            case UpdateFirmware():
-                decided = self._accept_update(request, request.body, user)
-                code = updates.code_for(request.service, decided.code)
-                return replace(decided, code=code), None
-            case body if self._is_carried_out(request):
-                execution = getattr(body, "execution", None)  # some are never future-dated
-                if is_cancellation(execution):
-                    number = self.parts.accepted.cancel(request, self._execution.begun)
-                    why = f"{number} future-dated {request.service} cancelled"
-                    return Decision(ACCEPTED, None, why), None
-                if refusal := joining.refusal(self.parts, request):
-                    return refusal, None
-                self._keep(_accepted(request, execution, self.parts.clock()))
-            case _:
-                self._not_simulated(request)
-        return decision, None
-
-    def _is_carried_out(self, request: Request) -> bool:
-        """Whether a board has something to do with it; no device but a CH has a device log."""
-        if isinstance(request.body, ReadDeviceLog):
-            return self.parts.device(request.id.target).device_type == "CHF"
-        return isinstance(request.body, (ReadFirmwareVersion, ActivateFirmware, *IS_HAN_BODY))
-
-    def _accept_update(self, request: Request, body: UpdateFirmware, user: User) -> Decision:
-        devices = updates.sort(self.parts, request.service, body, user)
-        if isinstance(devices, Decision):
-            return devices
-        wanted = [device.eui for device in devices.accepted]
-        busy = self.parts.s1sp.in_progress(wanted, self._execution.waiting())
-        devices.accepted = [d for d in devices.accepted if d.eui not in busy]
-        devices.other_in_progress = [eui for eui in wanted if eui in busy]
-        if not devices.accepted:
-            return updates.all_left_out(devices)
-        self._keep(
-            Accepted(
-                request.id,
-                request.service,
-                request.service_variant,
-                UpdateFirmware(body.image, body.version, tuple(d.eui for d in devices.accepted)),
-                warning=devices.warning,
-                at=self.parts.clock(),
-            )
-        )
-        for device in devices.accepted:
-            if device.device_type == "CHF":
-                note = ChFirmwareNotification(device.eui, body.version, "UpdateRequested")
-                self.parts.alert(alerts.CH_REQUESTED, note, device)
-        return updates.accepted(devices)
-
-    def _keep(self, accepted: Accepted) -> None:
-        """It is pending from now on, and what it makes void is not."""
-        self.parts.accepted.add(accepted)
-        for older, device in self.parts.accepted.supersede(
-            accepted, self.parts.clock(), self._execution.begun
-        ):
-            why = f"superseded by {accepted.id}, a newer {accepted.reference} for {device}"
-            self._ended(older, accepted.reference, device, SUPERSEDED, why)
-
-    def _ended(self, request: RequestId, service: str, device: Eui, end: str, why: str) -> None:
-        """A request ends before it is carried out; no response code says that, so its user gets an alert."""
-        decision = Decision(end, None, f"{request}: {why}")
-        self.parts.record("DSP", device, service, decision, request)
-        alert = S1spAlert(request, device, end, why[:250], self.parts.clock())
-        self.parts.tell(request.originator, alerts.S1SP, alert, device)
-        self.parts.notice(Notice(request, service, device, end))
-
-    def _read_inventory(self, eui: Eui) -> tuple[Decision, Inventory | None]:
-        device = self.smi.find(eui)
-        if device is None:
-            return Decision("E19", None, f"{eui} is not in the inventory"), None
-        hub = device.hub or (device.eui if device.device_type == "CHF" else None)
-        found = self.smi.on_han(hub)[:MOST_ON_HAN] if hub else [device]
-        inventory = Inventory(tuple(map(self._inventory_device, found)))
-        return Decision("I0", 112, updates.counted(len(found))), inventory
-
-    def _inventory_device(self, device: SmiDevice) -> InventoryDevice:
-        entry = self.cpl.entry_of(device)
-        return InventoryDevice(
-            device=device.eui,
-            device_type=device.device_type,
-            status=device.status,
-            manufacturer=device.manufacturer[:30],
-            model=device.model[:30],
-            smets_chts_version=device.smets_chts_version,
-            firmware_version=device.version,
-            cpl_status=entry.status if entry else None,
-            import_mpxn=device.import_mpxn,
-            s1sp=device.smso,
-        )
-
-    def _not_simulated(self, request: Request) -> None:
-        """2.2, 6.23, an 8.9 to a device: authorised as they would be, and no board does anything."""
-        alert = S1spAlert(
-            request.id,
-            request.id.target,
-            "not simulated",
-            f"authorised; hanlab's boards do not carry out {request.reference}",
-            self.parts.clock(),
-        )
-        self.parts.tell(request.id.originator, alerts.S1SP, alert, request.id.target)
+        """`receive` for several; see `Reception.receive_all`."""
+        return self._reception.receive_all(asked)
 
     # -- and is carried out
 
@@ -453,7 +263,7 @@ class Dsp:
             self.parts.accepted.withdraw(request)
             for device in accepted.devices:
                 why = "cancelled by whoever runs the lab"
-                self._ended(request, accepted.reference, device, "cancelled", why)
+                self.parts.ended(request, accepted.reference, device, "cancelled", why)
         return True
 
     def see_joined(self) -> list[Eui]:
@@ -489,20 +299,3 @@ def _only_manufacturers(by: str) -> None:
             f"a {by} cannot list products on the CPL",
             next_step="manufacturers list their own products (rule 18)",
         )
-
-
-def _is_for_devices(request: Request) -> bool:
-    """Whether nothing comes of it where no board can be reached."""
-    match request.body:
-        case UpdateFirmware():
-            return True
-        case body if isinstance(body, (ReadFirmwareVersion, ActivateFirmware, *IS_HAN_BODY)):
-            return not is_cancellation(getattr(body, "execution", None))
-        case _:
-            return False
-
-
-def _accepted(request: Request, execution: datetime | None, at: datetime) -> Accepted:
-    return Accepted(
-        request.id, request.service, request.service_variant, request.body, execution, at=at
-    )
