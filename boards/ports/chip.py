@@ -36,7 +36,10 @@ class UsbLink:
         self._sending = asyncio.Lock()
 
     async def readinto(self, buf):
-        return await self._stream.readinto(buf) or 0
+        n = 0  # which would say that somebody is gone
+        while not n:
+            n = await self._stream.readinto(buf)
+        return n
 
     async def write(self, buf):
         async with self._sending:
@@ -55,9 +58,9 @@ class Link:
     async def readinto(self, buf):
         """Wait for octets, and take those that are there: to ask for more holds the whole board up."""
         view = memoryview(buf)
-        n = await self._stream.readinto(view[:1])
-        if not n:
-            return 0
+        n = 0  # which would say that somebody is gone
+        while not n:
+            n = await self._stream.readinto(view[:1])
         there = min(self._uart.any(), len(view) - 1)
         if there:
             n += self._uart.readinto(view[1 : 1 + there]) or 0
@@ -82,6 +85,7 @@ class Port:
         else:
             self.wan = Link(_uart(config["wan"]))
             self.han = Link(_uart(config["han"]))
+        self.ble = _ble(config)
         self.root = _ROOT
         self.smp_buffers = tuple(config["smp"])
 
@@ -125,6 +129,14 @@ def _uart(wiring):
         # With this handler the chip interrupts at 3/4 of its FIFO instead of at 1/8: a sixth of the interrupts.
         uart.irq(_nothing, machine.UART.IRQ_RXIDLE)
     return uart
+
+
+def _ble(config):
+    if "ble" not in config:
+        return None
+    import ble  # on no heap that has no use for it
+
+    return ble.open_link(config["ble"])
 
 
 def _nothing(uart):

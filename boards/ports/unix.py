@@ -24,6 +24,7 @@ from micropython import RingIO, const
 
 _WAN = const(0)
 _HAN = const(1)
+_BLE = const(2)  # what its radio is told and tells: bluetooth.py
 _TOGETHER = const(8)  # messages that go out in one piece
 
 
@@ -106,6 +107,7 @@ class Bench:
         self._arrival = bytearray(3)
         self._piece = memoryview(bytearray(256))
         self._waiting = []  # messages that go out together at the next wait or call
+        self._flags = []  # ThreadSafeFlags that are not set yet, and the task that waits for each
         self.links = ()
 
     def send(self, kind, argument, octets):
@@ -139,9 +141,26 @@ class Bench:
         if self._file.readinto(buf) != len(buf):
             sys.exit(0)
 
+    def queue_read(self, flag):
+        """The task that runs waits for a ThreadSafeFlag: an interrupt sets it."""
+        self._flags.append((flag, asyncio.core.cur_task))
+        asyncio.core.cur_task.data = self
+
+    def remove(self, task):
+        """A task that waits is cancelled."""
+        self._flags = [waiting for waiting in self._flags if waiting[1] is not task]
+
+    def _wake(self):
+        for waiting in self._flags:
+            if waiting[0].state:
+                self.remove(waiting[1])
+                asyncio.core._task_queue.push(waiting[1])
+                return True
+        return False
+
     def wait_io_event(self, dt):
         """asyncio would wait: dt = ms to the next timer, -1 = none, 0 = a task is ready."""
-        if dt == 0:
+        if self._wake() or dt == 0:
             return
         self.send(b"W", dt + 1, b"")
         left = self.exchange()
@@ -154,6 +173,7 @@ class Bench:
                 self._take(piece)
                 self.links[link].feed(piece)
                 n -= len(piece)
+        self._wake()
 
 
 class Port:
@@ -169,6 +189,15 @@ class Port:
 
             links = cable.sides(links[_WAN], (wan, han), unhexlify(hello["config"]["eui"]))
         self.wan, self.han = links
+        self.ble = None
+        if "ble" in hello:
+            import ble
+            import bluetooth
+
+            radio = bluetooth.BLE()
+            radio.send = lambda octets: bench.send(b"T", _BLE, octets)
+            bench.links += (radio,)
+            self.ble = ble.open_link(hello["ble"])
         self.root = "/flash"
         self.smp_buffers = hello["smp"]  # (octets, how many): the window this board can really take
         self._id = bytes.fromhex(hello["id"])

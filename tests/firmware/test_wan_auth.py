@@ -224,6 +224,7 @@ async def test_every_write_that_exists_is_in_this_test():
     board = Board()
     await board.challenge()
     there = {(g, c) for g in board.groups for c in board.groups[g].writes}
+    there |= {(g, c) for op, g, c in board.session.commands if op == WRITE}
     real = {(1, c) for c in image_group.ImageGroup(None, None).writes}
     assert there | real == set(ALL_WRITES) | {(0, 0), (GROUP, 11)}
 

@@ -782,6 +782,33 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "f'another program has {url} (a terminal, mpremote): end it'": Proved(
         "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
     ),
+    "'a board that has (hanlab boards), or no ble and the serial port for port'": Lab(
+        {"device": [{"ble": True}]}, {"device": [{}]}
+    ),
+    "'ble = true, or a serial port'": Lab(
+        {"comms_hub": {"port": "ble:hanlab-90A2", "ble": False, "wired": True}},
+        {"comms_hub": {"port": "ble:hanlab-90A2", "ble": True, "wired": True}},
+    ),
+    "'wired = true in [comms_hub], the HAN a wire between the boards; or the serial port of its cable'": Lab(
+        {"comms_hub": {"port": "ble:hanlab-90A2"}},
+        {"comms_hub": {"port": "ble:hanlab-90A2", "wired": True}},
+    ),
+    "f'{there}; it needs power, ble = true in the lab.toml that it was provisioned from, and nobody else may be connected to it'": Proved(
+        "tests/bench/test_ble.py::test_a_board_that_is_not_there"
+    ),
+    "'end that one, or wait: a login ends a minute after its last write'": Proved(
+        "tests/bench/test_ble.py::test_one_client_at_a_time_is_logged_in"
+    ),
+    "\"pip install 'hanlab[ble]'\"": Proved("tests/host/test_ble_port.py::test_without_bleak"),
+    "'port = \"ble:hanlab-90A2\", as it advertises'": Proved(
+        "tests/host/test_ble_port.py::test_a_port_without_a_name"
+    ),
+    "'those advertise hanlab- and the last four digits of their EUI-64'": Proved(
+        "tests/bench/test_ble.py::test_something_else_that_has_its_name"
+    ),
+    "'bring the board nearer, or restart it; bluetoothctl remove ADDRESS makes BlueZ forget what it believes of it'": Proved(
+        "tests/bench/test_ble.py::test_a_connection_that_fails"
+    ),
     "'sudo usermod -aG dialout $USER, then log in again'": Proved(
         "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
     ),

@@ -5,6 +5,8 @@ import hashlib
 from smets1 import ota_file
 from smets1.han.counters import Counters
 from smets1.store import StoreError
+from smets1.wan.auth import Floor, Session
+from smets1.wan.server import Server
 
 
 def counters_for(port, key, home_key):
@@ -121,12 +123,24 @@ def place(network, state):
     return {"pan": network.config.pan_id, "address": network.config.short, "state": state}
 
 
-def counters(network, server):
-    """What did not belong, by layer."""
-    wan = {
-        "dropped": server.reader.dropped,
-        "failures": server.failures,
-        "repeats": server.repeats,
-    }
-    wan.update(server.session.stats)
+def wan_servers(port, groups, config):
+    """A server on each WAN link of the board: its cable, and BLE where it has that. One client at a time writes."""
+    floor = Floor()
+    servers = [Server(port.wan, groups, *port.smp_buffers, Session(port, config, floor))]
+    if port.ble:
+        servers.append(
+            Server(port.ble, groups, *port.ble.smp_buffers, Session(port, config, floor))
+        )
+    return servers
+
+
+def counters(network, servers):
+    """What did not belong, by layer; of all WAN links together."""
+    wan = {"dropped": 0, "failures": 0, "repeats": 0}
+    for server in servers:
+        wan["dropped"] += server.reader.dropped
+        wan["failures"] += server.failures
+        wan["repeats"] += server.repeats
+        for name, count in server.session.stats.items():
+            wan[name] = wan.get(name, 0) + count
     return {"han": network.stats, "wan": wan}

@@ -16,18 +16,24 @@ from smets1.han.ids import COORDINATOR, LEAVE, LEAVE_REQUEST
 from smets1.han.network import Network, NetworkConfig, eui_text
 from smets1.han.ota import CURRENT_FILE_VERSION
 from smets1.han.zcl import NoAnswer
-from smets1.roles.common import counters, counters_for, describe, page, place, store_report
+from smets1.roles.common import (
+    counters,
+    counters_for,
+    describe,
+    page,
+    place,
+    store_report,
+    wan_servers,
+)
 from smets1.roles.device_table import JOINED, Device, DeviceTable
 from smets1.roles.events import EventLog
 from smets1.roles.hub_update import HubUpdate
 from smets1.roles.jobs import Jobs
 from smets1.store import ImageStore, StoreError
 from smets1.wan import han_group, image_group
-from smets1.wan.auth import Session
 from smets1.wan.dual_control import DualControl
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
-from smets1.wan.server import Server
 from smets1.wan.smp import EBUSY, SmpError
 
 _MIRROR_S = const(1800)  # how often the GPF hears of its GSME; illustrative
@@ -72,13 +78,12 @@ class CommsHub:
         self._basic = BasicClient(self.network)
         zdo.on_announce(self.network, self._announced)
         self._dual_control = DualControl(config, port.root + "/authorised")
-        size, count = port.smp_buffers
         groups = {
             0: OsGroup(port, "comms-hub", self._own.trial.version, self.heap),
             image_group.GROUP: image_group.ImageGroup(self.store, self),
             han_group.GROUP: han_group.HanGroup(self),
         }
-        self.server = Server(port.wan, groups, size, count, Session(port, config))
+        self.servers = wan_servers(port, groups, config)
 
     def _make_network(self, port, config):
         han = config["han"]
@@ -95,7 +100,7 @@ class CommsHub:
         self.heap.sample()
         await asyncio.gather(
             self.network.run(),
-            self.server.run(),
+            *[server.run() for server in self.servers],
             self._events.run(),
             self._own.trial.confirm(),
             self.jobs.resume(),
@@ -156,7 +161,7 @@ class CommsHub:
         return store_report(self.store, verify, skip, most)
 
     def counters(self):
-        return counters(self.network, self.server)
+        return counters(self.network, self.servers)
 
     def place(self):
         return place(self.network, JOINED)

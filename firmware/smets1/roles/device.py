@@ -14,16 +14,21 @@ from smets1.han.network import Network
 from smets1.han.ota import COUNT_DOWN, NORMAL
 from smets1.han.ota_client import OtaClient, Refused
 from smets1.ota_file import NotOta
-from smets1.roles.common import counters, counters_for, describe, place, store_report
+from smets1.roles.common import (
+    counters,
+    counters_for,
+    describe,
+    place,
+    store_report,
+    wan_servers,
+)
 from smets1.roles.events import EventLog
 from smets1.roles.network_record import NetworkRecord
 from smets1.roles.trial import Trial
 from smets1.store import STORED, ImageStore, StoreError
 from smets1.wan import han_group
-from smets1.wan.auth import Session
 from smets1.wan.heap import HeapWatch
 from smets1.wan.os_group import OsGroup
-from smets1.wan.server import Server
 
 _RESTART_MS = const(20)  # after the answer to 11.3 is on its way
 _OTHERS = bytes(32)  # in place of a digest: what is here belongs to another file
@@ -60,12 +65,11 @@ class HanDevice:
         tunnel.TunnelServer(
             self.network, self._activate, self._after, port.root + "/activated", self._file_comes
         )
-        size, count = port.smp_buffers
         groups = {
             0: OsGroup(port, model["type"].lower(), self.trial.version, self.heap),
             han_group.GROUP: _ServiceGroup(self),
         }
-        self.service = Server(port.wan, groups, size, count, Session(port, config))
+        self.servers = wan_servers(port, groups, config)
 
     def _make_network(self, port, config):
         """This board's end of the HAN, and what keeps it on one."""
@@ -91,7 +95,7 @@ class HanDevice:
             self.ota.image_upgrade_status = COUNT_DOWN
         await asyncio.gather(
             self.network.run(),
-            self.service.run(),
+            *[server.run() for server in self.servers],
             self.events.run(),
             self.ota.run(self._fetched),
             self._begin(),
@@ -149,7 +153,7 @@ class _ServiceGroup:
                 device.store, request.get("verify") is True, 0, _IMAGES
             ),
             6: lambda request: han_group.events(device.events.since, request),
-            8: lambda request: counters(device.network, device.service),
+            8: lambda request: counters(device.network, device.servers),
             9: lambda request: place(device.network, device.record.state),
         }
         self.writes = {}

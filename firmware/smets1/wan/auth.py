@@ -1,19 +1,21 @@
-# Who may change anything over this board's WAN link: whoever proves, by challenge and response, to have
+# Who may change anything over a WAN link of this board: whoever proves, by challenge and response, to have
 # the board's key. The board proves the same in its answer. Everybody may read, and echo.
 #
 # A login is its client's, not the line's: both ends make a key of the session from it, and each write is sealed
 # with that. It ends by a logout, when nothing has needed it for idle_ms (at most twice that), or when the board
-# restarts.
+# restarts, or when its link says that the client is gone. A board with two links (a cable and BLE) has a Session for
+# each, and one client at a time that may write: the Floor.
 #
 # A write that has a seal, and a read that has a nonce, gets an answer that has a seal: by that its client knows it from
 # what somebody else puts on the line.
 import asyncio
+import asyncio.core as core
 import binascii
 import hashlib
 
 from micropython import const
 
-from .smp import EACCESSDENIED, EINVAL, HEADER, SmpError
+from .smp import EACCESSDENIED, EBUSY, EINVAL, HEADER, READ, WRITE, SmpError
 
 GROUP = const(0x5331)  # "S1": han_group has the rest of it
 CHALLENGE = const(10)
@@ -109,14 +111,30 @@ def read_key(wan, name):
     return key if len(key) == KEY else None
 
 
+class Floor:
+    """Which of a board's sessions may write: two clients would end each other's uploads."""
+
+    def __init__(self):
+        self._holder = None
+
+    def take(self, session):
+        """EBUSY while a client of another link has it."""
+        if self._holder is not session and self._holder and self._holder.is_writing():
+            raise SmpError(EBUSY)
+        self._holder = session
+
+
 class Session:
     """The login at one link. port: random(n); config: board.json's, whose "wan" has "open" (everybody may
-    do everything) and "key". accepted: the seal of the write that was permitted last, None if there was none."""
+    do everything) and "key"; floor: the Floor that it shares with the sessions at the board's other links.
+    accepted: the seal of the write that was permitted last, None if there was none. commands: (op, group, command) ->
+    handler."""
 
     idle_ms = 30_000
     delay_ms = 200  # a wrong MAC's answer takes so long: no one tries many
+    hold_ms = 10_000  # an open board's client has the floor so long after its last write: twice a client's back-off
 
-    def __init__(self, port, config):
+    def __init__(self, port, config, floor=None):
         wan = config.get("wan", {})
         self.open = wan.get("open") is True
         self.stats = {"logins": 0, "wrong_key": 0, "denied": 0, "forged": 0}
@@ -129,20 +147,29 @@ class Session:
         self._session = None  # the session's HmacKey; None: nobody is logged in
         self._number = 0  # of the write that was permitted last
         self._used = False  # since the idle time began
+        self._floor = floor or Floor()
+        self._wrote = None  # when an open board's client wrote last
         self._idle = None  # the task that ends an idle session
-        self.reads = {CHALLENGE: self._challenge}
-        self.writes = {LOGIN: self._login, LOGOUT: self._logout}
-        self.v1_codes = {}
+        self.commands = {
+            (READ, GROUP, CHALLENGE): self._challenge,
+            (WRITE, GROUP, LOGIN): self._login,
+            (WRITE, GROUP, LOGOUT): self._logout,
+        }
 
-    def join(self, groups):
-        """Add challenge, login and logout to the groups of a server."""
-        group = groups.setdefault(GROUP, self)
-        group.reads.update(self.reads)
-        group.writes.update(self.writes)
+    def is_writing(self):
+        """Whether its client has the floor still, if it has taken it."""
+        if self.open:
+            wrote = self._wrote
+            return wrote is not None and 0 <= core.ticks_diff(core.ticks(), wrote) < self.hold_ms
+        return self._session is not None
 
     def permits(self, message, group, command):
-        """Whether that write may be carried out now."""
-        if self.open or command in _FREE.get(group, ()):
+        """Whether that write may be carried out now; EBUSY while another link's client writes."""
+        if command in _FREE.get(group, ()):
+            return True
+        if self.open:
+            self._floor.take(self)
+            self._wrote = core.ticks()
             return True
         if not self._session:
             self.stats["denied"] += 1
@@ -198,17 +225,20 @@ class Session:
             self.stats["wrong_key"] += 1
             await asyncio.sleep_ms(self.delay_ms)
             raise SmpError(EACCESSDENIED)
+        self._floor.take(self)
         self.stats["logins"] += 1
-        self._end()
+        self.end()
         self._session = HmacKey(hmac_sha256(self._key, _SESSION, nonce, host, self._eui))
         self._used = True
         self._idle = asyncio.create_task(self._end_when_idle())
         return {"mac": hmac_sha256(self._key, _BY_BOARD, nonce, host, self._eui)}
 
     def _logout(self, request):
-        self._end()
+        self.end()
 
-    def _end(self):
+    def end(self):
+        """Nobody is logged in any more, and no challenge waits for its response."""
+        self._nonce = self._wrote = None
         if self._idle:
             self._idle.cancel()
         self._idle = self._session = self.accepted = None
@@ -219,4 +249,4 @@ class Session:
             self._used = False
             await asyncio.sleep_ms(self.idle_ms)
         self._idle = None  # it is this task, and need not be cancelled
-        self._end()
+        self.end()

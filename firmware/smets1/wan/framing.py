@@ -225,7 +225,8 @@ def _cobs_good(buf, n: int) -> int:
 
 
 class FrameReader:
-    """link: `async readinto(buf) -> n`. buf_size: octets of the longest message, SMP header included."""
+    """link: `async readinto(buf) -> n`, 0 if whoever was at its other end is gone. buf_size: octets of the longest
+    message, SMP header included."""
 
     quiet_ms = 2000  # a frame that stops for this long will not go on: its sender is gone
 
@@ -245,7 +246,7 @@ class FrameReader:
         self._searched = 0  # COBS: how far there is no 00
 
     async def read(self):
-        """The next good message, as a memoryview that holds until the next call."""
+        """The next good message, as a memoryview that holds until the next call; None: its sender is gone."""
         self._discard(self._used)
         self._used = 0
         while True:
@@ -255,6 +256,11 @@ class FrameReader:
             begun = self._fill or self._mode != _HUNT
             start = core.ticks()
             n = await self._link.readinto(self._view[self._fill :])
+            if not n:
+                if begun:
+                    self._fill = 0
+                    self._drop()
+                return None
             # negative: it was quiet for longer than ticks can tell (6 days)
             if begun and not 0 <= core.ticks_diff(core.ticks(), start) <= self.quiet_ms:
                 self._view[:n] = self._view[self._fill : self._fill + n]

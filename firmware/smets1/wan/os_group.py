@@ -22,13 +22,16 @@ class OsGroup:
     heap: a HeapWatch."""
 
     def __init__(self, port, application, version, heap):
-        self.buffers = (0, 0)  # size, count: the server sets them
         self._port = port
         self._application = application
         self._version = version
         self._heap = heap
         self._task = None
-        self.reads = {0: self._echo, 3: self._memory, 6: self._parameters, 7: self._info}
+        self.reads = {
+            0: self._echo,
+            3: self._memory,
+            7: self._info,
+        }  # 6, the parameters, is the server's
         self.writes = {0: self._echo, 5: self._reset}
         self.v1_codes = {INVALID_FORMAT: EINVAL}
 
@@ -56,9 +59,6 @@ class OsGroup:
     async def _reset_soon(self):
         await asyncio.sleep_ms(_RESET_MS)
         self._port.reset()
-
-    def _parameters(self, request):
-        return {"buf_size": self.buffers[0], "buf_count": self.buffers[1]}
 
     def _info(self, request):
         """Like uname: the fields whose letters `format` has, in this order whatever the letters' order."""

@@ -1,4 +1,5 @@
-# The SMP server of one link: a request in, one answer out, then the next request.
+# The SMP server of one link: a request in, one answer out, then the next request. A board with two links has two
+# servers, which share their groups.
 #
 # A group is any object with `reads` and `writes` (command id -> handler) and `v1_codes` (its own error
 # code -> general one). A handler takes the request's map and returns the answer's, or an awaitable of
@@ -35,6 +36,7 @@ from .smp import (
 )
 
 _OS = const(0)
+_PARAMETERS = const(6)
 # A later one is a new request that looks the same; clients try for a minute.
 _REPEAT_MS = const(120_000)
 _KEPT = const(
@@ -81,13 +83,17 @@ class Server:
         self.session = session
         self._sealed = _Answered()
         self._plain = _Answered()
-        session.join(groups)
-        if _OS in groups:
-            groups[_OS].buffers = (buf_size, buf_count)
+        self._buffers = {"buf_size": buf_size, "buf_count": buf_count}
+        self._own = session.commands  # what another link's server answers otherwise
+        self._own[(READ, _OS, _PARAMETERS)] = lambda request: self._buffers
 
     async def run(self):
         while True:
             message = await self.reader.read()
+            if message is None:  # the client is gone, and its login and its challenge with it
+                self.session.end()
+                self._plain.mark = None
+                continue
             seal = None if self.session.open else seal_of(message)
             mark = seal or self._mark(message)
             last = self._sealed if seal else self._plain
@@ -139,11 +145,11 @@ class Server:
     def _dispatch(self, message, op, version, number):
         if version > VERSION_2:
             raise SmpError(ETOONEW)
-        group = self._groups.get(number)
-        if group is None:
-            raise SmpError(ENOTSUP)
         command = message[7]
-        handler = (group.reads if op == READ else group.writes).get(command)
+        handler = self._own.get((op, number, command))
+        if handler is None and number in self._groups:
+            group = self._groups[number]
+            handler = (group.reads if op == READ else group.writes).get(command)
         if handler is None:
             raise SmpError(ENOTSUP)
         if op == WRITE and not self.session.permits(message, number, command):

@@ -32,6 +32,8 @@ from hanlab.resources import boards_dir, firmware_dir
 
 WAN: Final = 0
 HAN: Final = 1
+BLE: Final = 2
+"""What the board's radio is told, and tells: boards/ports/bluetooth.py has the words."""
 
 _HEAD: Final = struct.Struct("<BII")
 _REPLY: Final = struct.Struct("<QI")
@@ -99,6 +101,7 @@ class EmulatedBoard:
         # USB waits where a UART's octets come on and on
         self._fifo = 1 << 30 if on_cable and facts.cable.kind == "usb" else facts.uart.fifo
         self._provision = provision
+        self._ble = provision.config.get("port", {}).get("ble")
         self._log = board_log(folder, name)
         self._log.unlink(missing_ok=True)
         self.home: int | None = None
@@ -211,6 +214,7 @@ class EmulatedBoard:
                 "rxbuf": [self.facts.uart.rxbuf, self.facts.uart.han_rxbuf],
                 "cable": self._on_cable,
                 "smp": [self.facts.smp.buf_size, self.facts.smp.buf_count],
+                **({"ble": self._ble} if self._ble else {}),
                 "flash": {
                     "path": str(self.flash.path),
                     "size": self.flash.facts.filesystem,
@@ -231,7 +235,8 @@ class EmulatedBoard:
         """The VM's heap (octets): the board's, and what the chip has elsewhere, rings or the firmware's code."""
         uart, memory = self.facts.uart, self.facts.memory
         rings = 0 if uart.rxbuf_in_heap else uart.rxbuf + uart.han_rxbuf
-        return memory.heap + rings + (_CODE if memory.frozen else 0)
+        radio = self.facts.radio.ble_heap if self._ble else 0
+        return memory.heap - radio + rings + (_CODE if memory.frozen else 0)
 
     # -- what arrives
 

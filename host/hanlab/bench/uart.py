@@ -22,6 +22,10 @@ class Line(Protocol):
     """What carries the host's octets to a board."""
 
     @property
+    def framing(self) -> str:
+        """How messages go over it: a name of `hanlab.wan.framing`."""
+
+    @property
     def octets_s(self) -> float:
         """How fast it is, each way (octet/s)."""
 
@@ -50,6 +54,12 @@ class HostPort:
 
     def plug(self, wire: Line) -> None:
         self._wire = wire
+
+    @property
+    def framing(self) -> str:
+        """How messages go over the wire: a name of `hanlab.wan.framing`."""
+        assert self._wire is not None
+        return self._wire.framing
 
     @property
     def octets_s(self) -> float:
@@ -85,6 +95,8 @@ class UartWire:
     `irq_idle_bits`: that is how finely octets reach the firmware. A unit, for `impairments`, is what is
     written at once: an SMP frame, or (console framing) a line of one.
     """
+
+    framing: Final = "cobs"
 
     def __init__(
         self,

@@ -131,7 +131,12 @@ class SmpFacts:
 
 @dataclass(frozen=True)
 class RadioFacts:
+    """`ble_heap`: octets of MicroPython's heap that BLE takes while it is on; `ble_smp`: what SMP's parameters say
+    over it."""
+
     ble: bool
+    ble_heap: int = 0
+    ble_smp: SmpFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -277,6 +282,10 @@ def load_board(name: str) -> Board:
     ):
         if unit <= 0 or size <= 0 or size % unit:
             raise UsageError(f"{path}: {key} = {size:,} is no multiple of {unit:,} octets")
+    if board.radio.ble and board.radio.ble_smp is None:
+        raise UsageError(
+            f"{path}: the key radio.ble_smp is missing: what a client may send over BLE"
+        )
     return board
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import Board
+from hanlab.eui import Eui
 from hanlab.keys import LabKeys
 from hanlab.lab.config import LabConfig
 from hanlab.lab.homes import HomeConfig
@@ -49,7 +50,7 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
     }
     if node.is_hub:
         wan["dco_key"] = keys.dco.octets.hex()
-    wiring = {"port": _wiring(node)} if node.is_real or node.uf2 else {}
+    port = (_wiring(node) if node.is_real or node.uf2 else {}) | _ble(node)
     home = config.home_of(node)
     mirror = {"gpf": home.gpf.octets.hex()} if home and home.gpf and node.is_hub else {}
     return {
@@ -61,7 +62,7 @@ def board_json(config: LabConfig, node: NodeConfig, keys: LabKeys) -> dict[str, 
         **(_han(home, node, keys) if home and node.joined else {}),
         "wan": wan,
         **mirror,
-        **wiring,
+        **({"port": port} if port else {}),
     }
 
 
@@ -129,6 +130,19 @@ def _cable(node: NodeConfig) -> dict[str, Any]:
     unused = ("rts", "cts")
     pins = {key: n for key, n in vars(wiring).items() if n is not None and key not in unused}
     return {"kind": "uart", "baud": node.baud, "rxbuf": CABLE_RXBUF, **pins, **rings}
+
+
+def _ble(node: NodeConfig) -> dict[str, Any]:
+    """What boards/ports/ble.py needs to know of a board that is reached by BLE."""
+    smp = node.board.radio.ble_smp
+    if not node.ble or smp is None:
+        return {}
+    return {"ble": {"name": ble_name(node.eui), "smp": [smp.buf_size, smp.buf_count]}}
+
+
+def ble_name(eui: Eui) -> str:
+    """What a board says over BLE that it is called: by the end of its EUI-64, as it is on its label."""
+    return f"hanlab-{eui.octets[-2:].hex().upper()}"
 
 
 def limits(board: Board) -> dict[str, int]:

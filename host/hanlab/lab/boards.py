@@ -28,6 +28,10 @@ class Port(Link, Protocol):
     """The host's end of a board's WAN link."""
 
     @property
+    def framing(self) -> str:
+        """How messages go over it: a name of `hanlab.wan.framing`."""
+
+    @property
     def octets_s(self) -> float:
         """How fast it is, each way (octet/s)."""
 
@@ -87,7 +91,7 @@ def wan_client(boards: Boards, name: str) -> WanClient:
     if not boards.config.wan_open:
         eui = node.eui.octets
         credentials = Credentials(eui, boards.keys.wan(eui), boards.entropy.randbytes)
-    return WanClient(port, credentials=credentials, octets_s=port.octets_s)
+    return WanClient(port, port.framing, credentials, port.octets_s)
 
 
 def network_keys(boards: Boards) -> dict[str, bytes]:

@@ -33,6 +33,7 @@ from hanlab.lab.boards import network_keys
 from hanlab.lab.config import LabConfig
 from hanlab.lab.link_keys import link_keys
 from hanlab.lab.nodes import NodeConfig
+from hanlab.wan.ble_port import BlePort, is_ble, open_ble
 from hanlab.wan.serial_port import SerialPort
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Desk:
         self.cables: dict[str, CableEnd] = {}
         """Of the boards whose WAN and HAN share one."""
         self.ports: dict[str, HostPort] = {}
-        self._serial: list[SerialPort] = []
+        self._opened: list[SerialPort | BlePort] = []
         self._capture: PcapWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
         is_new = not any(folder.glob("*.flash"))
@@ -204,7 +205,12 @@ class Desk:
             serve(self.kernel, self.boards.values(), ports.values())
 
     def _plug(self, host: HostPort | CableEnd, node: NodeConfig, port: str) -> None:
-        """Plug a host's end into a real board's serial port."""
+        """Plug a host's end into a real board's serial port, or its BLE."""
+        if is_ble(port):
+            radio = open_ble(port, self.loop, host.feed)
+            self._opened.append(radio)
+            host.plug(radio)
+            return
         serial = SerialPort(
             port,
             node.baud,
@@ -212,7 +218,7 @@ class Desk:
             flow_control=node.wired and node.board.uart.flow_control,
             feed=host.feed,
         )
-        self._serial.append(serial)
+        self._opened.append(serial)
         host.plug(serial)
 
     def _wire(self, port: HostEnd, node: NodeConfig) -> None:
@@ -224,8 +230,8 @@ class Desk:
         """Power off; the flash files stay as they are."""
         for board in self.boards.values():
             board.close()
-        for serial in self._serial:
-            serial.close()
+        for opened in self._opened:
+            opened.close()
         if self._capture:
             self._capture.close()
         self.run(_end_tasks())

@@ -24,6 +24,7 @@ from hanlab.boards.data import (
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.toml import check_keys, shown
+from hanlab.wan.ble_port import is_ble
 
 _T = TypeVar("_T")
 
@@ -54,11 +55,14 @@ class NodeConfig:
     stranger: bool = False
     """It has another HAN's network key."""
     port: str | None = None
-    """The serial port of a real board: of its one cable, or where it is `wired` of its WAN."""
+    """Of a real board: the serial port of its one cable, or where it is `wired` of its WAN; there also `ble:` and its
+    name or address."""
     wired: bool = False
     """It is real, and its HAN is a wire to the other board of its home: the laptop does not carry it."""
     cable: bool = False
     """Emulated with one cable for WAN and HAN, as a real board has."""
+    ble: bool = False
+    """It is reached by BLE as well."""
     uf2: Path | None = None
     """It is an emulated RP2040 with this MicroPython; None: it runs in a VM, or is real."""
     joined: bool = True
@@ -97,6 +101,7 @@ NODE_KEYS: Final = (
     "stranger",
     "port",
     "cable",
+    "ble",
 )
 """What [comms_hub] and each [[device]] may have; [comms_hub] also HUB_KEYS, and no DEVICE_KEYS."""
 HUB_KEYS: Final = ("gpf", "wired")
@@ -211,6 +216,7 @@ def read_node(
         uf2=uf2,
         wired=wired,
         cable=cable,
+        ble=_ble(data, where, board, port, wired=wired),
         joined=flag(data, "joined", default=True),
         install_code=_install_code(data, where),
     )
@@ -228,6 +234,28 @@ def _look_up_board(name: str) -> tuple[Board, Path | None]:
             next_step=f'board = "{RP2040}:FILE.uf2", from {DOWNLOAD}',
         )
     return load_board("pico"), Path(file)
+
+
+def _ble(
+    data: Mapping[str, Any], where: str, board: Board, port: str | None, *, wired: bool
+) -> bool:
+    """Whether it is reached by BLE: what lab.toml says, or its port."""
+    ble = flag(data, "ble", default=is_ble(port))
+    if (ble or is_ble(port)) and not board.radio.ble:
+        raise UsageError(
+            f"{where}: {board.name} has no BLE",
+            next_step="a board that has (hanlab boards), or no ble and the serial port for port",
+        )
+    if is_ble(port) and not ble:
+        raise UsageError(
+            f"{where}: port = {port!r}, and ble = false", next_step="ble = true, or a serial port"
+        )
+    if is_ble(port) and not wired:
+        raise UsageError(
+            f"{where}: port = {port!r}: the laptop carries no HAN over BLE",
+            next_step="wired = true in [comms_hub], the HAN a wire between the boards; or the serial port of its cable",
+        )
+    return ble
 
 
 def _install_code(data: Mapping[str, Any], where: str) -> bytes | None:

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from smp.header import Header
 
 from hanlab.keys import Secret
-from hanlab.wan.errors import AccessDenied, FalseBoard, Refused
+from hanlab.wan.errors import AccessDenied, FalseBoard, Refused, WanError
 from hanlab.wan.messages import Challenge, Login
 
 NONCE_OCTETS: Final = 16
@@ -144,6 +144,11 @@ async def log_in(ask: Ask, credentials: Credentials) -> Session:
         try:
             answer = await ask(Login, nonce=ours, mac=key.mac(_BY_HOST, theirs, ours, eui))
         except Refused as e:
+            if e.busy:
+                raise WanError(
+                    "another client is logged in at the board, over its other link (a cable, BLE)",
+                    next_step="end that one, or wait: a login ends a minute after its last write",
+                ) from None
             if not e.denied:
                 raise
             continue

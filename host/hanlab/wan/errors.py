@@ -44,3 +44,8 @@ class Refused(WanError):
     def denied(self) -> bool:
         """It wants a login first."""
         return self.group == 0 and self.rc == MGMT_ERR.EACCESSDENIED
+
+    @property
+    def busy(self) -> bool:
+        """Somebody else is at it."""
+        return self.group == 0 and self.rc == MGMT_ERR.EBUSY

@@ -1,6 +1,7 @@
-"""SMP's two serial framings, as smp and smpclient implement them; both ends of a link use the same.
+"""SMP's framings, as smp and smpclient implement them; both ends of a link use the same.
 
-COBS with CRC-16 costs about 0.5 %, the console framing (base64 lines) about 37 %.
+COBS with CRC-16 costs about 0.5 %, the console framing (base64 lines) about 37 %, none (raw) nothing: that is for
+links which lose no octets while they last, as BLE.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 
 from smp import packet
 from smp.exceptions import SMPDecodeError
+from smp.header import Header
 from smpclient.transport.serial.framing import SerialFraming
 from smpclient.transport.serial.framing.cobs import Cobs
 
@@ -20,6 +22,10 @@ logging.getLogger("smpclient").addHandler(logging.NullHandler())
 
 _MAX_NOISE: Final = 1 << 16
 """Octets without a line end after which what came is noise."""
+_ANSWER_BITS: Final = 0b11011
+"""Of an answer's first octet: the version, and the operation, 1 or 3."""
+_MAX_ANSWER: Final = 1 << 13
+"""Octets behind an answer's header: an echo is as long as the longest request."""
 
 
 class Link(Protocol):
@@ -71,4 +77,37 @@ class Console:
         self._decoder = None
 
 
-FRAMINGS: Final[dict[str, type[SerialFraming]]] = {"cobs": Cobs, "console": Console}
+class Raw:
+    """No framing: a message after the other, each as long as its header says.
+
+    What no answer can begin with is skipped: the rest of one whose beginning went with a lost link.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def encode(self, data: bytes) -> Iterator[bytes]:
+        yield data
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def take(self) -> bytes | None:
+        while len(self._buffer) >= Header.SIZE:
+            first, flags, length = struct.unpack_from(">BBH", self._buffer)
+            if first & ~_ANSWER_BITS or not first & 1 or flags or length > _MAX_ANSWER:
+                del self._buffer[0]
+                continue
+            size = Header.SIZE + length
+            if len(self._buffer) < size:
+                return None
+            message = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            return message
+        return None
+
+    def reset(self) -> None:
+        self._buffer.clear()
+
+
+FRAMINGS: Final[dict[str, type[SerialFraming]]] = {"cobs": Cobs, "console": Console, "raw": Raw}

@@ -39,6 +39,8 @@ class SerialPort:
     port is opened again as soon as it is back. Whoever waits for an answer has his own patience.
     """
 
+    framing: Final = "cobs"
+
     def __init__(
         self,
         url: str,
