@@ -520,6 +520,28 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "f'port = \"/dev/ttyUSB2\" below {node.name} in lab.toml'": Proved(
         "tests/bench/test_real_boards.py::test_what_is_out_of_reach"
     ),
+    "f\"one of {', '.join(known) or 'none: it does not answer'}\"": Proved(
+        "tests/host/test_hil_asserts.py::test_counters"
+    ),
+    "f\"one of {', '.join(Outcome)}\"": Proved(
+        "tests/host/test_hil_asserts.py::test_an_end_that_is_another_one"
+    ),
+    "f'it has {some([user.name for user in users])}'": Proved(
+        "tests/host/test_hil_asserts.py::test_users_and_devices_that_there_are_not"
+    ),
+    "'a 12.2 pre-notifies it: dsp.send(DevicePreNotification(…))'": Proved(
+        "tests/host/test_hil_asserts.py::test_users_and_devices_that_there_are_not"
+    ),
+    "f\"one of {', '.join(Status)}\"": Proved(
+        "tests/host/test_hil_asserts.py::test_the_smi_codes_and_alerts"
+    ),
+    "'a test has it as the fixture comms_hub'": Proved(
+        "tests/host/test_hil_asserts.py::test_users_and_devices_that_there_are_not"
+    ),
+    "f\"there are {', '.join(known)}\"": Proved(
+        "tests/host/test_hil_plugin.py::test_a_mark_that_means_nothing"
+    ),
+    "f\"one of {', '.join(WIRES)}\"": Proved("tests/host/test_hil_asserts.py::test_counters"),
     "f'lab.run(lab.{name}(…))'": Proved(
         "tests/host/test_python_api.py::test_a_coroutine_that_nobody_runs"
     ),

@@ -9,8 +9,8 @@ HOST = Path(__file__).parents[2] / "host"
 
 
 def rows() -> list[str]:
-    """The packages and modules of the README's table, from the top."""
-    lines = (HOST / "README.md").read_text("utf-8").splitlines()
+    """The packages and modules of the README's first table, from the top."""
+    lines = (HOST / "README.md").read_text("utf-8").partition("\n## ")[0].splitlines()
     return [
         line.split("`")[1].strip("/").removesuffix(".py")
         for line in lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import struct
 from collections.abc import Mapping
 from io import FileIO
@@ -48,6 +49,12 @@ class PcapWriter:
 def wireshark_folder(pcap: Path) -> Path:
     """The folder beside a capture that makes Wireshark read it: `WIRESHARK_CONFIG_DIR=` takes it."""
     return pcap.with_name(f"{pcap.name}.wireshark")
+
+
+def how_to_open(pcap: Path) -> str:
+    """The command that opens a capture, decrypted."""
+    folder, file = shlex.quote(str(wireshark_folder(pcap))), shlex.quote(str(pcap))
+    return f"open the HAN capture with: WIRESHARK_CONFIG_DIR={folder} wireshark {file}"
 
 
 def write_keys(pcap: Path, keys: Mapping[str, bytes]) -> None:

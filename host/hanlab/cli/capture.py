@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hanlab.bench.pcap import wireshark_folder
+from hanlab.bench.pcap import how_to_open
 from hanlab.errors import HanlabError, UsageError
-
-
-def how_to_open(pcap: Path) -> str:
-    """The command that opens a capture, decrypted."""
-    folder, file = shlex.quote(str(wireshark_folder(pcap))), shlex.quote(str(pcap))
-    return f"open the HAN capture with: WIRESHARK_CONFIG_DIR={folder} wireshark {file}"
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from hanlab.bench.pcap import how_to_open
 from hanlab.boards.clauses import Behaviour
 from hanlab.boards.data import DeviceModel
-from hanlab.cli.capture import how_to_open
 from hanlab.cli.image import size_in_octets
 from hanlab.cli.show import REQUESTS, Watch, console, say, store_bar, wrapped
 from hanlab.demos.catalogue import CATALOGUE, find_demo

@@ -8,8 +8,8 @@ from typing import Final
 
 from rich.table import Table
 
+from hanlab.bench.pcap import how_to_open
 from hanlab.boards.data import Board
-from hanlab.cli.capture import how_to_open
 from hanlab.cli.show import WAN_OPEN, console, say
 from hanlab.cli.waiting import open_lab
 from hanlab.errors import UsageError

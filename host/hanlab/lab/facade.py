@@ -186,6 +186,10 @@ class Lab:
         return self._opened
 
     @property
+    def is_open(self) -> bool:
+        return self._lock >= 0
+
+    @property
     def event_loop(self) -> asyncio.AbstractEventLoop:
         """The one that its coroutines run on."""
         return self._boards.loop
