@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,35 @@ def test_one_cable_a_board(open_real: OpenReal, tmp_path: Path) -> None:
     lab.close()
     assert frames > 80
     assert (tmp_path / "han.pcap").stat().st_size > 80 * 60
+
+
+def test_what_is_wrong_at_a_cable_is_said(open_real: OpenReal, tmp_path: Path) -> None:
+    """A command for the CH alone needs no other port; one for a device says what is at its port."""
+    lab = open_real("seed", "hub", "PPMID")
+    lab.close()
+    text = (tmp_path / "ours.toml").read_text()
+    hub, ppmid = re.findall(r'^port = "(.*)"$', text, re.MULTILINE)
+    ours = tmp_path / "ours.toml"
+    ours.write_text(text.replace(ppmid, "/dev/ttyACM77"))
+    with Lab.open(ours) as lab:
+        assert lab.run(lab.store()).images == []
+        with pytest.raises(ServiceRequestFailed) as failed:
+            lab.run(lab.read_firmware_version(lab.device("PPMID")))
+        assert "the cable is out" in failed.value.next_step
+        with pytest.raises(UsageError, match="/dev/ttyACM77 cannot be opened"):
+            lab.run(lab.store_of(lab.device("PPMID")))
+    ours.write_text(text.replace("-A4", "-A5"))
+    with Lab.open(ours) as lab:
+        answer = lab.run(lab.send(ReadFirmwareVersion(), lab.device("PPMID").eui))
+        assert answer.code == "E20"
+        assert answer.cause
+        assert f"at {ppmid} is not PPMID but 00-DB-12-34-56-78-90-A4" in answer.cause.next_step
+    ours.write_text(text)  # its own
+    with Lab.open(ours) as lab:
+        assert lab.run(lab.read_firmware_version(lab.device("PPMID"))).firmware == "IHDAE05"
+    ours.write_text(text.replace(f'port = "{ppmid}"', "").replace(hub, "/dev/ttyACM77"))
+    with pytest.raises(UsageError, match="/dev/ttyACM77 cannot be opened"):
+        Lab.open(ours)
 
 
 @pytest.mark.parametrize("real", ["hub", "PPMID"])

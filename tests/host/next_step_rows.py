@@ -49,7 +49,20 @@ class NotRun:
     why: str
 
 
+_AT_A_PORT = NotRun("it is about a real port with something else at it")
+
 ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
+    'f"nothing of hanlab\'s answers at {node.port}, the port of {node.name}: see that it is the right one (boards/README.md), and reset the board"': _AT_A_PORT,
+    '"the board\'s other port (boards/README.md, which port is which); or the firmware has ended: reset the board, and Ctrl-C in mpremote shows why"': _AT_A_PORT,
+    '"press the board\'s reset button (EN), with BOOT released"': _AT_A_PORT,
+    "'port = that of the board: hanlab boards and boards/README.md say which it may be'": _AT_A_PORT,
+    "'check which port is which board (boards/README.md), and its baud'": _AT_A_PORT,
+    'f"at {node.port} is not {node.name} but {found} ({whose}): name each board\'s own port in lab.toml"': Proved(
+        "tests/bench/test_real_boards.py::test_what_is_wrong_at_a_cable_is_said"
+    ),
+    "'patience = 2 for a board that needs twice as long as its kind'": Lab(
+        {"comms_hub": {"patience": 0}}, {"comms_hub": {"patience": 2}}
+    ),
     "f'move {self.flash.path} aside to begin with an empty board'": Proved(
         "tests/host/test_cli.py::test_a_flash_file_that_holds_garbage"
     ),

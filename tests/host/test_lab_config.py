@@ -163,6 +163,8 @@ def test_a_file_that_is_none(tmp_path: Path, name: str) -> None:
         (hub(size_behaviour="x"), "comms_hub: size_behaviour 'x' does not exist"),
         (hub(port=3), "comms_hub: port has to be a text, not 3"),
         (hub(wired=True), "comms_hub: wired = true, but it has no port"),
+        (hub(patience=0), "comms_hub: patience = 0; 1 to 50 are possible"),
+        (device(patience=51), "device 1: patience = 51"),
         (hub(wired="yes"), "wired has to be true or false"),
         (device(wired=True), "device 1: wired is unknown|wired"),
         (both_at("/dev/x"), "two boards have the port /dev/x"),

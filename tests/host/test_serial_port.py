@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from serial.tools.list_ports_common import ListPortInfo
 
 from hanlab.errors import UsageError
 from hanlab.wan.serial_port import SerialPort
@@ -103,6 +104,42 @@ def test_a_cable_that_is_pulled_out_and_put_in_again(adapter: Adapter) -> None:
         port.write(b"after")
         assert adapter.receive_to(b"after").endswith(b"after")
         port.close()
+
+
+def test_a_port_that_comes_back_under_another_name(
+    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the USB serial number of the device, and which of its interfaces it is."""
+
+    def port(device: Path, serial_number: str, location: str) -> ListPortInfo:
+        info = ListPortInfo(str(device), skip_link_detection=True)
+        info.device, info.serial_number, info.location = str(device), serial_number, location
+        return info
+
+    there = [port(adapter.path.resolve(), "E66", "1-1:1.2")]
+    monkeypatch.setattr("hanlab.wan.serial_port.comports", lambda: there)
+    with asyncio.Runner() as runner:
+        ours = SerialPort(str(adapter.path), 115_200, runner.get_loop(), reopen_s=0.01)
+        adapter.send(b"before")
+        assert runner.run(read(ours, 6)) == b"before"
+        adapter.pull_out()
+        other = Adapter(tmp_path / "elsewhere")
+        other.put_in()
+        there[:] = [
+            port(tmp_path / "its-repl", "E66", "1-2:1.0"),
+            port(tmp_path / "another", "E99", "1-1:1.2"),
+            port(other.path, "E66", "1-2:1.2"),
+        ]
+
+        async def answered() -> bytes:
+            while True:
+                other.send(b"!")
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(ours.read(), 0.05)
+
+        assert runner.run(answered())[:1] == b"!"
+        ours.close()
+        other.pull_out()
 
 
 def test_a_port_that_is_not_there(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from hanlab.errors import UsageError
 from hanlab.keys import LabKeys, read_secret
@@ -18,10 +18,13 @@ from hanlab.s1sp.dco import Dco
 from hanlab.s1sp.join_time import Rounding
 from hanlab.s1sp.service import S1sp
 from hanlab.wan.auth import Credentials
-from hanlab.wan.client import WanClient
+from hanlab.wan.client import PATIENCE_S, WanClient
 from hanlab.wan.framing import Link
 
 T = TypeVar("T")
+
+REAL_S: Final = 20.0
+"""How long a real board that says nothing is waited for (s): a reset and a start take it 5 s at the most."""
 
 
 class Port(Link, Protocol):
@@ -45,6 +48,10 @@ class Boards(Protocol):
 
     @property
     def ports(self) -> Mapping[str, Port]: ...
+
+    @property
+    def closed(self) -> Mapping[str, UsageError]:
+        """Why the port of a real device cannot be opened: it is off, as far as the others know."""
 
     @property
     def clock_us(self) -> int: ...
@@ -78,9 +85,11 @@ def wan_client(boards: Boards, name: str) -> WanClient:
     """A client on that board's own link; where the lab's WAN is closed it has the board's key.
 
     Raises:
-        UsageError: it is a real board, and lab.toml names no port for it.
+        UsageError: it is a real board, and lab.toml names no port for it, or one that cannot be opened.
     """
-    node = boards.config.node(name)
+    node = boards.config.node(name, any_board=True)
+    if closed := boards.closed.get(node.name):
+        raise closed
     port = boards.ports.get(node.name)
     if port is None:
         raise UsageError(
@@ -91,7 +100,8 @@ def wan_client(boards: Boards, name: str) -> WanClient:
     if not boards.config.wan_open:
         eui = node.eui.octets
         credentials = Credentials(eui, boards.keys.wan(eui), boards.entropy.randbytes)
-    return WanClient(port, port.framing, credentials, port.octets_s)
+    patience_s = REAL_S if node.is_real else PATIENCE_S
+    return WanClient(port, port.framing, credentials, port.octets_s, patience_s)
 
 
 def network_keys(boards: Boards) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ as the wall clock does, and the bench's air carries the HAN between them all.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from hanlab.bench.realtime import PtyPort, TcpPort, ToolPort, serve
 from hanlab.bench.starts import Starts
 from hanlab.bench.uart import HostEnd, HostPort, UartWire
 from hanlab.boards.vm import Vm, find_vm
+from hanlab.errors import UsageError
 from hanlab.impairments import Impairments
 from hanlab.keys import LabKeys
 from hanlab.lab.board_json import addresses, board_json, pan
@@ -37,6 +39,7 @@ from hanlab.wan.ble_port import BlePort, is_ble, open_ble
 from hanlab.wan.serial_port import SerialPort
 
 T = TypeVar("T")
+_LOG: Final = logging.getLogger(__name__)
 _HOST = "_host"
 """Among the names of boards, which begin otherwise."""
 
@@ -48,7 +51,7 @@ class Desk:
     """Boards of `config`, the flash files of emulated ones in `folder`. `ports` holds the host's end of each one's WAN.
 
     Raises:
-        UsageError: a real board's port cannot be opened.
+        UsageError: the port of a real CH cannot be opened.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Desk:
         """The emulated ones."""
         self.cables: dict[str, CableEnd] = {}
         """Of the boards whose WAN and HAN share one."""
+        self.closed: dict[str, UsageError] = {}
+        """Why the port of a real device cannot be opened: without it the others do what they can."""
         self.ports: dict[str, HostPort] = {}
         self._opened: list[SerialPort | BlePort] = []
         self._capture: PcapWriter | None = None
@@ -205,21 +210,23 @@ class Desk:
             serve(self.kernel, self.boards.values(), ports.values())
 
     def _plug(self, host: HostPort | CableEnd, node: NodeConfig, port: str) -> None:
-        """Plug a host's end into a real board's serial port, or its BLE."""
-        if is_ble(port):
-            radio = open_ble(port, self.loop, host.feed)
-            self._opened.append(radio)
-            host.plug(radio)
+        """Plug a host's end into a real board's serial port, or its BLE; no lab goes without its CH's."""
+        try:
+            opened = self._open(host, node, port)
+        except UsageError as e:
+            if node.is_hub:
+                raise
+            _LOG.warning("%s is off: %s", node.name, e.what)
+            self.closed[node.name] = e
             return
-        serial = SerialPort(
-            port,
-            node.baud,
-            self.loop,
-            flow_control=node.wired and node.board.uart.flow_control,
-            feed=host.feed,
-        )
-        self._opened.append(serial)
-        host.plug(serial)
+        self._opened.append(opened)
+        host.plug(opened)
+
+    def _open(self, host: HostPort | CableEnd, node: NodeConfig, port: str) -> SerialPort | BlePort:
+        if is_ble(port):
+            return open_ble(port, self.loop, host.feed)
+        flow_control = node.wired and node.board.uart.flow_control
+        return SerialPort(port, node.baud, self.loop, flow_control=flow_control, feed=host.feed)
 
     def _wire(self, port: HostEnd, node: NodeConfig) -> None:
         """Plug a host's end into an emulated board's WAN link, or its cable, in place of the one before."""

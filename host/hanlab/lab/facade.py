@@ -43,6 +43,7 @@ from hanlab.images import OtaImage
 from hanlab.lab.answers import RETRY_S, Answer, Automation, answered
 from hanlab.lab.board_json import install_code
 from hanlab.lab.boards import DualControl, lab_keys, network_keys, s1sp_on, wan_client
+from hanlab.lab.cables import explain_cable
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.lab.counters import BoardReport, Counters, LaneReport, sum_of
 from hanlab.lab.desk import Desk
@@ -432,9 +433,12 @@ class Lab:
         before = self.dsp.deliveries.newest()
         result = await self.dsp.carry_out(request.id, report)
         sent += self.dsp.deliveries.after(before)
-        return answered(
+        answer = answered(
             self.dsp, self.config, self.folder, request, acknowledgement, result, sent, audited
         )
+        if answer.cause:
+            explain_cable(answer.cause, self.desk, request.id.target)
+        return answer
 
     async def watch_joins(self) -> None:
         """Note which whitelisted devices have joined, for as long as it runs: for whoever serves the lab."""
@@ -490,6 +494,7 @@ class Lab:
                 yield
             except ServiceRequestFailed as e:
                 explain_silence(e, self.config, self.folder, device.name)
+                explain_cable(e, self.desk, device.eui)
                 raise
 
     @asynccontextmanager

@@ -34,6 +34,8 @@ RP2040: Final = "rp2040"
 """A board of that name is an emulated RP2040 (bench/rp2040); after a colon the UF2 file that it runs."""
 UF2: Final = "HANLAB_UF2"
 """The environment variable that names that file where lab.toml does not."""
+MOST_PATIENCE: Final = 50
+"""Of a board; with more a request would be given up before the board's own deadline."""
 FLASH_SLACK: Final = 20
 """Sectors of a board's filesystem that hold no image: littlefs's own, journals, settings."""
 
@@ -63,6 +65,8 @@ class NodeConfig:
     """Emulated with one cable for WAN and HAN, as a real board has."""
     ble: bool = False
     """It is reached by BLE as well."""
+    patience: int = 1
+    """How many times as long as its kind of board it may take for everything."""
     uf2: Path | None = None
     """It is an emulated RP2040 with this MicroPython; None: it runs in a VM, or is real."""
     joined: bool = True
@@ -102,6 +106,7 @@ NODE_KEYS: Final = (
     "port",
     "cable",
     "ble",
+    "patience",
 )
 """What [comms_hub] and each [[device]] may have; [comms_hub] also HUB_KEYS, and no DEVICE_KEYS."""
 HUB_KEYS: Final = ("gpf", "wired")
@@ -217,6 +222,7 @@ def read_node(
         wired=wired,
         cable=cable,
         ble=_ble(data, where, board, port, wired=wired),
+        patience=_patience(data, where),
         joined=flag(data, "joined", default=True),
         install_code=_install_code(data, where),
     )
@@ -256,6 +262,16 @@ def _ble(
             next_step="wired = true in [comms_hub], the HAN a wire between the boards; or the serial port of its cable",
         )
     return ble
+
+
+def _patience(data: Mapping[str, Any], where: str) -> int:
+    patience = number(data, where, "patience", 1)
+    if not 1 <= patience <= MOST_PATIENCE:
+        raise UsageError(
+            f"{where}: patience = {patience:,}; 1 to {MOST_PATIENCE} are possible",
+            next_step="patience = 2 for a board that needs twice as long as its kind",
+        )
+    return patience
 
 
 def _install_code(data: Mapping[str, Any], where: str) -> bytes | None:

@@ -14,12 +14,17 @@ from hanlab.wan.errors import NoAnswer
 _SILENT: Final = (Outcome.NO_CONTACT, Outcome.NO_ANSWER, Outcome.SILENT)
 
 
+def is_silence(error: HanlabError) -> bool:
+    """A Service Request failed because a board did not answer."""
+    return isinstance(error, ServiceRequestFailed) and error.outcome in _SILENT
+
+
 def explain_silence(error: HanlabError, config: LabConfig, folder: Path, device: str = "") -> None:
     """Give `error` the next step of this lab, if a board is silent: emulated ones are always on.
 
     `config` has what `--impair` says, too; `folder` is the lab's state, `device` the name of whom a request was for.
     """
-    request = isinstance(error, ServiceRequestFailed) and error.outcome in _SILENT
+    request = is_silence(error)
     if config.is_real or not (request or isinstance(error, NoAnswer)):
         return
     if request and device and config.node(device).stranger:

@@ -15,8 +15,9 @@ from hanlab.wan.auth import Credentials
 from hanlab.wan.errors import NoAnswer as NoAnswer
 from hanlab.wan.errors import Refused as Refused
 from hanlab.wan.errors import WanError as WanError
-from hanlab.wan.exchange import PATIENCE_S, Exchange, Make
+from hanlab.wan.exchange import PATIENCE_S as PATIENCE_S
 from hanlab.wan.exchange import ClientCounters as ClientCounters
+from hanlab.wan.exchange import Exchange, Make
 from hanlab.wan.exchange import Window as Window
 from hanlab.wan.framing import Link
 from hanlab.wan.limits import Limits
@@ -50,8 +51,13 @@ class WanClient:
         framing: str = "cobs",
         credentials: Credentials | None = None,
         octets_s: float = SLOWEST_OCTETS_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """`octets_s` is how fast the link is, each way (octet/s); deadlines count on it."""
+        """`octets_s` is how fast the link is, each way (octet/s); deadlines count on it.
+
+        `patience_s`: how long (s) a board that may just be starting is waited for.
+        """
+        self._patience_s = patience_s
         self._exchange = Exchange(link, framing, credentials, octets_s)
         self._window: Window | None = None
         self._turn = asyncio.Lock()
@@ -81,7 +87,8 @@ class WanClient:
         """Wait until the board answers (it may be starting), log in, and learn its limits.
 
         Raises:
-            NoAnswer: it did not answer within `PATIENCE_S`.
+            NoAnswer: it did not answer for as long as it is waited for.
+            NotABoard: something else is there.
             AccessDenied: it was provisioned with another key.
             FalseBoard: it does not know its key.
         """
@@ -106,16 +113,17 @@ class WanClient:
 
     async def _knock(self) -> MCUMgrParametersReadResponse:
         message = self._exchange.make(MCUMgrParametersRead)
-        for _ in range(round(PATIENCE_S / KNOCK_S)):
+        for tries in range(round(self._patience_s / KNOCK_S)):
             try:
                 self.counters.knocks += 1
                 self.counters.requests -= 1  # it is none of those
                 waiter = self._exchange.send(message.BYTES)
                 return answers.parsed(message, await self._exchange.answer(waiter, KNOCK_S))
             except NoAnswer:
-                continue
+                if wrong := self._exchange.heard.verdict(tries * KNOCK_S):
+                    raise wrong from None
         raise NoAnswer(
-            f"no answer from the board within {PATIENCE_S:.0f} s",
+            f"no answer from the board within {self._patience_s:.0f} s",
             next_step="check the wire, and that the board has power",
         )
 

@@ -24,6 +24,7 @@ from hanlab.wan.auth import (
 )
 from hanlab.wan.errors import NoAnswer, WanError
 from hanlab.wan.framing import FRAMINGS, Link
+from hanlab.wan.heard import Heard
 from hanlab.wan.limits import Limits
 from hanlab.wan.messages import Logout
 
@@ -113,6 +114,8 @@ class Exchange:
         self.counters = ClientCounters()
         self.octets_sent = 0
         """Octets put on the wire, framing included."""
+        self.heard = Heard()
+        """What came before the first answer."""
         self._link = link
         self._octets_s = octets_s
         self._framing = FRAMINGS[framing]()
@@ -238,7 +241,10 @@ class Exchange:
 
     async def _read_frames(self) -> None:
         while True:
-            self._framing.feed(await self._link.read())
+            octets = await self._link.read()
+            if not self.counters.answers:
+                self.heard.take(octets)
+            self._framing.feed(octets)
             while (frame := self._framing.take()) is not None:
                 if len(frame) >= Header.SIZE:
                     self._take(frame)

@@ -186,8 +186,6 @@ class LimitsReadResponse(message.ReadResponse):
 
     reply_ms: int
     """To answer what needs no flash work and no HAN."""
-    boot_ms: int
-    """From reset to the first answer."""
     write_octets_s: int
     """At least so fast are octets stored."""
     hash_octets_s: int

@@ -11,11 +11,13 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 import serial
 from serial.tools.list_ports import comports
+from serial.tools.list_ports_common import ListPortInfo
 
 from hanlab.errors import UsageError
 
@@ -36,7 +38,8 @@ class SerialPort:
     """Octets to and from `url`, for coroutines of `loop`.
 
     A cable that is pulled out is a wire that carries nothing: what is written meanwhile is lost, and the
-    port is opened again as soon as it is back. Whoever waits for an answer has his own patience.
+    port is opened again as soon as it is back, by its USB serial number also under another name. Whoever waits
+    for an answer has his own patience.
     """
 
     framing: Final = "cobs"
@@ -86,6 +89,7 @@ class SerialPort:
             self._serial.open()
         except (OSError, ValueError) as e:  # serial.SerialException is an OSError
             raise _cannot_open(url, e) from None
+        self._usb = _usb_of(url)
         self._threads = [
             threading.Thread(target=work, name=f"{url} {what}", daemon=True)
             for work, what in ((self._read, "reads"), (self._write, "writes"))
@@ -137,12 +141,15 @@ class SerialPort:
         while not self._closing.is_set():
             with suppress(OSError):
                 self._serial.close()
+            name = _device_with(self._usb) or self.url
             try:
+                if self._serial.port != name:  # a URL's port takes no other
+                    self._serial.port = name
                 self._serial.open()
-            except OSError:
+            except (OSError, ValueError):
                 self._closing.wait(self._reopen_s)
                 continue
-            _LOG.warning("%s is back", self.url)
+            _LOG.warning("%s is back%s", self.url, "" if name == self.url else f", as {name}")
             return
 
     def _write(self) -> None:
@@ -150,6 +157,30 @@ class SerialPort:
             # gone: the reading thread sees to it; TypeError: it does so this very moment
             with suppress(OSError, TypeError):
                 self._serial.write(octets)
+
+
+@dataclass(frozen=True)
+class _Usb:
+    """What a USB port has whatever it is called: the device's serial number, and which interface of it."""
+
+    serial_number: str
+    interface: str
+
+
+def _usb(port: ListPortInfo) -> _Usb | None:
+    location = str(port.location or "")
+    return _Usb(port.serial_number, location.partition(":")[2]) if port.serial_number else None
+
+
+def _usb_of(url: str) -> _Usb | None:
+    """None: it is no USB port, or has no serial number."""
+    device = os.path.realpath(url)  # /dev/serial/by-id/… is a link
+    return next((_usb(port) for port in comports() if port.device == device), None)
+
+
+def _device_with(usb: _Usb | None) -> str | None:
+    """What the port is called now."""
+    return next((port.device for port in comports() if usb and _usb(port) == usb), None)
 
 
 def _check_url(url: str) -> None:
