@@ -21,6 +21,7 @@ class Says:
     """A line at whose other end something says always the same to what it is sent."""
 
     octets_s = 11_520.0
+    framing = "cobs"
 
     def __init__(self, port: HostPort, text: bytes, times: int) -> None:
         self._port = port
