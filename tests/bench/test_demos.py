@@ -10,8 +10,9 @@ import pytest
 
 from hanlab.boards.data import load_model, model_names
 from hanlab.demos.catalogue import CATALOGUE, find_demo
+from hanlab.demos.images import make_image
 from hanlab.demos.parts import Activations, Demo, ImageSpec, Meanwhile, Scene, Step
-from hanlab.demos.runner import make_image, run_demo
+from hanlab.demos.runner import run_demo
 from hanlab.lab import Lab
 from hanlab.s1sp.progress import Progress
 

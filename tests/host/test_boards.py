@@ -17,8 +17,8 @@ from hanlab.boards.data import (
     load_model,
     model_names,
 )
+from hanlab.demos.images import make_image
 from hanlab.demos.parts import ImageSpec
-from hanlab.demos.runner import make_image
 from hanlab.errors import UsageError
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import struct
 import tempfile
 import time
-import zlib
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hanlab.demos.images import make_image
 from hanlab.demos.parts import (
     Activate,
     Activations,
@@ -22,7 +20,6 @@ from hanlab.demos.parts import (
     Demo,
     Enrol,
     Fault,
-    ImageSpec,
     Known,
     ListAs,
     Meanwhile,
@@ -38,36 +35,18 @@ from hanlab.demos.parts import (
     Version,
     Withdraw,
 )
+from hanlab.demos.service_user import ServiceUser
 from hanlab.duis.messages import (
     ActivateFirmware,
-    Body,
-    DevicePreNotification,
-    FirmwareVersionRead,
-    ReadFirmwareVersion,
     UpdateFirmware,
-    UpdateFirmwareWarning,
-    UpdateHanDeviceLog,
 )
-from hanlab.errors import UsageError
-from hanlab.eui import Eui
-from hanlab.images import OtaImage, build, made_body
+from hanlab.images import OtaImage
 from hanlab.lab import Device, Lab
 from hanlab.lab.config import LabConfig, make_lab
-from hanlab.lab.enrolment import commissioning, notification, product
-from hanlab.s1sp.join_time import join_minutes
+from hanlab.lab.enrolment import product
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 from hanlab.s1sp.progress import Progress
 from hanlab.wan.messages import StoreReadResponse
-
-_SIZE_AT = 52
-"""Where the OTA header has the total size."""
-
-ELSEWHERE = Eui.parse("00-DB-12-34-56-78-91-A0")
-"""A device that is pre-notified only: it has no board here."""
-_WELL = ("I0", "I99", "W110101")
-_NO_RESPONSE = "E21"
-_GRACE_S = 10.0
-"""Who was let in in the window's last second still comes to the end."""
 
 SERVICE_REQUEST = {
     Push: "11.1",
@@ -118,34 +97,6 @@ class Watcher(Protocol):
     def progress(self, progress: Progress, clock_us: int) -> None: ...
 
 
-def make_image(spec: ImageSpec) -> OtaImage:
-    """The image that a demo's step uses; the same for the same spec."""
-    if spec.own:
-        return spec.own
-    image = build(
-        made_body(spec.body, seed=zlib.crc32(spec.version.encode()), boots=spec.boots),
-        device_type=spec.device_type,
-        version=spec.version,
-        hardware=spec.hardware,
-        for_ch=spec.for_ch,
-    )
-    if spec.claims is None:
-        return image
-    fields = {f.name: getattr(image, f.name) for f in dataclasses.fields(image)}
-    return _LyingImage(**fields, claims=spec.claims)
-
-
-@dataclass(frozen=True)
-class _LyingImage(OtaImage):
-    """Its header claims another total size than it has."""
-
-    claims: int = 0
-
-    def to_bytes(self) -> bytes:
-        octets = super().to_bytes()
-        return octets[:_SIZE_AT] + struct.pack("<I", self.claims) + octets[_SIZE_AT + 4 :]
-
-
 def run_demo(
     demo: Demo, watcher: Watcher, *, pcap: Path | None = None, impair: str | None = None
 ) -> Iterator[Result]:
@@ -194,9 +145,9 @@ class _Run:
         self._device = _device(scene, lab)
         self._fault: Fault | None = None
         self._other: asyncio.Task[str] | None = None
-        self._why = ""
-        self._why_other = ""
-        """Of the request of somebody else, meanwhile."""
+        self._user = ServiceUser(lab, self._device, self._report)
+        self._somebody = ServiceUser(lab, self._device, self._report)
+        """Whose request comes meanwhile."""
 
     def step(self, step: Step) -> Iterator[Result]:
         request = SERVICE_REQUEST[type(step)]
@@ -209,40 +160,40 @@ class _Run:
                 main = self._version()
             case ReadMirror():
                 tried = "version of the GPF"
-                main = self._mirror()
+                main = self._user.mirror()
             case Enrol():
                 tried = f"pre-notification of {self._device.name}"
-                main = self._enrol()
+                main = self._user.enrol()
             case PreNotify():
                 tried = f"pre-notification of {self._device.name}"
-                main = self._pre_notify()
+                main = self._user.pre_notify()
             case Add(home=home):
-                tried = f"{self._device.name} may join {self._hub(home).name}"
-                main = self._add(step)
+                tried = f"{self._device.name} may join {self._user.hub(home).name}"
+                main = self._user.add(step)
             case Remove(home=home):
-                tried = f"{self._device.name} has to leave {self._hub(home).name}"
-                main = self._remove(home)
+                tried = f"{self._device.name} has to leave {self._user.hub(home).name}"
+                main = self._user.remove(home)
             case Commission(home=home):
                 tried = f"{self._device.name} is commissioned"
-                main = self._commission(home)
+                main = self._user.commission(home)
             case ListAs(generation, version):
                 tried = f"{version} as {generation}"
-                main = self._list_as(generation, version)
+                main = self._user.list_as(generation, version)
             case Notify(version, smets):
                 tried = f"another device with {version}, {smets}"
-                main = self._notify(version, smets)
+                main = self._user.notify(version, smets)
             case Withdraw(version):
                 tried = f"{version} is withdrawn"
-                main = self._withdraw(version)
+                main = self._user.withdraw(version)
             case Known():
                 tried = f"what it knows of {self._device.name}"
-                main = self._known()
+                main = self._user.known()
             case Told(code):
                 tried = f"who has got {code}"
-                main = self._told(code)
+                main = self._user.told(code)
             case Activations(times, images):
                 tried = f"{times} updates of {self._device.name}"
-                main = self._activations(times, images)
+                main = self._user.activations(times, images)
             case Push(spec):
                 image = make_image(spec)
                 octets = len(image.to_bytes())
@@ -276,10 +227,10 @@ class _Run:
         except ServiceRequestFailed as failure:
             happened = str(failure.outcome)
             why = failure.what
-        why = why or self._why
+        why = why or self._user.why
         if request == SERVICE_REQUEST[Version] and not why:
             why = f"{self._device.name} runs {happened}"
-        self._why = ""
+        self._user.why = ""
         return Result(
             demo=self._demo.name,
             scene=self._scene.about,
@@ -296,12 +247,12 @@ class _Run:
 
     async def _version(self) -> str:
         if self._scene.dsp:
-            return await self._read(self._device.eui)
+            return await self._user.read(self._device.eui)
         return (await self._lab.wait_until_back(self._device)).firmware
 
     async def _push(self, image: OtaImage) -> str:
         if self._scene.dsp:
-            return await self._send(
+            return await self._user.send(
                 UpdateFirmware(image.to_bytes(), image.version, (self._device.eui,)), None
             )
         return str(await self._lab.update_firmware(image, self._device, self._report))
@@ -309,171 +260,19 @@ class _Run:
     async def _activate(self, image: OtaImage) -> str:
         hash_ = image.manufacturer_image_hash
         if self._scene.dsp:
-            return await self._send(ActivateFirmware(hash_), self._device.eui)
+            return await self._user.send(ActivateFirmware(hash_), self._device.eui)
         return str(await self._lab.activate_firmware(hash_, self._device, self._report))
 
     async def _outcome(self, task: asyncio.Task[str]) -> str:
         ended = await task
-        self._why = self._why_other
+        self._user.why = self._somebody.why
         return ended
-
-    # -- through the DSP
-
-    async def _send(self, body: Body, to: Eui | None) -> str:
-        """How a Service Request ended: a code that is no success, else what became of it."""
-        lab = self._lab
-        answer = await lab.send(body, to, report=self._report)
-        if answer.acknowledgement.code != "I99":
-            self._why = lab.dsp.audit.read(1)[0].why
-            return answer.acknowledgement.code
-        if answer.code not in _WELL:
-            self._why = f"no answer of {self._device.name} came to the DSP"
-            return answer.code
-        end = lab.installations.ends[self._device.eui]
-        if isinstance(end, ServiceRequestFailed):
-            raise end
-        return str(end)
-
-    async def _read(self, eui: Eui) -> str:
-        answer = await self._lab.send(ReadFirmwareVersion(), eui)
-        if answer.result is None or not isinstance(answer.result.body, FirmwareVersionRead):
-            self._why = self._lab.dsp.audit.read(1)[0].why
-            return answer.code
-        return str(answer.result.body.version)
-
-    async def _mirror(self) -> str:
-        gpf = self._lab.config.home().gpf
-        assert gpf, "a scene that asks the GPF has a GSME"
-        return await self._read(gpf)
-
-    async def _enrol(self) -> str:
-        node = self._lab.config.node(self._device.name)
-        await self._lab.send(notification(node))
-        known = await self._known()
-        hub = self._lab.hub.eui
-        await self._lab.send(UpdateHanDeviceLog(self._device.eui), hub)
-        await self._lab.send(commissioning(self._lab.dsp, node, hub), self._device.eui)
-        return known
 
     def _home(self) -> str:
         """The home on whose HAN the device is; the first, if it is on none."""
         hub = self._lab.installations.hub_of(self._device.eui)
         homes = self._lab.homes
         return next((home for home in homes if home.hub.eui == hub), homes[0]).name
-
-    def _hub(self, home: str) -> Device:
-        homes = self._lab.homes
-        return next((h.hub for h in homes if h.name == home), homes[0].hub)
-
-    async def _asked(self, body: Body, to: Eui | None = None) -> str:
-        """What the SMI says after a Service Request, or the code that refuses it."""
-        answer = await self._lab.send(body, to)
-        if answer.code not in _WELL:
-            self._why = self._lab.dsp.audit.read(1)[0].why
-            return answer.code
-        return await self._known()
-
-    async def _pre_notify(self) -> str:
-        return await self._asked(notification(self._lab.config.node(self._device.name)))
-
-    async def _add(self, step: Add) -> str:
-        lab, device = self._lab, self._device
-        if step.on_after_s:
-            board = lab.board(device)
-            board.power_off()
-            lab.desk.kernel.at(lab.clock_us + round(step.on_after_s * 1e6), board.power_on)
-        code = step.code or lab.install_code(device)
-        hub = self._hub(step.home)
-        asked = await self._asked(
-            UpdateHanDeviceLog(device.eui, join_s=step.join_s, install_code=code), hub.eui
-        )
-        if asked.startswith("E"):
-            return asked
-        within_s = 60 * join_minutes(step.join_s) + _GRACE_S
-        joined = await lab.wait_until_joined(device, within_s)
-        self._why = (
-            f"{device.name} is on the HAN of {hub.name}"
-            if joined
-            else "it has not joined while it might"
-        )
-        return await self._known()
-
-    async def _remove(self, home: str) -> str:
-        hub = self._hub(home)
-        self._why = f"{self._device.name} may not be on the HAN of {hub.name} any more"
-        return await self._asked(UpdateHanDeviceLog(self._device.eui, add=False), hub.eui)
-
-    async def _commission(self, home: str) -> str:
-        node = self._lab.config.node(self._device.name)
-        body = commissioning(self._lab.dsp, node, self._hub(home).eui)
-        self._why = f"{self._device.name} has its place on the HAN"
-        return await self._asked(body, self._device.eui)
-
-    async def _list_as(self, generation: str, version: str) -> str:
-        entry = replace(product(self._device.model, version), generation=generation)
-        try:
-            self._lab.dsp.load([entry])
-        except UsageError as e:
-            self._why = e.what
-            return "refused"
-        return "listed"
-
-    async def _notify(self, version: str, smets: str) -> str:
-        model, lab = self._device.model, self._lab
-        body = DevicePreNotification(
-            ELSEWHERE, model.manufacturer, model.model, model.device_type, smets, version
-        )
-        answer = await lab.send(body)
-        if answer.code != "I99":
-            self._why = lab.dsp.audit.read(1)[0].why
-            return "refused"
-        found = lab.dsp.smi.find(ELSEWHERE)
-        return f"{found.generation}, {found.status}" if found else "not in the inventory"
-
-    async def _mixed(self, image: OtaImage) -> str:
-        """11.1 for the devices of all homes."""
-        lab = self._lab
-        devices = tuple(device.eui for device in lab.devices)
-        answer = await lab.send(UpdateFirmware(image.to_bytes(), image.version, devices))
-        warning = answer.result and answer.result.body
-        busy = isinstance(warning, UpdateFirmwareWarning) and warning.other_in_progress
-        ends = [f"{d.name} {lab.installations.ends.get(d.eui)}" for d in lab.devices[1:]]
-        left_out = ", ".join(map(str, busy or ()))
-        self._why_other = "; ".join([f"OtherRequestInProgressList: {left_out}", *ends])
-        return answer.code
-
-    async def _withdraw(self, version: str) -> str:
-        dsp = self._lab.dsp
-        return f"{sum(dsp.withdraw(entry) for entry in dsp.cpl.of_version(version))} Suspended"
-
-    async def _known(self) -> str:
-        device = self._lab.dsp.smi.find(self._device.eui)
-        return f"{device.status}, {device.version}" if device else "not in the inventory"
-
-    async def _told(self, code: str) -> str:
-        settings = self._lab.dsp.settings
-        recipients = [d.recipient for d in self._lab.dsp.deliveries.last(1000) if d.code == code]
-        users = [settings.user(recipient) for recipient in recipients]
-        return ", ".join(user.name for user in users if user) or "nobody"
-
-    async def _activations(self, times: int, specs: tuple[ImageSpec, ImageSpec]) -> str:
-        """Two versions in turn; after an answer that was lost, 11.2."""
-        lab, device = self._lab, self._device
-        activated = stale = 0
-        images = [make_image(spec) for spec in specs]
-        for number in range(times):
-            image = images[number % len(images)]
-            body = UpdateFirmware(image.to_bytes(), image.version, (device.eui,))
-            await lab.send(body)
-            answer = await lab.send(ActivateFirmware(image.manufacturer_image_hash), device.eui)
-            if answer.code == _NO_RESPONSE:
-                await lab.send(ReadFirmwareVersion(), device.eui)
-            known = lab.dsp.smi.find(device.eui)
-            activated += lab.installations.ends[device.eui] == Outcome.ACTIVATED
-            stale += known is None or known.version != image.version
-        share = lab.dsp.parts.lost / times
-        self._why = f"{lab.dsp.parts.lost} answers lost ({share:.0%}); after 11.2 the SMI was right each time"
-        return f"{activated} activated, {stale} stale"
 
     # -- faults
 
@@ -493,7 +292,7 @@ class _Run:
 
     async def _meanwhile(self, image: OtaImage) -> str:
         if self._scene.dsp:
-            return await self._mixed(image)
+            return await self._somebody.mixed(image)
         return str(await self._lab.update_firmware(image, self._device))
 
     def _rot(self, fault: BitRot, image: OtaImage) -> None:
