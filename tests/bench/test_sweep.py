@@ -24,6 +24,7 @@ from hanlab.cli import main
 from hanlab.errors import UsageError
 from hanlab.resources import firmware_dir
 from hanlab.sweep.cut import run_cut, run_group
+from hanlab.sweep.join import make_plan as join_plan
 from hanlab.sweep.outcome import State, rows
 from hanlab.sweep.picture import svg
 from hanlab.sweep.plan import Cut, How, Phase, Plan
@@ -68,7 +69,7 @@ def test_sample_of_the_sweep_loses_nothing(plan: Plan) -> None:
     assert {r.cut for r in results} == set(cuts)
     assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
     assert len({kind_of(r.cut) for r in results}) == KINDS
-    assert {r.phase for r in results} == set(Phase)
+    assert {r.phase for r in results} == {stage.phase for stage in plan.stages}
     assert any(not r.repeated for r in results), "some updates go on by themselves"
 
     table = rows(plan, results)
@@ -115,8 +116,21 @@ def test_the_chs_own_update_loses_nothing(tmp_path: Path) -> None:
     assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
 
 
+def test_a_join_leaves_nothing_half_joined(tmp_path: Path) -> None:
+    """Wherever it is cut: on the HAN for CH, device and inventory, or on none and joined again; all else stays."""
+    firmware = runnable(firmware_dir(), find_vm())
+    plan = join_plan(config(), "PPMID", tmp_path, firmware)
+    assert [stage.phase for stage in plan.stages] == [Phase.JOIN]
+    assert all(plan.operations(board) > 10 for board in ("hub", "PPMID"))
+    cuts = sample(plan.cuts(alone=plan.boards, everything=True), 40, seed=1)
+    results = list(run_cuts(plan, cuts, processes=2))
+    assert len({kind_of(r.cut) for r in results}) == KINDS
+    assert [(str(r.cut), r.breaches) for r in results if r.breaches] == []
+    assert {bool(r.repeated) for r in results} == {False, True}
+
+
 def test_plan_counts_every_operation_once(plan: Plan) -> None:
-    assert [stage.phase for stage in plan.stages] == list(Phase)
+    assert [stage.phase for stage in plan.stages] == [Phase.PUSH, Phase.DISTRIBUTE, Phase.ACTIVATE]
     for board in plan.boards:
         numbers = [n for stage in plan.stages for n in stage.numbers(board)]
         assert numbers == list(range(1, plan.operations(board) + 1))
@@ -145,7 +159,7 @@ def test_a_sample_has_as_much_of_each_kind(plan: Plan, every: int) -> None:
         assert taken == cuts
     elif every < 100:
         assert taken != sample(cuts, every, seed=2)
-        assert {plan.find(cut)[0].phase for cut in taken} == set(Phase)
+        assert {plan.find(cut)[0].phase for cut in taken} == {s.phase for s in plan.stages}
 
 
 def test_a_sample_takes_other_operations_for_each_kind(plan: Plan) -> None:
@@ -194,20 +208,47 @@ def test_cuts_that_are_none(plan: Plan) -> None:
 # -- it can fail
 
 
+_CARELESS = {
+    "store": ("store/journal.py", '        with open(new, "wb") as f:\n', "        remove(path)\n"),
+    "table": (
+        "roles/device_table.py",
+        "        saved.save_both(self._path, record)\n",
+        "        return\n",
+    ),
+}
+
+
 @pytest.fixture
-def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A firmware whose store removes its journal before it writes the next one."""
+def careless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Firmware whose store removes its journal before it writes the next one; whose CH keeps its devices in RAM."""
     folder = tmp_path / "careless"
     shutil.copytree(firmware_dir(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    journal = folder / "smets1" / "store" / "journal.py"
-    source = journal.read_text()
-    careful = '        with open(new, "wb") as f:\n'
+    file, careful, before = _CARELESS[request.param]
+    path = folder / "smets1" / file
+    source = path.read_text()
     assert source.count(careful) == 1
-    journal.write_text(source.replace(careful, f"        remove(path)\n{careful}"))
+    path.write_text(source.replace(careful, before + careful))
     command = import_module("hanlab.cli.sweep")
     monkeypatch.setattr(command, "firmware_dir", lambda: folder)
 
 
+@pytest.mark.parametrize("careless", ["table"], indirect=True)
+@pytest.mark.usefixtures("careless")
+def test_a_sweep_finds_a_join_that_is_half(run: Run) -> None:
+    code, said = run(
+        "--join", "PPMID", "--board", "both", "--only", "PPMID:after:20:both", "--json"
+    )
+    assert code == 1
+    report: dict[str, Any] = json.loads(said)
+    assert (report["of"], report["octets"]) == ("join", None)
+    (broken,) = report["results"]
+    assert broken["breaches"][0] == "half joined: the CH says none, the device joined"
+    assert broken["command"] == "hanlab sweep --join PPMID --only PPMID:after:20:both"
+
+
+@pytest.mark.parametrize("careless", ["store"], indirect=True)
 @pytest.mark.usefixtures("careless")
 def test_sweep_finds_a_store_that_loses(run: Run) -> None:
     code, said = run("--board", "both", "--size", "1K", "--every", "42", "--json")
@@ -222,6 +263,16 @@ def test_sweep_finds_a_store_that_loses(run: Run) -> None:
 
 
 # -- the command
+
+
+def test_one_cut_of_a_join(run: Run, tmp_path: Path) -> None:
+    picture = tmp_path / "one.svg"
+    code, said = run("--join", "PPMID", "--only", "hub:torn:12", "--svg", str(picture))
+    assert code == 0, said
+    assert "A join of a Pipit 500 on Raspberry Pi Pico to the HAN of a Skyline i-510" in said
+    assert "a page program in join" in " ".join(said.split())
+    assert "✓ done" in said
+    assert "A join, with the power cut" in picture.read_text()
 
 
 def test_only_one_cut(run: Run, tmp_path: Path) -> None:
@@ -263,6 +314,8 @@ def test_one_board_alone_is_not_said_to_be_all(run: Run) -> None:
         (("--only", "hub:torn:9999"), "flash operations in this update"),
         (("--board", "gateway"), "one of hub, device, both"),
         (("--size", "much"), "is no size"),
+        (("--join", "PPMID", "--size", "1K"), "--join is of a join"),
+        (("--join", "hub"), "hub is a CH, and devices join it"),
     ],
 )
 def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: str) -> None:

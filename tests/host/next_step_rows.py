@@ -357,6 +357,13 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     ),
     "'end it (Ctrl-C) and start it again'": NotRun("a server that answers no more"),
     "f'there are keys of {known}'": NotRun("a request of another originator: the sender's XML"),
+    "'hanlab sweep --join DEVICE, or hanlab sweep --to DEVICE --size 16K'": Walk(
+        "sweep --join PPMID --size 1K", "sweep --join PPMID --only hub:before:1"
+    ),
+    "f\"--join takes one of {', '.join((d.name for d in config.devices))}\"": Walk(
+        "sweep --join hub", "sweep --join PPMID --only hub:before:1"
+    ),
+    "'hanlab join says more'": NotRun("a device that does not come, though nothing is cut"),
     "'--to hub updates the CH itself; or add a [[device]]'": Walk(
         "sweep --lab alone.toml", "sweep --lab alone.toml --to hub --size 1K --only hub:before:1"
     ),

@@ -570,9 +570,16 @@ def sweep(
             "--to", metavar="DEVICE", help="The device that is updated; hub: the CH itself."
         ),
     ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option("--join", metavar="DEVICE", help="Not an update: that device joins its HAN."),
+    ] = None,
     size: Annotated[
-        str, typer.Option(metavar="N|16K|1M", help="Octets of the firmware in the update.")
-    ] = "16K",
+        str | None,
+        typer.Option(
+            metavar="N|16K|1M", help="Octets of the firmware in the update. (default: 16K)"
+        ),
+    ] = None,
     board: Annotated[
         str | None,
         typer.Option(
@@ -602,7 +609,7 @@ def sweep(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut the power at every flash operation of an update.
+    """Cut the power at every flash operation of an update, or of a join.
 
     And look what is lost; in a lab of its own, on emulated boards.
     """
@@ -611,6 +618,7 @@ def sweep(
     run(
         lab=lab,
         to=to,
+        join=join,
         size=size,
         which=board,
         every=every,

@@ -1,4 +1,4 @@
-"""`hanlab sweep`: an update with the power cut at every flash operation."""
+"""`hanlab sweep`: an update, or a join, with the power cut at every flash operation."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from hanlab.images.files import write_octets
 from hanlab.lab.config import LabConfig, read_lab
 from hanlab.resources import firmware_dir
 from hanlab.sweep.cut import Result
+from hanlab.sweep.join import make_plan as join_plan
 from hanlab.sweep.outcome import Row, State, rows
 from hanlab.sweep.picture import svg
 from hanlab.sweep.plan import EVERYTHING, Cut, How, Plan
 from hanlab.sweep.pool import run_cuts
 from hanlab.sweep.sample import kind_of, sample
 from hanlab.sweep.strip import strip
-from hanlab.sweep.update import make_plan
+from hanlab.sweep.update import make_plan as update_plan
 
 DEFAULT_SIZE: Final = "16K"
 _KINDS: Final = {Kind.ERASE: "sector erase", Kind.PROGRAM: "page program"}
@@ -46,7 +47,8 @@ def run(
     *,
     lab: Path | None,
     to: str | None,
-    size: str,
+    join: str | None,
+    size: str | None,
     which: str | None,
     every: int,
     seed: int | None,
@@ -56,9 +58,14 @@ def run(
     as_json: bool,
 ) -> None:
     """Sweep, show, and exit 1 on any breach."""
-    octets = size_in_octets(size)
+    if join and (to or size):
+        raise UsageError(
+            "--join is of a join, --to and --size are of an update",
+            next_step="hanlab sweep --join DEVICE, or hanlab sweep --to DEVICE --size 16K",
+        )
+    octets = size_in_octets(size or DEFAULT_SIZE)
     config = read_lab(lab).emulated  # its boards are its own
-    device = _device(config, to)
+    device = config.node(join).name if join else _device(config, to)
     config = home_alone(config, device)
     alone, everything = _scope(config, device, which)
     cuts = [Cut.parse(only)] if only else []
@@ -68,23 +75,27 @@ def run(
         folder = Path(name)
         source = firmware_dir()
         now = ["the firmware is compiled"]
-        with LiveLine(lambda: f"the update without a cut: {now[-1]}"):
+        what = "join" if join else "update"
+        with LiveLine(lambda: f"the {what} without a cut: {now[-1]}"):
             firmware = runnable(source, find_vm())
-            plan = make_plan(config, device, octets, folder, firmware, now.append)
+            if join:
+                plan = join_plan(config, device, folder, firmware, now.append)
+            else:
+                plan = update_plan(config, device, octets, folder, firmware, now.append)
         if only:
             plan.find(cuts[0])
         else:
             there_are = list(plan.cuts(alone=alone, everything=everything))
             cuts = sample(there_are, every, config.seed if seed is None else seed)
         if not as_json:
-            _announce(out, plan, cuts, octets)
+            _announce(out, plan, cuts)
         results = _run_all(out, plan, cuts, processes, quiet=as_json)
     wall_s = time.perf_counter() - began
     table = rows(plan, results)
-    again = _again(lab, to, size)
-    words = _words(plan, cuts, results, octets, wall_s)
+    again = _again(lab, to, join, size)
+    words = _words(plan, cuts, results, wall_s)
     if as_json:
-        print(json.dumps(_as_dict(plan, results, table, octets, wall_s, again), indent=2))
+        print(json.dumps(_as_dict(plan, results, table, wall_s, again), indent=2))
     elif only:
         _one(out, plan, results[0])
     else:
@@ -120,7 +131,7 @@ def home_alone(config: LabConfig, device: str) -> LabConfig:
     home = config.home_of(config.node(device))
     if home is None:
         raise UsageError(
-            f"{device} is on the shelf, and the update is for a device on a HAN",
+            f"{device} is on the shelf, and the sweep is of a device in a home",
             next_step="put it into a [[home]] in lab.toml",
         )
     return config.only(home)
@@ -164,15 +175,17 @@ def _run_all(
     return results
 
 
-def _announce(out: Console, plan: Plan, cuts: Sequence[Cut], octets: int) -> None:
+def _announce(out: Console, plan: Plan, cuts: Sequence[Cut]) -> None:
     hub, device = plan.config.hub, plan.config.node(plan.device)
+    a_hub = f"a {hub.model.model} on {hub.board.name}"
+    a_device = f"a {device.model.model} on {device.board.name}"
     counts = ", ".join(f"{board} {plan.operations(board)}" for board in plan.boards)
-    through = "" if device is hub else f"through a {hub.model.model} on {hub.board.name} "
-    out.print(
-        f"An update of {octets:,} B {through}into a {device.model.model} on {device.board.name}",
-        style="bold",
-        soft_wrap=True,
-    )
+    through = "" if device is hub else f"through {a_hub} "
+    if plan.swept.octets is None:
+        head = f"A {plan.swept.name} of {a_device} to the HAN of {a_hub}"
+    else:
+        head = f"An update of {plan.swept.octets:,} B {through}into {a_device}"
+    out.print(head, style="bold", soft_wrap=True)
     say(out, "flash operations", f"{counts}; {len(cuts):,} of {_possible(plan):,} cuts", "")
 
 
@@ -181,16 +194,16 @@ def _possible(plan: Plan) -> int:
     return sum(2 * len(How) * plan.operations(board) for board in plan.boards)
 
 
-def _words(
-    plan: Plan, cuts: Sequence[Cut], results: Sequence[Result], octets: int, wall_s: float
-) -> str:
+def _words(plan: Plan, cuts: Sequence[Cut], results: Sequence[Result], wall_s: float) -> str:
     """What was tried, and what came of it: "nothing lost" is said of those cuts alone."""
     broken = sum(bool(r.breaches) for r in results)
     counts = ", ".join(f"{b} {plan.operations(b)}" for b in plan.boards)
     kinds = len({kind_of(cut) for cut in cuts})
     all_kinds = 2 * len(How) * len(plan.boards)
+    octets = plan.swept.octets
+    what = f"a {plan.swept.name}" if octets is None else f"an update of {octets:,} B"
     return (
-        f"{len(results):,} of the {_possible(plan):,} cuts of an update of {octets:,} B (operations: {counts}), "
+        f"{len(results):,} of the {_possible(plan):,} cuts of {what} (operations: {counts}), "
         f"{kinds} of the {all_kinds} kinds of cut, in {wall_s:.0f} s: "
         + (f"{broken:,} breaches" if broken else "nothing lost in these")
     )
@@ -242,14 +255,15 @@ def _one(out: Console, plan: Plan, result: Result) -> None:
     elif result.repeated:
         say(out, "✓ done", f"after the commands were sent again ({result.repeated} x)", "green")
     else:
-        say(out, "✓ done", "the update went on by itself", "green")
+        say(out, "✓ done", f"the {plan.swept.name} went on by itself", "green")
 
 
-def _again(lab: Path | None, to: str | None, size: str) -> str:
+def _again(lab: Path | None, to: str | None, join: str | None, size: str | None) -> str:
     words = ["hanlab", "sweep"]
     words += ["--lab", str(lab)] if lab else []
     words += ["--to", to] if to else []
-    words += ["--size", size] if size != DEFAULT_SIZE else []
+    words += ["--join", join] if join else []
+    words += ["--size", size] if size else []
     return shlex.join(words)
 
 
@@ -257,12 +271,12 @@ def _as_dict(
     plan: Plan,
     results: Sequence[Result],
     table: Sequence[Row],
-    octets: int,
     wall_s: float,
     again: str,
 ) -> dict[str, Any]:
     return {
-        "octets": octets,
+        "of": plan.swept.name,
+        "octets": plan.swept.octets,
         "possible_cuts": _possible(plan),
         "cuts": len(results),
         "breaches": sum(bool(r.breaches) for r in results),

@@ -1,6 +1,6 @@
-"""The power sweep: a whole update, with the power cut at every flash operation of every board.
+"""The power sweep: a whole update, or a join, with the power cut at every flash operation of every board.
 
-`plan.py` says which cuts there are and `sample.py` takes a share of them; `update.py` makes the update
-once without a cut and counts, `cut.py` makes it with one cut and checks that nothing is lost, `pool.py`
-does so on all cores, and `picture.py` draws what came of it.
+`plan.py` says which cuts there are and `sample.py` takes a share of them; `update.py` and `join.py` do it
+once without a cut while `recorder.py` counts, and say what has to hold with one; `cut.py` does it with one
+cut, `pool.py` on all cores, and `picture.py` draws what came of it.
 """

@@ -1,4 +1,4 @@
-"""The update with one cut: cut, boot, check, go on until it is done, check again."""
+"""An update or a join with one cut: cut, boot, check, go on until it is done, check again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from hanlab.bench.flash import Effect, Kind, Operation
 from hanlab.bench.kernel import BenchError
 from hanlab.errors import HanlabError
-from hanlab.lab import Device, Lab
-from hanlab.sweep.check import breaches, gist
-from hanlab.sweep.plan import Cut, Phase, Plan, Stage
-from hanlab.sweep.update import QUIET_S, copy
-
-TRIES: Final = 4
-"""How often a user sends the commands again before the update counts as stuck."""
-_BETWEEN_TRIES_S: Final = 40.0
-"""Longer than a CH waits for a device that has gone."""
+from hanlab.lab import Lab
+from hanlab.sweep.plan import Course, Cut, Phase, Plan, Stage
+from hanlab.sweep.recorder import QUIET_S, copy
 
 
 @dataclass(frozen=True)
@@ -38,17 +31,8 @@ class Result:
     """The lab's time when all was done: the same each time for the same cut."""
 
 
-@dataclass
-class _Course:
-    """How the update goes on after the cut."""
-
-    distributed: bool = False
-    done: bool = False
-    repeated: int = 0
-
-
 def run_cut(plan: Plan, cut: Cut, folder: Path) -> Result:
-    """Make that part of the update with the cut, and then the rest; `folder` is for the lab."""
+    """Make that part with the cut, and then the rest; `folder` is for the lab."""
     return run_group(plan, (cut,), folder)[0]
 
 
@@ -72,7 +56,7 @@ def run_group(plan: Plan, cuts: tuple[Cut, ...], folder: Path) -> list[Result]:
             shutil.rmtree(kept[cut])
             results.append(replace(same[left], cut=cut, kind=kind))
             continue
-        course = _Course()
+        course = Course()
         clock_us = 0
         with _watching(found, [cut]):
             if not cut.everything:
@@ -88,8 +72,9 @@ def run_group(plan: Plan, cuts: tuple[Cut, ...], folder: Path) -> list[Result]:
 def _digest(folder: Path) -> bytes:
     """Of all that a lab in this folder begins with."""
     digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        digest.update(f"{file.name} {file.stat().st_size} ".encode() + file.read_bytes())
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder)
+        digest.update(f"{name} {file.stat().st_size} ".encode() + file.read_bytes())
     return digest.digest()
 
 
@@ -114,7 +99,7 @@ def _cut_one_board(
     cut: Cut,
     number: int,
     folder: Path,
-    course: _Course,
+    course: Course,
     found: list[str],
 ) -> int:
     """The other boards and the host's command go on. The lab's time at the end (µs)."""
@@ -134,7 +119,7 @@ def _cut_one_board(
         if not came:
             raise BenchError(f"operation {cut.operation} of {cut.board} did not come again")
         flash.fault = None
-        lab.run(_rest(lab, plan, stage.phase, course, found))
+        found += lab.run(plan.swept.rest(lab, stage.phase, course))
         return lab.clock_us
 
 
@@ -172,7 +157,7 @@ def _keep_flash(plan: Plan, cuts: list[Cut], folder: Path) -> dict[Cut, Path]:
 
         flash.fault = fault
         try:
-            lab.run(_command(lab, plan, stage.phase, _Course()))
+            lab.run(_command(lab, plan, stage.phase, Course()))
         except _Enough:
             return kept
     missing = min(wanted)
@@ -180,78 +165,22 @@ def _keep_flash(plan: Plan, cuts: list[Cut], folder: Path) -> dict[Cut, Path]:
 
 
 def _cut_everything(
-    plan: Plan, stage: Stage, folder: Path, course: _Course, found: list[str]
+    plan: Plan, stage: Stage, folder: Path, course: Course, found: list[str]
 ) -> int:
     """The boards start from what is left in flash. The lab's time at the end (µs)."""
     try:
         with Lab(plan.config, folder, firmware=plan.firmware) as lab:
-            lab.run(_rest(lab, plan, stage.phase, course, found))
+            found += lab.run(plan.swept.rest(lab, stage.phase, course))
             return lab.clock_us
     finally:
         shutil.rmtree(folder)
 
 
-async def _command(lab: Lab, plan: Plan, phase: Phase, course: _Course) -> None:
-    """The command in which the cut comes; it may survive that."""
-    device = lab.device(plan.device)
+async def _command(lab: Lab, plan: Plan, phase: Phase, course: Course) -> None:
     try:
-        if phase is Phase.ACTIVATE:
-            await lab.activate_firmware(plan.new.manufacturer_image_hash, device)
-            course.done = True
-        else:
-            await lab.update_firmware(plan.new, device)
-            course.distributed = True
+        await plan.swept.command(lab, phase, course)
     except BenchError:
         raise
     except HanlabError:
         pass  # as a user sees it: the command failed, with a sentence
     await asyncio.sleep(QUIET_S)
-
-
-async def _rest(lab: Lab, plan: Plan, phase: Phase, course: _Course, found: list[str]) -> None:
-    device = lab.device(plan.device)
-    old, new = plan.old, plan.new
-    may_run = (old.version, new.version) if phase is Phase.ACTIVATE else (old.version,)
-    pushed = phase is not Phase.PUSH
-    found += await breaches(lab, device, old, new, may_run=may_run, pushed=pushed)
-    if not (course.done or course.distributed) and not await _is_done(lab, plan, device):
-        course.repeated = 1
-    error = await _finish(lab, plan, device, course)
-    if error:
-        found.append(f"the update cannot be finished: {error.what}")
-        return
-    await asyncio.sleep(QUIET_S)
-    found += await breaches(lab, device, old, new, may_run=(new.version,))
-    for board in dict.fromkeys((lab.hub, device)):
-        report = gist(await lab.store_of(board))
-        if report != plan.end[board.name]:
-            found.append(f"{board.name}: its store holds {report}, without a cut {plan.end}")
-
-
-async def _finish(lab: Lab, plan: Plan, device: Device, course: _Course) -> HanlabError | None:
-    """Send the commands as a user does, until the update is done. What stands in its way, if it is not."""
-    error: HanlabError | None = None
-    for _ in range(TRIES):
-        try:
-            if course.done or await _is_done(lab, plan, device):
-                return None
-            runs = (await lab.wait_until_back(device)).firmware
-            if runs != plan.new.version and not course.distributed:
-                await lab.update_firmware(plan.new, device)
-            await lab.activate_firmware(plan.new.manufacturer_image_hash, device)
-            return None
-        except BenchError:
-            raise
-        except HanlabError as e:
-            error = e
-        course.distributed = False
-        course.repeated += 1
-        await asyncio.sleep(_BETWEEN_TRIES_S)
-    return error
-
-
-async def _is_done(lab: Lab, plan: Plan, device: Device) -> bool:
-    """The device runs the new version and the CH has given its room back: nothing is left to do."""
-    runs = (await lab.wait_until_back(device)).firmware
-    held = (await lab.store()).images
-    return runs == plan.new.version and all(image.state == "running" for image in held)

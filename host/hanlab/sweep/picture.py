@@ -35,8 +35,8 @@ _STYLE: Final = (
 def svg(plan: Plan, rows: Sequence[Row], subtitle: str) -> str:
     """The picture; `subtitle` says what was tried. Each cell's tooltip is its cut, as --only takes it."""
     body = [
-        f'<text class="h" x="{_RIGHT}" y="38">An update, with the power cut at its flash '
-        "operations</text>",
+        f'<text class="h" x="{_RIGHT}" y="38">{"An" if plan.swept.octets else "A"} '
+        f"{plan.swept.name}, with the power cut at its flash operations</text>",
         f'<text class="d" x="{_RIGHT}" y="60">{escape(subtitle)}</text>',
     ]
     top = 84

@@ -1,4 +1,4 @@
-"""Which cuts there are: each flash operation of an update, cut in three ways, one board or all."""
+"""Which cuts there are: each flash operation of an update or a join, cut in three ways, one board or all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from hanlab.bench.flash import Effect, Kind
 from hanlab.errors import UsageError
-from hanlab.images import OtaImage
+from hanlab.lab import Lab
 from hanlab.lab.config import LabConfig
 
 EVERYTHING: Final = "both"
@@ -19,11 +19,15 @@ EVERYTHING: Final = "both"
 
 @unique
 class Phase(StrEnum):
-    """The parts of an update, in order; a one-step CH distributes as a part of `activate`."""
+    """The parts of an update, in order, and a join, which is one.
+
+    A one-step CH distributes as a part of `activate`.
+    """
 
     PUSH = "push"
     DISTRIBUTE = "distribute"
     ACTIVATE = "activate"
+    JOIN = "join"
 
 
 @unique
@@ -84,10 +88,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the update that begins with the boards switched on, from the flash in `folder`.
+    """A part that begins with the boards switched on, from the flash in `folder`.
 
     `operations` has the kind of each flash operation of each board, in order; `first` the number
-    (in the whole update) of the first one.
+    (in the whole) of the first one.
     """
 
     phase: Phase
@@ -96,24 +100,52 @@ class Stage:
     operations: dict[str, tuple[Kind, ...]]
 
     def numbers(self, board: str) -> range:
-        """The numbers of that board's operations in the whole update."""
+        """The numbers of that board's operations in the whole."""
         first = self.first[board]
         return range(first, first + len(self.operations[board]))
 
 
+@dataclass
+class Course:
+    """How it goes on after the cut. `repeated`: how often the user had to send the commands again."""
+
+    distributed: bool = False
+    done: bool = False
+    repeated: int = 0
+
+
+class Swept(Protocol):
+    """What the cuts meet: update.py has an update, join.py a join."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a word."""
+
+    @property
+    def octets(self) -> int | None:
+        """Of the firmware in it; None: there is none in it."""
+
+    async def command(self, lab: Lab, phase: Phase, course: Course) -> None:
+        """The command of that phase, in which the cut comes; it may survive that.
+
+        Raises:
+            HanlabError: it did not, as a user sees it.
+        """
+
+    async def rest(self, lab: Lab, phase: Phase, course: Course) -> list[str]:
+        """After the cut: look, have it done as a user would, look again. What does not hold, a sentence each."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """An update that was made once without a cut, in parts that can be repeated."""
+    """What was done once without a cut, in parts that can be repeated."""
 
     config: LabConfig
     device: str
-    old: OtaImage
-    new: OtaImage
+    swept: Swept
     folder: Path
     firmware: Path | None
     stages: tuple[Stage, ...]
-    end: dict[str, tuple[object, ...]]
-    """What the stores reported when it was done (see cut.gist)."""
 
     @property
     def boards(self) -> tuple[str, ...]:
@@ -121,7 +153,7 @@ class Plan:
         return tuple(dict.fromkeys((self.config.hub.name, self.device)))
 
     def operations(self, board: str) -> int:
-        """How many flash operations the update has on that board."""
+        """How many flash operations there are on that board."""
         return sum(len(stage.operations[board]) for stage in self.stages)
 
     def cuts(self, *, alone: tuple[str, ...], everything: bool) -> Iterator[Cut]:
@@ -142,13 +174,14 @@ class Plan:
         """
         if cut.board not in self.boards:
             raise UsageError(
-                f"{cut}: no board {cut.board!r} takes part in the update",
+                f"{cut}: no board {cut.board!r} takes part in the {self.swept.name}",
                 next_step=f"there are {' and '.join(self.boards)}",
             )
         for stage in self.stages:
             if cut.operation in stage.numbers(cut.board):
                 return stage, cut.operation - stage.first[cut.board] + 1
         raise UsageError(
-            f"{cut}: {cut.board} has {self.operations(cut.board)} flash operations in this update",
+            f"{cut}: {cut.board} has {self.operations(cut.board)} flash operations in this "
+            f"{self.swept.name}",
             next_step="the count of another --size or --lab is another one",
         )

@@ -1,27 +1,103 @@
-"""The update without a cut: made once, its flash operations counted, the flash kept at each stage."""
+"""A sweep's update: made once without a cut, and what has to come of it with one."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hanlab.bench.flash import Effect, Kind, Operation
+from hanlab.bench.kernel import BenchError
+from hanlab.errors import HanlabError
 from hanlab.images import OtaImage, build, made_body
-from hanlab.lab import Lab, Progress
+from hanlab.lab import Device, Lab, Progress
 from hanlab.lab.config import LabConfig
 from hanlab.s1sp.outcome import Outcome
-from hanlab.sweep.check import gist
-from hanlab.sweep.plan import Phase, Plan, Stage
+from hanlab.sweep.check import breaches, gist
+from hanlab.sweep.plan import Course, Phase, Plan, Stage
+from hanlab.sweep.recorder import QUIET_S, Recorder, copy
 
 OLD: Final = "SWEEP01"
 NEW: Final = "SWEEP02"
-QUIET_S: Final = 2.0
-"""After each command, so that what the boards do afterwards is in the sweep, too (s)."""
+TRIES: Final = 4
+"""How often a user sends the commands again before it counts as stuck."""
+_BETWEEN_TRIES_S: Final = 40.0
+"""Longer than a CH waits for a device that has gone."""
 
-_NOT_KEPT: Final = ("lock", "*.log")
+
+@dataclass(frozen=True)
+class Update:
+    """From one image to another."""
+
+    device: str
+    old: OtaImage
+    new: OtaImage
+    size: int
+    end: dict[str, tuple[object, ...]]
+    """What the stores reported when it was done without a cut (see check.gist)."""
+
+    name = "update"
+
+    @property
+    def octets(self) -> int:
+        """Of the firmware in it."""
+        return self.size
+
+    async def command(self, lab: Lab, phase: Phase, course: Course) -> None:
+        device = lab.device(self.device)
+        if phase is Phase.ACTIVATE:
+            await lab.activate_firmware(self.new.manufacturer_image_hash, device)
+            course.done = True
+        else:
+            await lab.update_firmware(self.new, device)
+            course.distributed = True
+
+    async def rest(self, lab: Lab, phase: Phase, course: Course) -> list[str]:
+        device = lab.device(self.device)
+        old, new = self.old, self.new
+        may_run = (old.version, new.version) if phase is Phase.ACTIVATE else (old.version,)
+        pushed = phase is not Phase.PUSH
+        found = await breaches(lab, device, old, new, may_run=may_run, pushed=pushed)
+        if not (course.done or course.distributed) and not await self._is_done(lab, device):
+            course.repeated = 1
+        error = await self._finish(lab, device, course)
+        if error:
+            return [*found, f"the update cannot be finished: {error.what}"]
+        await asyncio.sleep(QUIET_S)
+        found += await breaches(lab, device, old, new, may_run=(new.version,))
+        for board in dict.fromkeys((lab.hub, device)):
+            report = gist(await lab.store_of(board))
+            if report != self.end[board.name]:
+                found.append(f"{board.name}: its store holds {report}, without a cut {self.end}")
+        return found
+
+    async def _finish(self, lab: Lab, device: Device, course: Course) -> HanlabError | None:
+        """Send the commands as a user does, until the update is done. What stands in its way, if it is not."""
+        error: HanlabError | None = None
+        for _ in range(TRIES):
+            try:
+                if course.done or await self._is_done(lab, device):
+                    return None
+                runs = (await lab.wait_until_back(device)).firmware
+                if runs != self.new.version and not course.distributed:
+                    await lab.update_firmware(self.new, device)
+                await lab.activate_firmware(self.new.manufacturer_image_hash, device)
+                return None
+            except BenchError:
+                raise
+            except HanlabError as e:
+                error = e
+            course.distributed = False
+            course.repeated += 1
+            await asyncio.sleep(_BETWEEN_TRIES_S)
+        return error
+
+    async def _is_done(self, lab: Lab, device: Device) -> bool:
+        """The device runs the new version and the CH has given its room back: nothing is left to do."""
+        runs = (await lab.wait_until_back(device)).firmware
+        held = (await lab.store()).images
+        return runs == self.new.version and all(image.state == "running" for image in held)
 
 
 def make_plan(
@@ -45,7 +121,7 @@ def make_plan(
         lab.run(asyncio.sleep(QUIET_S))
 
     stages: list[Stage] = []
-    recorder = _Recorder()
+    recorder = Recorder()
 
     def stage_ends(phase: Phase, begins_in: Path) -> None:
         first = {
@@ -83,16 +159,8 @@ def make_plan(
             board.name: gist(lab.run(lab.store_of(board)))
             for board in dict.fromkeys((lab.hub, lab.device(device)))
         }
-    return Plan(config, device, old, new, folder, firmware, tuple(stages), end)
-
-
-def copy(source: Path, target: Path) -> Path:
-    """What the boards and the host keep of a lab, in a folder that has nothing else; that folder."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(
-        source, target, ignore=shutil.ignore_patterns(*_NOT_KEPT), copy_function=shutil.copyfile
-    )
-    return target
+    swept = Update(device, old, new, size, end)
+    return Plan(config, device, swept, folder, firmware, tuple(stages))
 
 
 def _image(config: LabConfig, device: str, size: int, version: str) -> OtaImage:
@@ -107,21 +175,3 @@ def _image(config: LabConfig, device: str, size: int, version: str) -> OtaImage:
 def _update(lab: Lab, device: str, image: OtaImage) -> None:
     lab.run(lab.update_firmware(image, lab.device(device)))
     lab.run(asyncio.sleep(QUIET_S))
-
-
-class _Recorder:
-    """A fault that lets everything be done, and writes down what it was."""
-
-    def __init__(self) -> None:
-        self.operations: dict[str, list[Kind]] = {}
-
-    def start(self, lab: Lab) -> None:
-        self.operations = {}
-        for device in (lab.hub, *lab.devices):
-            kinds = self.operations[device.name] = []
-
-            def record(operation: Operation, kinds: list[Kind] = kinds) -> Effect:
-                kinds.append(operation.kind)
-                return Effect.DONE
-
-            lab.board(device).flash.fault = record
