@@ -631,6 +631,24 @@ def test_a_restart_forgets_no_counter():
     assert refusal(control, 10) == ""
 
 
+def test_what_was_authorised_for_a_device_that_left_never_counts_again():
+    """And one number is kept for all of them, however many have left."""
+    control = fresh()
+    others = [bytes((7, n, 0, 0, 0, 0, 0, 0)) for n in range(50)]
+    for n, eui in enumerate(others):
+        assert refusal(control, 100 + n, eui) == ""
+        control.forget(eui)
+    assert refusal(control, 7) == "counter 7 is not above 149", "who comes new is above them all"
+    assert refusal(control, 200) == ""
+    assert len(saved.load(ROOT + "/authorised")) == 2 * 16
+    for again in (control, restarted()):
+        assert again.last(others[0]) == again.last(others[49]) == 149
+        assert refusal(again, 149, others[0]) == "counter 149 is not above 149"
+        again.forget(OTHER)
+        assert again.last(EUI) == 200
+    assert refusal(restarted(), 150, others[0]) == ""
+
+
 def damage(name):
     with open(ROOT + name, "r+b") as f:
         f.seek(6)

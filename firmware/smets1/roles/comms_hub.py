@@ -220,6 +220,7 @@ class CommsHub:
         except OSError:
             raise SmpError(han_group.UNKNOWN, han_group.GROUP)
         self.jobs.left(device)
+        self._dual_control.forget(eui)
         self.network.expel(eui)
         self.network.counters.keep()
         self._log("left", "%s%s" % (eui_text(eui), "" if heard else ", and did not answer"))

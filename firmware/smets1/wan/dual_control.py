@@ -8,6 +8,9 @@ from .auth import hmac_sha256, read_key, same
 
 _LABEL = b"11.3"
 _RECORD = 16  # octets: EUI-64, counter
+_LEFT = bytes(
+    8
+)  # in place of an EUI-64: the highest counter of all devices that have left, which is any other one's
 
 
 class DualControl:
@@ -36,8 +39,14 @@ class DualControl:
         self._damaged = damaged and not good
 
     def last(self, eui):
-        """The counter of the last authorisation for this device; 0: there was none."""
-        return self._last.get(eui, 0)
+        """The counter of the last authorisation for this device; of one that had none here, what it has to be above."""
+        return self._last.get(eui, self._last.get(_LEFT, 0))
+
+    def forget(self, eui):
+        """The device has left: what was authorised for it counts no more, should it come back. On flash with the next
+        authorisation; until then flash knows the device itself."""
+        if eui in self._last:
+            self._last[_LEFT] = max(self._last.pop(eui), self._last.get(_LEFT, 0))
 
     def refusal(self, eui, hash, counter, mac, dco_mac):
         """Why this authorisation does not count; "" if it does, and then it is used up."""
