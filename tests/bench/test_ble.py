@@ -361,7 +361,10 @@ def test_the_least_heap_there_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
         client = await ble.client()
         await upload(client, image)
         heap = _heap(await client.read(MemoryPoolStatisticsRead))
-        free = heap.lowest / (desk.vm.bits // 32)
+        scale = desk.vm.bits // 32
+        free = heap.lowest / scale
+        facts = desk.config.hub.board
+        assert heap.total / scale < facts.memory.heap - facts.radio.ble_heap + 128 * 1024
         print(
             f"\nCH on an ESP32 with BLE, 256 KiB by BLE: {free:,.0f} octets of heap free at the least"
         )

@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import bleak
@@ -23,10 +24,17 @@ from bleak.exc import (
     BleakDBusError,
     BleakError,
 )
+from smp.header import Header
+from smp.os_management import MCUMgrParametersReadResponse
+from smpclient.requests.os_management import EchoWrite, MCUMgrParametersRead
 
 from hanlab.errors import UsageError
+from hanlab.lab.boards import wan_client
+from hanlab.lab.config import DEFAULT, make_lab
+from hanlab.lab.desk import Desk
 from hanlab.wan import ble_port
 from hanlab.wan.ble_port import CHARACTERISTIC, SERVICE, BlePort, find_ble, is_ble, open_ble
+from hanlab.wan.framing import Raw
 
 LOOP = asyncio.new_event_loop()
 """That of a port which gets no further."""
@@ -275,3 +283,53 @@ def test_a_link_that_is_lost_and_found_again() -> None:
         assert loop.run_until_complete(asyncio.wait_for(asked(), 30)) == b"cba"
         assert len(Client.made) == 2
         port.close()
+
+
+def test_raw_finds_the_next_answer() -> None:
+    """Half an answer, as a lost link leaves it, then whole ones."""
+    answers = [EchoWrite(d=text * 30).BYTES for text in ("one", "two", "three")]
+    answers = [bytes((answer[0] | 1,)) + answer[1:] for answer in answers]
+    raw = Raw()
+    raw.feed(answers[0][40:])
+    raw.feed(answers[1] + answers[2][:20])
+    assert raw.take() == answers[1]
+    assert raw.take() is None
+    raw.feed(answers[2][20:])
+    assert (raw.take(), raw.take()) == (answers[2], None)
+    raw.feed(answers[0][:20])
+    raw.reset()
+    raw.feed(answers[1])
+    assert raw.take() == answers[1]
+    assert list(raw.encode(answers[0])) == [answers[0]]
+
+
+class SmpBoard(Client):
+    """Has the parameters of a board, and nothing else."""
+
+    async def write_gatt_char(
+        self, characteristic: BleakGATTCharacteristic, data: SizedBuffer, response: bool
+    ) -> None:
+        head = bytes(data)[: Header.SIZE]
+        request = Header.loads(head)
+        if request.group_id:
+            body = b"\xa1\x62rc\x08"  # {"rc": ENOTSUP}
+            head = bytes((head[0] + 1, 0, 0, len(body))) + head[4:]
+            self._notify(bytearray(head + body))
+            return
+        answer = MCUMgrParametersReadResponse(sequence=request.sequence, buf_size=976, buf_count=5)
+        self._notify(bytearray(answer.BYTES))
+
+
+def test_a_lab_whose_ch_is_reached_by_ble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`port = "ble:…"` in lab.toml: on the wall clock, raw messages, by whatever radio bleak finds."""
+    monkeypatch.setattr(bleak, "get_platform_client_backend_type", lambda: (SmpBoard, "test"))
+    hub = DEFAULT["comms_hub"] | {"port": "ble:hanlab-90A2", "wired": True}
+    desk = Desk(make_lab("ble", {**DEFAULT, "wan_open": True, "comms_hub": hub}), tmp_path)
+    try:
+        client = wan_client(desk, "hub")
+        answer = desk.run(client.read(MCUMgrParametersRead))
+        assert (answer.buf_size, answer.buf_count) == (976, 5)
+        assert desk.ports["hub"].framing == "raw"
+    finally:
+        desk.close()
+    assert not Client.made[0].is_connected
