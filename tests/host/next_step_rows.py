@@ -562,6 +562,14 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
         "tests/host/test_hil_plugin.py::test_a_mark_that_means_nothing"
     ),
     "f\"one of {', '.join(WIRES)}\"": Proved("tests/host/test_hil_asserts.py::test_counters"),
+    "'hanlab new-test tests/test_ppmid.py: its name begins with test_'": Walk(
+        "new-test ppmid.py", "new-test tests/test_ppmid.py"
+    ),
+    "'hanlab new-test tests/test_another.py'": Walk(
+        "new-test tests/test_ppmid.py",
+        "new-test tests/test_another.py",
+        setup="new-test tests/test_ppmid.py",
+    ),
     "f'lab.run(lab.{name}(…))'": Proved(
         "tests/host/test_python_api.py::test_a_coroutine_that_nobody_runs"
     ),

@@ -37,7 +37,7 @@ STATE = Path(".hanlab/default")
 
 COMMANDS = (
     "demo", "push", "version", "activate", "store", "devices", "up", "sweep", "boards",
-    "request", "provision", "serve", "inventory", "cpl", "alerts", "audit", "init", "reset",
+    "request", "provision", "serve", "inventory", "cpl", "alerts", "audit", "init", "reset", "new-test",
 )  # fmt: skip
 
 

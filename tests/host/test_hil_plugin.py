@@ -13,13 +13,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
+import _pytest.pytester
 import pytest
+from _pytest.pytester import SysModulesSnapshot
 from lab_file import lab_toml
 
-import hanlab.duis.pki
-import hanlab.hil.failure
-import hanlab.hil.opening
-import hanlab.hil.sharing  # noqa: F401  pytester throws away what is imported inside, and cryptography comes once alone
+from hanlab.cli import main
 
 pytest_plugins = ["pytester"]
 
@@ -31,12 +30,18 @@ from hanlab.hil import hub_models, ppmid_models, shared_lab
 
 @pytest.fixture
 def project(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pytest.Pytester]:
+    """A folder of its own. What is imported there stays imported, but for its tests: some modules come once alone."""
+    monkeypatch.setattr(_pytest.pytester, "SysModulesSnapshot", _snapshot)
     monkeypatch.delenv("HANLAB_UF2", raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others are slow to begin
-    yield pytester
+    yield request.getfixturevalue("pytester")
     gc.collect()  # Python 3.11 fails in ast.parse where the remains of a pytest in pytest are collected just then
+
+
+def _snapshot(preserve: object = None) -> SysModulesSnapshot:
+    return SysModulesSnapshot(lambda module: not module.startswith(("test_", "conftest")))
 
 
 def run(project: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
@@ -174,10 +179,7 @@ def test_homes(lab):
     [
         ("emulated=False", "needs real boards"),
         ("rp2040=True", "needs an emulated RP2040 (--lab rp2040)"),
-        (
-            "ble=True, comms_hub={'board': 'pico'}",
-            "needs BLE, and the CH's board, Raspberry Pi Pico",
-        ),
+        ("ble=True", "needs a CH that is reached by BLE"),
     ],
 )
 def test_what_no_emulated_lab_has_is_skipped(
@@ -347,6 +349,25 @@ def test_in_a_loop(ppmid):
             "E*the lab's run() was called by a coroutine*",
         ]
     )
+
+
+# -- the first test file
+
+
+def test_a_first_test_file_passes_at_once(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hanlab", "new-test", "tests/test_ppmid.py"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert "next: pytest tests/test_ppmid.py\n" in capsys.readouterr().out
+    again(project, "tests/test_ppmid.py").assert_outcomes(passed=6)
+    file = project.path / "tests" / "test_ppmid.py"
+    file.write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "next: hanlab new-test tests/test_another.py" in capsys.readouterr().err
+    assert file.read_text() == "mine"
 
 
 # -- other projects

@@ -663,6 +663,19 @@ def init(
     begin.init(folder, homes, as_json=as_json)
 
 
+@app.command("new-test")
+def new_test_file(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A new file, e.g. tests/test_ppmid.py.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a first pytest file for boards, emulated or real."""
+    from hanlab.cli import new_test
+
+    new_test.new_test(file, as_json=as_json)
+
+
 @app.command()
 def reset(lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Forget what the lab's boards and its DSP hold; keys stay.

@@ -30,7 +30,7 @@ class Needs:
     rp2040: bool = False
     """Its Picos run a UF2 in an emulated RP2040."""
     ble: bool = False
-    """The CH's board has a BLE radio."""
+    """The CH is a real board, and can be reached by BLE."""
     homes: int = 1
     """At least so many."""
     devices: int = 0
@@ -140,8 +140,8 @@ def _lacking(config: LabConfig, needs: Needs) -> Iterable[str]:
         yield f"needs {'emulated' if needs.emulated else 'real'} boards"
     if needs.rp2040 and not any(node.uf2 for node in config.nodes):
         yield "needs an emulated RP2040 (--lab rp2040)"
-    if needs.ble and not home.hub.board.radio.ble:
-        yield f"needs BLE, and the CH's board, {home.hub.board.name}, has no BLE radio"
+    if needs.ble and not (home.hub.is_real and home.hub.ble):
+        yield "needs a CH that is reached by BLE: a real one, with ble = true in its lab.toml"
     if needs.homes > len(config.homes):
         yield f"needs {needs.homes} homes, and the lab has {len(config.homes)}"
     if needs.devices > len(home.devices):
