@@ -15,7 +15,8 @@ import pytest
 from full_disk import no_room
 from typer.testing import CliRunner
 
-from hanlab.cli import app, fail
+from hanlab.cli import app
+from hanlab.cli.failures import fail
 from hanlab.duis.messages import (
     ActivateFirmware,
     ReadFirmwareVersion,

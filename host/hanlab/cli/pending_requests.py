@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -19,9 +19,6 @@ from hanlab.errors import UsageError
 from hanlab.lab.config import read_lab
 from hanlab.lab.office import Office, open_office
 from hanlab.lab.state import state_folder
-
-if TYPE_CHECKING:  # a list needs no boards
-    pass
 
 _WORDS: Final = {
     "begins": "was accepted before and has fallen due: it is carried out now",

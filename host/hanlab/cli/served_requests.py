@@ -16,8 +16,8 @@ from hanlab.cli.endings import (
     version_of,
 )
 from hanlab.cli.hints import say_next
-from hanlab.cli.office import end_as
 from hanlab.cli.pending_requests import teller, told
+from hanlab.cli.request_file import end_as
 from hanlab.cli.requests import draw_answer, draw_shortage
 from hanlab.cli.served import ServedLab, served
 from hanlab.cli.show import REQUESTS, Watch, console, say

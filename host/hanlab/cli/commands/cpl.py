@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
+from hanlab.cli.commands.options import JsonOption, LabFileOption
+
 app = typer.Typer(
     invoke_without_command=True,
     help="The CPL: which firmware versions may be used. Alone: show it.",
 )
-_Lab = Annotated[Path | None, typer.Option("--lab", metavar="FILE", help="A lab.toml.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.callback()
-def show(context: typer.Context, lab: _Lab = None, as_json: _Json = False) -> None:
+def show(context: typer.Context, lab: LabFileOption = None, as_json: JsonOption = False) -> None:
     if context.invoked_subcommand is None:
-        from hanlab.cli import office
+        from hanlab.cli import cpl_entries
 
-        office.show_cpl(lab=lab, as_json=as_json)
+        cpl_entries.show(lab=lab, as_json=as_json)
 
 
 @app.command()
@@ -39,17 +39,17 @@ def add(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="List an OTA file that no device of this lab takes.")
     ] = False,
-    lab: _Lab = None,
-    as_json: _Json = False,
+    lab: LabFileOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List products, as their manufacturer would.
 
     An OTA file is listed for every Device Model of the lab that takes it; if there is none, all that
     speaks against it is said.
     """
-    from hanlab.cli import office
+    from hanlab.cli import cpl_entries
 
-    office.add_to_cpl(what, model, anyway=anyway, lab=lab, as_json=as_json)
+    cpl_entries.add(what, model, anyway=anyway, lab=lab, as_json=as_json)
 
 
 @app.command()
@@ -58,10 +58,10 @@ def withdraw(
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="Only that Device Model's entry.")
     ] = "",
-    lab: _Lab = None,
-    as_json: _Json = False,
+    lab: LabFileOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take a version off the CPL; what runs it is Suspended."""
-    from hanlab.cli import office
+    from hanlab.cli import cpl_entries
 
-    office.withdraw(version, model, lab=lab, as_json=as_json)
+    cpl_entries.withdraw(version, model, lab=lab, as_json=as_json)

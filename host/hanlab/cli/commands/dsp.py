@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hanlab.cli.commands.options import JsonOption, LabFileOption
+
 app = typer.Typer(no_args_is_help=True, help="The DSP's operator: users' counters.")
-_Lab = Annotated[Path | None, typer.Option("--lab", metavar="FILE", help="A lab.toml.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.command()
-def counters(lab: _Lab = None, as_json: _Json = False) -> None:
+def counters(lab: LabFileOption = None, as_json: JsonOption = False) -> None:
     """Each Service User's last counter, and the next's bound."""
     from hanlab.cli import office
 
@@ -26,8 +25,8 @@ def reset_counter(
     to: Annotated[
         int, typer.Option("--to", min=0, metavar="N", help="The counter to go on from.")
     ] = 0,
-    lab: _Lab = None,
-    as_json: _Json = False,
+    lab: LabFileOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a Service User count from a lower counter again.
 
