@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labs import OpenLab
+from labs import OpenLab, make_image
 from test_rp2040_chip import uf2_block
 
 from hanlab.bench import chips
 from hanlab.bench.board import BoardError
+from hanlab.bench.rp2040.filesystem import board_files
+from hanlab.boards.data import DOWNLOAD
 from hanlab.errors import UsageError
+from hanlab.lab import Device, Lab, Progress
+from hanlab.lab.nodes import UF2
 
 
 @pytest.fixture
@@ -99,3 +105,108 @@ def test_a_chip_has_the_firmware_that_provision_puts_on_a_board_and_keeps_what_i
     assert "octets.py" not in littlefs.listdir("/smets1")
     with littlefs.open("main.py") as main:
         assert "run" in main.read()
+
+
+# -- what they do
+
+CHIP = {"board": "rp2040"}
+LEAST_FREE = 60 * 1024
+"""Octets of a Pico's heap that have to be free after boot."""
+on_chips = pytest.mark.timeout(600)
+"""An emulated chip is some ten times slower than it would be, for each second in which it computes."""
+Figure = Callable[[str, object], None]
+
+
+@pytest.fixture(autouse=True)
+def needs_micropython(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("timeout") and not os.environ.get(UF2):
+        pytest.skip(f"{UF2} names no MicroPython for a Pico: {DOWNLOAD} has RPI_PICO's .uf2")
+
+
+@pytest.fixture
+def figure(record_property: Figure) -> Figure:
+    """Prints a figure, and puts it into a JUnit file."""
+
+    def show(name: str, value: object) -> None:
+        print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+        record_property(name, value)
+
+    return show
+
+
+def free_heap(lab: Lab, device: Device, figure: Figure, when: str) -> int:
+    heap = lab.run(lab.heap(device))
+    figure(f"{device.name}, octets of {heap.total:,} free {when}", heap.free)
+    return heap.free
+
+
+def lost(lab: Lab, figure: Figure) -> int:
+    for device in lab.boards:
+        figure(f"{device.name}, UART octets lost", lab.board(device).lost)
+    return sum(lab.board(device).lost for device in lab.boards)
+
+
+@on_chips
+def test_an_update_from_one_chip_to_another(open_lab: OpenLab, figure: Figure) -> None:
+    """11.2, 11.1 of 8 KiB, 11.3; what is free of their heaps, and that no octet is lost."""
+    lab = open_lab({**CHIP, "store": 65536}, CHIP)
+    ppmid = lab.devices[0]
+    assert lab.run(lab.wait_until_back(ppmid)).firmware == "IHDAE05"
+    figure("seconds from power-on to the PPMID's first 11.2", lab.clock_us / 1e6)
+    code = board_files({}, "rp2")
+    figure("code, octets", sum(len(file) for name, file in code.items() if "board" not in name))
+    for device in lab.boards:
+        assert free_heap(lab, device, figure, "after boot") >= LEAST_FREE
+    image = make_image(8192)
+    lab.run(lab.update_firmware(image, ppmid))
+    figure("seconds to the end of the 11.1", lab.clock_us / 1e6)
+    for device in lab.boards:
+        free_heap(lab, device, figure, "after an 11.1")
+    lab.run(lab.activate_firmware(image.manufacturer_image_hash, ppmid))
+    assert lab.run(lab.wait_until_back(ppmid)).firmware == "IHDAE06"
+    assert lost(lab, figure) == 0
+
+
+@on_chips
+def test_a_chips_power_fails_in_mid_hand_over_and_its_flash_lasts(
+    open_lab: OpenLab, figure: Figure
+) -> None:
+    lab = open_lab({**CHIP, "store": 65536}, CHIP)
+    ppmid = lab.devices[0]
+    lab.run(lab.wait_until_back(ppmid))
+    image = make_image(2048)
+    cut_at: list[int] = []
+
+    def cut(step: Progress) -> None:
+        if step.stage == "distribute" and step.done * 2 >= step.total and not cut_at:
+            cut_at.append(step.done)
+            lab.power_cycle(ppmid)
+
+    lab.run(lab.update_firmware(image, ppmid, cut))
+    figure("the power failed at octet", cut_at[0])
+    assert 0 < cut_at[0] < len(image.to_bytes())
+    lost(lab, figure)
+    lab.close()
+
+    lab = open_lab({**CHIP, "store": 65536}, CHIP)
+    ppmid = lab.devices[0]
+    held = lab.run(lab.store_of(ppmid, verify=True))
+    assert [bytes(i.hash) for i in held.images if i.hash] == [image.manufacturer_image_hash]
+    lab.run(lab.activate_firmware(image.manufacturer_image_hash, ppmid))
+    assert lab.run(lab.wait_until_back(ppmid)).firmware == "IHDAE06"
+
+
+@on_chips
+@pytest.mark.parametrize("chip", ["CH", "PPMID"])
+def test_a_chip_and_a_board_in_a_vm_work_together(
+    open_lab: OpenLab, figure: Figure, chip: str
+) -> None:
+    vm = {"board": "pico"}
+    hub, device = (CHIP, vm) if chip == "CH" else (vm, CHIP)
+    lab = open_lab({**hub, "store": 65536}, device)
+    ppmid = lab.devices[0]
+    image = make_image(2048)
+    lab.run(lab.update_firmware(image, ppmid))
+    lab.run(lab.activate_firmware(image.manufacturer_image_hash, ppmid))
+    assert lab.run(lab.wait_until_back(ppmid)).firmware == "IHDAE06"
+    assert lost(lab, figure) == 0
