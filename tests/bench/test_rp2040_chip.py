@@ -235,6 +235,10 @@ def test_a_processor_that_waits_says_until_when(chip: Chip) -> None:
     assert chip.sleeps_until_us == pytest.approx(10)
     chip.run(20)
     assert chip.sleeps_until_us == pytest.approx(10 + OCTET_US, rel=0.001)
+    computes = make_chip(COUNTS)
+    open_uart(computes).receive(b"ab")
+    computes.run(20)
+    assert computes.sleeps_until_us == computes.now_us
 
 
 def test_the_watchdog_bites_one_that_is_not_fed() -> None:

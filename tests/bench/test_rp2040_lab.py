@@ -13,10 +13,11 @@ from test_rp2040_chip import uf2_block
 from hanlab.bench import chips
 from hanlab.bench.board import BoardError
 from hanlab.bench.rp2040.filesystem import board_files
-from hanlab.boards.data import DOWNLOAD
+from hanlab.boards.uf2 import DOWNLOAD, UF2
+from hanlab.cli import main
 from hanlab.errors import UsageError
 from hanlab.lab import Device, Lab, Progress
-from hanlab.lab.nodes import UF2
+from hanlab.lab.config import read_lab
 
 
 @pytest.fixture
@@ -40,6 +41,24 @@ def test_a_chip_needs_its_micropython(
     open_lab({"board": f"rp2040:{file}"})
     monkeypatch.setenv("HANLAB_UF2", str(file))
     open_lab({"board": "rp2040"}, folder="other")
+
+
+def test_the_default_lab_on_chips_needs_no_lab_toml(
+    tmp_path: Path,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(UF2, str(file))
+    nodes = read_lab(Path("rp2040")).nodes
+    assert {node.name: node.uf2 for node in nodes} == {"hub": file, "PPMID": file}
+    words = ["hanlab", "--uf2", "of-the-command-line.uf2", "devices", "--lab", "rp2040"]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "of-the-command-line.uf2 cannot be read" in capsys.readouterr().err
 
 
 def test_a_uf2_file_that_is_none_is_refused(open_lab: OpenLab, tmp_path: Path, file: Path) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from hanlab.bench.board import Provision
 from hanlab.bench.boards import BenchBoard
 from hanlab.bench.kernel import Kernel
-from hanlab.boards.data import DOWNLOAD, Board
+from hanlab.boards.data import Board
+from hanlab.boards.uf2 import DOWNLOAD
 from hanlab.errors import UsageError
 
 if TYPE_CHECKING:

@@ -40,9 +40,6 @@ CABLES: Final = ("usb", "uart")
 FAMILIES: Final = ("rp2", "esp32")
 """Chip families: MicroPython's names of their ports."""
 
-DOWNLOAD: Final = "https://micropython.org/download/RPI_PICO/"
-"""Where MicroPython for a Raspberry Pi Pico is."""
-
 DUIS_VERSION_LIMIT: Final = 8
 """Characters of a DUIS FirmwareVersion (rule 145)."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from hanlab.boards.uf2 import RP2040, UF2
 from hanlab.cli import ctrl_c, hints, streams
 from hanlab.cli import image as image_commands
 from hanlab.cli.commands import cpl, dsp, hans, labs, pending, services, updating
@@ -78,8 +81,17 @@ def _hanlab(
             "--version", callback=_say_version, is_eager=True, help="Say which hanlab this is."
         ),
     ] = False,
+    uf2: Annotated[
+        Path | None,
+        typer.Option(
+            "--uf2",
+            metavar="FILE",
+            help=f"MicroPython for emulated RP2040s (--lab {RP2040}); without it {UF2}'s.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if uf2:
+        os.environ[UF2] = str(uf2)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
+from hanlab.boards.uf2 import RP2040
 from hanlab.dsp.settings import DEFAULT_SETTINGS, DspSettings, read_settings
 from hanlab.errors import UsageError
 from hanlab.impairments import PERFECT, WIRES, Impairments, read_impairments, with_impairments
@@ -197,10 +198,20 @@ DEFAULT: Final[Mapping[str, Any]] = {
 """The lab of a newcomer: a Secure CH and the Secure PPMID that belongs to it (rule 126)."""
 
 
+ON_CHIPS: Final[Mapping[str, Any]] = {
+    **DEFAULT,
+    "comms_hub": {**HUB_EXAMPLE, "board": RP2040},
+    "device": [{**DEVICE_EXAMPLE, "board": RP2040}],
+}
+"""The same lab on emulated RP2040s: what `--lab rp2040` is where no file is called so."""
+
+
 def read_lab(path: Path | None) -> LabConfig:
     """The lab that `path` describes; None: the default one."""
     if path is None:
         return make_lab("default", DEFAULT)
+    if path.name == RP2040 and not path.exists():
+        return make_lab(RP2040, ON_CHIPS)
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file", next_step="--lab takes a lab.toml")

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 from hanlab.boards.clauses import OCTOBER_2021, check_clauses, without
 from hanlab.boards.data import (
-    DOWNLOAD,
     SIZE_BEHAVIOURS,
     STEPS,
     Activation,
@@ -21,6 +20,7 @@ from hanlab.boards.data import (
     load_board,
     load_model,
 )
+from hanlab.boards.uf2 import DOWNLOAD, RP2040, UF2
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.toml import check_keys, shown
@@ -30,10 +30,6 @@ _T = TypeVar("_T")
 
 MIN_BAUD: Final = 19_200
 """The slowest WAN UART: a full SMP buffer (4 KiB) has to cross it within the client's deadline."""
-RP2040: Final = "rp2040"
-"""A board of that name is an emulated RP2040 (bench/rp2040); after a colon the UF2 file that it runs."""
-UF2: Final = "HANLAB_UF2"
-"""The environment variable that names that file where lab.toml does not."""
 MOST_PATIENCE: Final = 50
 """Of a board; with more a request would be given up before the board's own deadline."""
 FLASH_SLACK: Final = 20

@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
+from hanlab.boards.uf2 import RP2040
+
 LabOption = Annotated[
     Path | None,
     typer.Option(
-        "--lab", metavar="FILE", help="A lab.toml; without it: one emulated CH with one PPMID."
+        "--lab",
+        metavar="FILE",
+        help="A lab.toml; without it: one emulated CH with one PPMID; "
+        f"{RP2040}: the same, the PPMID an emulated RP2040.",
     ),
 ]
 LabFileOption = Annotated[Path | None, typer.Option("--lab", metavar="FILE", help="A lab.toml.")]
