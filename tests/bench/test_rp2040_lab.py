@@ -43,7 +43,7 @@ def test_a_chip_needs_its_micropython(
     open_lab({"board": "rp2040"}, folder="other")
 
 
-def test_the_default_lab_on_chips_needs_no_lab_toml(
+def test_the_default_lab_with_a_chip_needs_no_lab_toml(
     tmp_path: Path,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -52,7 +52,7 @@ def test_the_default_lab_on_chips_needs_no_lab_toml(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(UF2, str(file))
     nodes = read_lab(Path("rp2040")).nodes
-    assert {node.name: node.uf2 for node in nodes} == {"hub": file, "PPMID": file}
+    assert {node.name: node.uf2 for node in nodes} == {"hub": None, "PPMID": file}
     words = ["hanlab", "--uf2", "of-the-command-line.uf2", "devices", "--lab", "rp2040"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as ended:

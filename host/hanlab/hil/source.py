@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from hanlab.boards.data import DOWNLOAD, load_board
+from hanlab.boards.data import load_board
+from hanlab.boards.uf2 import DOWNLOAD, RP2040, UF2
 from hanlab.lab.config import DEFAULT, LabConfig, make_lab, read_lab
-from hanlab.lab.nodes import RP2040, UF2
 from hanlab.texts import decoded
 from hanlab.toml import parse_toml
 

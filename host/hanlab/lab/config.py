@@ -198,12 +198,11 @@ DEFAULT: Final[Mapping[str, Any]] = {
 """The lab of a newcomer: a Secure CH and the Secure PPMID that belongs to it (rule 126)."""
 
 
-ON_CHIPS: Final[Mapping[str, Any]] = {
+ON_A_CHIP: Final[Mapping[str, Any]] = {
     **DEFAULT,
-    "comms_hub": {**HUB_EXAMPLE, "board": RP2040},
     "device": [{**DEVICE_EXAMPLE, "board": RP2040}],
 }
-"""The same lab on emulated RP2040s: what `--lab rp2040` is where no file is called so."""
+"""The same with its Pico an emulated RP2040: what `--lab rp2040` is where no file is called so."""
 
 
 def read_lab(path: Path | None) -> LabConfig:
@@ -211,7 +210,7 @@ def read_lab(path: Path | None) -> LabConfig:
     if path is None:
         return make_lab("default", DEFAULT)
     if path.name == RP2040 and not path.exists():
-        return make_lab(RP2040, ON_CHIPS)
+        return make_lab(RP2040, ON_A_CHIP)
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file", next_step="--lab takes a lab.toml")
