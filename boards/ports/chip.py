@@ -9,6 +9,7 @@ import time
 from binascii import unhexlify
 
 import machine
+import watchdog
 from micropython import const
 
 _ROOT = "/hanlab"
@@ -167,12 +168,17 @@ def start(run):
     if _takes_repl(port):
         print("hanlab: Ctrl-C within %d ms for the REPL" % _LATCH_MS)
         time.sleep_ms(_LATCH_MS)
+    why = None
     try:
+        watchdog.in_loop()
         run(Port(port, eui))
-        _give_repl_back(port)
     except Exception as e:
+        why = e
+    finally:  # also of Ctrl-C
+        watchdog.at_repl()
         _give_repl_back(port)
-        sys.print_exception(e)
+    if why:
+        sys.print_exception(why)
     print("hanlab: starting again in %d s; Ctrl-C stops it" % _PAUSE)
     time.sleep(_PAUSE)
     machine.reset()

@@ -49,8 +49,39 @@ class Uart(io.IOBase):
         return flags & ((1 if self.arrived else 0) | 4)
 
 
+class Wdt:
+    """Bites when nobody has fed it for its time; `now` is moved on by the test."""
+
+    made = []
+
+    def __init__(self, timeout):
+        self.timeout = timeout
+        self.fed = 0
+        self.made.append(self)
+
+    def feed(self):
+        self.fed += 1
+
+
+class Timer:
+    running = []
+
+    def __init__(self, id):
+        self.id = id
+
+    def init(self, period, callback):
+        self.period = period
+        self.callback = callback
+        self.running.append(self)
+
+    def deinit(self):
+        self.running.remove(self)
+
+
 class Machine:
     UART = Uart
+    WDT = Wdt
+    Timer = Timer
 
     @staticmethod
     def Pin(number):
@@ -246,6 +277,32 @@ def test_firmware_that_ends_or_fails_starts_again():
     assert RESETS == [1, 1]
 
 
+def test_firmware_that_does_not_come_round_is_not_fed():
+    import watchdog
+
+    fed = []
+
+    def hangs(port):
+        async def works():
+            await asyncio.sleep_ms(0)
+            fed.append(Wdt.made[-1].fed)  # from the loop, which comes round
+            assert Timer.running == []  # and from nothing else
+            for _ in range(1000):  # it hangs: as long as this takes nobody feeds it
+                pass
+            fed.append(Wdt.made[-1].fed)
+
+        asyncio.run(works())
+
+    watchdog.at_repl()  # as boot.py does
+    (timer,) = Timer.running
+    timer.callback(timer)
+    assert Wdt.made[-1].fed == 1 and Wdt.made[-1].timeout >= 4 * timer.period
+    provisioned(json.dumps({"eui": "0011223344556677", "port": WIRING}))
+    chip.start(hangs)
+    assert fed == [1, 1]
+    assert len(Timer.running) == 1  # it has ended: who is at the REPL now has time
+
+
 def test_ctrl_c_at_the_repl_stops_it():
     def stopped(port):
         raise KeyboardInterrupt
@@ -257,6 +314,9 @@ def test_ctrl_c_at_the_repl_stops_it():
     except KeyboardInterrupt:
         pass
     assert RESETS == []
+    (timer,) = Timer.running  # who is at the REPL need not hurry
+    timer.callback(timer)
+    assert Wdt.made[-1].fed == 1
 
 
 def test_what_a_test_writes_is_in_a_folder_of_its_own():

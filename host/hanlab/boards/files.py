@@ -13,7 +13,7 @@ from hanlab.boards.compiled import CHIPS, compile_
 from hanlab.files import write_whole
 from hanlab.resources import boards_dir, firmware_dir
 
-CHIP_PORT: Final = ("chip.py", "cable.py", "ble.py")
+CHIP_PORT: Final = ("chip.py", "cable.py", "ble.py", "watchdog.py", "boot.py")
 """What a chip needs of boards/ports."""
 STATE: Final = "hanlab"
 """The folder on the board where the firmware keeps everything (boards/ports/chip.py)."""

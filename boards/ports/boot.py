@@ -1,0 +1,4 @@
+# Runs after each reset, also a soft one that leaves the board at its REPL: see watchdog.py.
+import watchdog
+
+watchdog.at_repl()
