@@ -14,7 +14,8 @@ import pytest
 from labs import image_for
 
 from hanlab.bench.pcap import wireshark_folder
-from hanlab.duis.messages import ActivateFirmware, UpdateFirmware, UpdateFirmwareWarning
+from hanlab.duis.messages import ActivateFirmware, UpdateFirmware
+from hanlab.duis.responses import UpdateFirmwareWarning
 from hanlab.images import OtaImage
 from hanlab.lab import Lab, Outcome, Progress
 from hanlab.lab.board_json import pan as pan_of

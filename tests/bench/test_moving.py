@@ -13,14 +13,12 @@ from hanlab.dsp.joining import ELSEWHERE
 from hanlab.dsp.smi import Status
 from hanlab.duis.messages import (
     Body,
-    DeviceLogRead,
-    FirmwareVersionRead,
-    HanDeviceLogUpdated,
     ReadDeviceLog,
     ReadFirmwareVersion,
     UpdateFirmware,
     UpdateHanDeviceLog,
 )
+from hanlab.duis.responses import DeviceLogRead, FirmwareVersionRead, HanDeviceLogUpdated
 from hanlab.eui import Eui
 from hanlab.lab import Device, Lab, desk
 from hanlab.lab.board_json import board_json

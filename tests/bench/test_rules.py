@@ -10,13 +10,8 @@ from typing import Any
 import pytest
 from labs import ESME, GSME, image_for, lab_of, outcome
 
-from hanlab.duis.messages import (
-    ActivateFirmware,
-    FirmwareActivated,
-    FirmwareVersionRead,
-    ReadFirmwareVersion,
-    UpdateFirmware,
-)
+from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, UpdateFirmware
+from hanlab.duis.responses import FirmwareActivated, FirmwareVersionRead
 from hanlab.keys import LabKeys
 from hanlab.lab import Device, Lab
 from hanlab.lab.boards import DualControl, s1sp_on, wan_client

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from labs import ESME, OTHER_PPMID, PPMID, image_for, lab_of, outcome
 
-from hanlab.duis.messages import ActivateFirmware, FirmwareActivated, UpdateFirmware
+from hanlab.duis.messages import ActivateFirmware, UpdateFirmware
+from hanlab.duis.responses import FirmwareActivated
 from hanlab.images import OtaImage, build, made_body
 from hanlab.lab import Device, Lab, Progress
 from hanlab.lab.enrolment import product

@@ -20,19 +20,21 @@ from hanlab.duis.messages import (
     Body,
     CommissionDevice,
     DecommissionDevice,
-    DeviceLogEntry,
-    DeviceLogRead,
     DevicePreNotification,
-    FirmwareActivated,
-    FirmwareVersionRead,
     ReadDeviceLog,
     ReadFirmwareVersion,
     Request,
     RequestId,
-    Response,
     UpdateFirmware,
     UpdateHanDeviceLog,
     UpdateInventory,
+)
+from hanlab.duis.responses import (
+    DeviceLogEntry,
+    DeviceLogRead,
+    FirmwareActivated,
+    FirmwareVersionRead,
+    Response,
 )
 from hanlab.eui import Eui
 from hanlab.images import OtaImage, build, made_body

@@ -25,7 +25,8 @@ from hanlab.dsp.counters import MAX_STEP, CounterError, ReplayError
 from hanlab.dsp.service_requests import WebService
 from hanlab.dsp.settings import DSP, DspSettings, User
 from hanlab.dsp.smi import SMETS2, Status
-from hanlab.duis.messages import Inventory, OtherBody, ReadInventory, TopUpDevice
+from hanlab.duis.messages import OtherBody, ReadInventory, TopUpDevice
+from hanlab.duis.responses import Inventory
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 

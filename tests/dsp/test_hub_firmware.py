@@ -17,7 +17,7 @@ from desk import (
     update,
 )
 
-from hanlab.duis.messages import ChFirmwareNotification, DccAlert
+from hanlab.duis.responses import ChFirmwareNotification, DccAlert
 
 IMAGE = image_for("CHF", NEW)
 

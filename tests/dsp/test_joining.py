@@ -32,24 +32,26 @@ from hanlab.duis.messages import (
     CANCELLED,
     Body,
     CommissionDevice,
-    DccAlert,
     DecommissionDevice,
     DeleteDevice,
-    DeviceCommissioned,
-    DeviceLogRead,
     DevicePreNotification,
-    HanDeviceLogResult,
-    HanDeviceLogUpdated,
     JoinService,
     ReadDeviceLog,
     RequestId,
-    ServiceJoined,
     SetDetails,
     SetMpxn,
     SetStatus,
     UnjoinService,
     UpdateHanDeviceLog,
     UpdateInventory,
+)
+from hanlab.duis.responses import (
+    DccAlert,
+    DeviceCommissioned,
+    DeviceLogRead,
+    HanDeviceLogResult,
+    HanDeviceLogUpdated,
+    ServiceJoined,
 )
 from hanlab.eui import Eui
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed

@@ -10,7 +10,7 @@ import pytest
 from desk import ESME, SUPPLIER, furnished
 
 from hanlab.dsp import alerts
-from hanlab.duis.messages import DccAlert, DeviceStatusChanged, Response
+from hanlab.duis.responses import DccAlert, DeviceStatusChanged, Response
 
 
 class _Watched:

@@ -37,9 +37,9 @@ from hanlab.duis.messages import (
     ReadFirmwareVersion,
     Request,
     RequestId,
-    UpdateFirmwareWarning,
     UpdateHanDeviceLog,
 )
+from hanlab.duis.responses import UpdateFirmwareWarning
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 

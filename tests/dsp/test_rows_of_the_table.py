@@ -33,7 +33,8 @@ from desk import (
 from hanlab.dsp.service_requests import SERVICE_REQUESTS
 from hanlab.dsp.settings import DEFAULT_USERS, DspSettings, User
 from hanlab.dsp.smi import SMETS1, SMETS2, SmiDevice, Status, read_inventory
-from hanlab.duis.messages import Body, Inventory, OtherBody, ReadInventory, Response
+from hanlab.duis.messages import Body, OtherBody, ReadInventory
+from hanlab.duis.responses import Inventory, Response
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 

@@ -18,7 +18,7 @@ from power import power, sqlite
 from hanlab.dsp.accepted import Accepted
 from hanlab.dsp.counters import ReplayError
 from hanlab.dsp.database import Database, DatabaseTrouble, trouble
-from hanlab.duis.messages import Response
+from hanlab.duis.responses import Response
 from hanlab.errors import UsageError
 
 _LOAD = """

@@ -39,14 +39,12 @@ from hanlab.dsp.smi import SMETS2, Status
 from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
-    DeviceStatusChanged,
-    FirmwareActivated,
-    FirmwareVersionRead,
     OtherBody,
     ReadFirmwareVersion,
     TopUpDevice,
     UpdateSecurityCredentials,
 )
+from hanlab.duis.responses import DeviceStatusChanged, FirmwareActivated, FirmwareVersionRead
 from hanlab.eui import Eui
 from hanlab.s1sp.outcome import Outcome, ServiceRequestFailed
 

@@ -28,14 +28,12 @@ from desk import (
 
 from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import SMETS2, Status
-from hanlab.duis.messages import (
-    ActivateFirmware,
+from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, UpdateFirmware
+from hanlab.duis.responses import (
     DccAlert,
     FirmwareDelivered,
     FirmwareDistributionFailure,
-    ReadFirmwareVersion,
     S1spAlert,
-    UpdateFirmware,
     UpdateFirmwareWarning,
 )
 from hanlab.eui import Eui

@@ -32,17 +32,15 @@ from hanlab.dsp.smi import Status
 from hanlab.duis.messages import (
     ActivateFirmware,
     DevicePreNotification,
-    FirmwareVersionRead,
-    Inventory,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
-    Response,
     UpdateFirmware,
 )
 from hanlab.duis.pki import DSP_NAME, S1SP, Pki, read_pki
 from hanlab.duis.reading import read_request, read_response
+from hanlab.duis.responses import FirmwareVersionRead, Inventory, Response
 from hanlab.duis.signing import verify
 from hanlab.duis.writing import write_request
 from hanlab.eui import Eui

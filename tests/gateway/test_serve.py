@@ -25,9 +25,10 @@ from lab_file import lab_toml
 
 from hanlab.cli import main
 from hanlab.cli import served as served_commands
-from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, Request, RequestId, Response
+from hanlab.duis.messages import ActivateFirmware, ReadFirmwareVersion, Request, RequestId
 from hanlab.duis.pki import read_pki
 from hanlab.duis.reading import read_response
+from hanlab.duis.responses import Response
 from hanlab.duis.writing import write_request
 from hanlab.eui import Eui
 from hanlab.images import build, made_body

@@ -25,22 +25,20 @@ from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
     DevicePreNotification,
-    FirmwareActivated,
     OtherBody,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
-    Response,
     TopUpDevice,
     UpdateFirmware,
-    UpdateFirmwareWarning,
     UpdateHanDeviceLog,
 )
 from hanlab.duis.names import DS, SIGNATURE, sr
 from hanlab.duis.parsing import MAX_OCTETS
 from hanlab.duis.pki import DSP_NAME, S1SP_NAME, Pki, provision, read_pki
 from hanlab.duis.reading import DuisError, read_request, read_response
+from hanlab.duis.responses import FirmwareActivated, Response, UpdateFirmwareWarning
 from hanlab.duis.signing import SignatureError, is_signed, verify
 from hanlab.duis.writing import write_request, write_response
 from hanlab.errors import UsageError

@@ -14,18 +14,11 @@ from hanlab.duis.messages import (
     CommissionDevice,
     DecommissionDevice,
     DeleteDevice,
-    DeviceAnswer,
-    DeviceCommissioned,
-    DeviceLogEntry,
-    DeviceLogRead,
-    HanDeviceLogUpdated,
     JoinService,
     OtherBody,
     ReadDeviceLog,
     Request,
     RequestId,
-    Response,
-    ServiceJoined,
     SetDetails,
     SetMpxn,
     SetStatus,
@@ -36,6 +29,15 @@ from hanlab.duis.messages import (
 from hanlab.duis.names import STATUSES
 from hanlab.duis.pki import DSP_NAME, S1SP_NAME, Pki, provision
 from hanlab.duis.reading import DuisError, read_request, read_response
+from hanlab.duis.responses import (
+    DeviceAnswer,
+    DeviceCommissioned,
+    DeviceLogEntry,
+    DeviceLogRead,
+    HanDeviceLogUpdated,
+    Response,
+    ServiceJoined,
+)
 from hanlab.duis.writing import write_request, write_response
 from hanlab.eui import Eui
 

@@ -22,9 +22,10 @@ from hanlab.duis.lexical import (
     XsType,
     base64_binary,
 )
-from hanlab.duis.messages import ActivateFirmware, FirmwareVersionRead, UpdateFirmware
+from hanlab.duis.messages import ActivateFirmware, UpdateFirmware
 from hanlab.duis.parsing import DuisError
 from hanlab.duis.reading import read_request, read_response
+from hanlab.duis.responses import FirmwareVersionRead
 
 SAMPLES = Path(__file__).parent / "duis_samples"
 NBSP = "\u00a0"

@@ -10,7 +10,8 @@ from hanlab.dsp.cpl import CplStatus
 from hanlab.dsp.joining import ELSEWHERE, IN_UPDATE
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.service_requests import METERS
-from hanlab.duis.messages import FirmwareVersionRead, UpdateFirmware
+from hanlab.duis.messages import UpdateFirmware
+from hanlab.duis.responses import FirmwareVersionRead
 from hanlab.errors import HanlabError
 from hanlab.images import OtaImage
 from hanlab.lab.answers import Answer

@@ -21,11 +21,11 @@ from hanlab.dsp.smi import SmiDevice, Status
 from hanlab.duis.messages import (
     Body,
     DecommissionDevice,
-    HanDeviceLogUpdated,
     SetStatus,
     UpdateHanDeviceLog,
     UpdateInventory,
 )
+from hanlab.duis.responses import HanDeviceLogUpdated
 from hanlab.errors import CarriedOn, HanlabError, UsageError
 from hanlab.eui import Eui
 from hanlab.keys import LabKeys

@@ -22,7 +22,8 @@ from hanlab.cli.waiting import LiveLine
 from hanlab.dsp.execution import FAILED
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.service import Dsp
-from hanlab.duis.messages import UpdateFirmware, UpdateFirmwareWarning
+from hanlab.duis.messages import UpdateFirmware
+from hanlab.duis.responses import UpdateFirmwareWarning
 from hanlab.eui import Eui
 from hanlab.images import OtaImage
 from hanlab.lab.answers import Answer

@@ -10,13 +10,8 @@ import typer
 
 from hanlab.cli import pending_requests as pending
 from hanlab.cli.show import warn
-from hanlab.duis.messages import (
-    FirmwareActivated,
-    HanDeviceLogUpdated,
-    Request,
-    UpdateFirmware,
-    UpdateHanDeviceLog,
-)
+from hanlab.duis.messages import Request, UpdateFirmware, UpdateHanDeviceLog
+from hanlab.duis.responses import FirmwareActivated, HanDeviceLogUpdated
 from hanlab.errors import UsageError
 from hanlab.images import (
     warnings_about_octets,

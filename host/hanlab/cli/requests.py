@@ -31,13 +31,8 @@ from hanlab.cli.waiting import LiveLine, open_lab
 from hanlab.dsp.alerts import ALERTS
 from hanlab.dsp.parts import Notice
 from hanlab.dsp.settings import DspSettings
-from hanlab.duis.messages import (
-    ActivateFirmware,
-    Body,
-    FirmwareActivated,
-    ReadFirmwareVersion,
-    UpdateFirmware,
-)
+from hanlab.duis.messages import ActivateFirmware, Body, ReadFirmwareVersion, UpdateFirmware
+from hanlab.duis.responses import FirmwareActivated
 from hanlab.errors import HanlabError, UsageError
 from hanlab.eui import Eui
 from hanlab.images import read_image, warnings_about

@@ -16,9 +16,10 @@ from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.parts import SUPERSEDED, Notice
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.service_requests import WEB_SERVICE
-from hanlab.duis.messages import Body, Request, Response
+from hanlab.duis.messages import Body, Request
 from hanlab.duis.pki import read_pki
 from hanlab.duis.reading import read_response
+from hanlab.duis.responses import Response
 from hanlab.duis.writing import write_request
 from hanlab.errors import CarriedOn, UsageError
 from hanlab.eui import Eui

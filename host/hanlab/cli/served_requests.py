@@ -23,14 +23,8 @@ from hanlab.cli.served import ServedLab, served
 from hanlab.cli.show import REQUESTS, Watch, console, say
 from hanlab.cli.waiting import LiveLine
 from hanlab.dsp.parts import Notice
-from hanlab.duis.messages import (
-    Body,
-    FirmwareActivated,
-    FirmwareVersionRead,
-    ReadFirmwareVersion,
-    Request,
-    UpdateFirmware,
-)
+from hanlab.duis.messages import Body, ReadFirmwareVersion, Request, UpdateFirmware
+from hanlab.duis.responses import FirmwareActivated, FirmwareVersionRead
 from hanlab.duis.writing import write_response
 from hanlab.eui import Eui
 from hanlab.images import OtaImage

@@ -36,10 +36,7 @@ from hanlab.demos.parts import (
     Withdraw,
 )
 from hanlab.demos.service_user import ServiceUser
-from hanlab.duis.messages import (
-    ActivateFirmware,
-    UpdateFirmware,
-)
+from hanlab.duis.messages import ActivateFirmware, UpdateFirmware
 from hanlab.images import OtaImage
 from hanlab.lab import Device, Lab
 from hanlab.lab.config import LabConfig, make_lab

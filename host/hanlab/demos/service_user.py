@@ -11,12 +11,11 @@ from hanlab.duis.messages import (
     ActivateFirmware,
     Body,
     DevicePreNotification,
-    FirmwareVersionRead,
     ReadFirmwareVersion,
     UpdateFirmware,
-    UpdateFirmwareWarning,
     UpdateHanDeviceLog,
 )
+from hanlab.duis.responses import FirmwareVersionRead, UpdateFirmwareWarning
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.images import OtaImage

@@ -39,10 +39,10 @@ from hanlab.duis.messages import (
     RequestId,
     UnjoinService,
     UpdateFirmware,
-    UpdateFirmwareWarning,
     UpdateHanDeviceLog,
     reference,
 )
+from hanlab.duis.responses import UpdateFirmwareWarning
 from hanlab.eui import Eui
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)

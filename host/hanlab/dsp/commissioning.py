@@ -17,17 +17,19 @@ from hanlab.dsp.service_requests import METERS
 from hanlab.dsp.smi import SmiDevice, Status
 from hanlab.duis.messages import (
     CommissionDevice,
+    JoinService,
+    ReadDeviceLog,
+    RequestId,
+    UnjoinService,
+    UpdateHanDeviceLog,
+)
+from hanlab.duis.responses import (
     DeviceAnswer,
     DeviceCommissioned,
     DeviceLogRead,
     HanDeviceLogResult,
     HanDeviceLogUpdated,
-    JoinService,
-    ReadDeviceLog,
-    RequestId,
     ServiceJoined,
-    UnjoinService,
-    UpdateHanDeviceLog,
 )
 from hanlab.eui import Eui
 from hanlab.s1sp.join_time import join_window_s

@@ -9,7 +9,7 @@ from datetime import datetime
 from hanlab.dsp.alerts import STATUS_CHANGES, Alert
 from hanlab.dsp.cpl import CplEntry, covered
 from hanlab.dsp.database import Database
-from hanlab.duis.messages import DccAlert, DeviceStatusChanged, Response
+from hanlab.duis.responses import DccAlert, DeviceStatusChanged, Response
 from hanlab.eui import Eui
 
 Write = Callable[[Response], bytes]

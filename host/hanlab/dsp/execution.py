@@ -19,8 +19,8 @@ from hanlab.dsp.recovery import Effect, effect_of_activation, effect_of_reading
 from hanlab.dsp.settings import User
 from hanlab.dsp.smi import SmiDevice
 from hanlab.dsp.updates import Sorted
-from hanlab.duis.messages import (
-    ActivateFirmware,
+from hanlab.duis.messages import ActivateFirmware, Request, RequestId, UpdateFirmware
+from hanlab.duis.responses import (
     ChFirmwareNotification,
     DeviceAnswer,
     DeviceStatusChanged,
@@ -28,11 +28,8 @@ from hanlab.duis.messages import (
     FirmwareDelivered,
     FirmwareDistributionFailure,
     FirmwareVersionMismatch,
-    Request,
-    RequestId,
     Response,
     S1spAlert,
-    UpdateFirmware,
 )
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui

@@ -21,13 +21,13 @@ from hanlab.dsp.deliveries import Deliveries
 from hanlab.dsp.settings import DspSettings
 from hanlab.dsp.smi import Smi, SmiDevice
 from hanlab.dsp.unanswered import UnansweredActivations
-from hanlab.duis.messages import (
+from hanlab.duis.messages import RequestId
+from hanlab.duis.responses import (
     AlertBody,
     DccAlert,
     DeviceLogRead,
     FirmwareActivated,
     FirmwareVersionRead,
-    RequestId,
     Response,
     S1spAlert,
 )

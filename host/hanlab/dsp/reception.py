@@ -20,19 +20,21 @@ from hanlab.dsp.settings import User
 from hanlab.dsp.smi import SmiDevice
 from hanlab.duis.messages import (
     ActivateFirmware,
-    ChFirmwareNotification,
     DecommissionDevice,
     DevicePreNotification,
-    Inventory,
-    InventoryDevice,
     ReadDeviceLog,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
-    Response,
-    S1spAlert,
     UpdateFirmware,
     UpdateInventory,
+)
+from hanlab.duis.responses import (
+    ChFirmwareNotification,
+    Inventory,
+    InventoryDevice,
+    Response,
+    S1spAlert,
 )
 from hanlab.eui import Eui
 

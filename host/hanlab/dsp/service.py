@@ -32,13 +32,8 @@ from hanlab.dsp.service_requests import SERVICE_REQUESTS, SUPPLIERS, WebService
 from hanlab.dsp.settings import DspSettings, User
 from hanlab.dsp.smi import Smi
 from hanlab.dsp.unanswered import UnansweredActivations
-from hanlab.duis.messages import (
-    MAX_COUNTER,
-    Request,
-    RequestId,
-    Response,
-    UpdateFirmware,
-)
+from hanlab.duis.messages import MAX_COUNTER, Request, RequestId, UpdateFirmware
+from hanlab.duis.responses import Response
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 

@@ -15,7 +15,8 @@ from hanlab.dsp.parts import Parts
 from hanlab.dsp.service_requests import FIRMWARE_TARGETS, SERVICE_REQUESTS
 from hanlab.dsp.settings import User
 from hanlab.dsp.smi import SMETS1, SMETS2, SmiDevice, Status
-from hanlab.duis.messages import UpdateFirmware, UpdateFirmwareWarning
+from hanlab.duis.messages import UpdateFirmware
+from hanlab.duis.responses import UpdateFirmwareWarning
 from hanlab.eui import Eui
 from hanlab.images import ImageError, OtaImage
 

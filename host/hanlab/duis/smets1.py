@@ -9,7 +9,9 @@ from lxml import etree
 
 from hanlab.duis.elements import Parent, date, root, text, under
 from hanlab.duis.lexical import BOOLEAN, DATE_TIME, INTEGER, TOKEN
-from hanlab.duis.messages import (
+from hanlab.duis.names import SIGNATURE, ra, sr
+from hanlab.duis.parsing import Children, eui_of, short, value_of, wrong
+from hanlab.duis.responses import (
     DeviceAnswer,
     DeviceCommissioned,
     DeviceLogEntry,
@@ -20,8 +22,6 @@ from hanlab.duis.messages import (
     Response,
     ServiceJoined,
 )
-from hanlab.duis.names import SIGNATURE, ra, sr
-from hanlab.duis.parsing import Children, eui_of, short, value_of, wrong
 
 _JOINED: Final = {
     (True, True): "JoinServiceCriticalRsp",

@@ -12,8 +12,17 @@ from hanlab.duis.elements import Parent, date, eui_list, execution_date, root, t
 from hanlab.duis.joining import write_joining
 from hanlab.duis.messages import (
     ActivateFirmware,
-    AlertBody,
     Body,
+    OtherBody,
+    ReadFirmwareVersion,
+    Request,
+    TopUpDevice,
+    UpdateFirmware,
+    UpdateSecurityCredentials,
+)
+from hanlab.duis.names import INVENTORY, LISTS, WARNINGS, sr
+from hanlab.duis.responses import (
+    AlertBody,
     ChFirmwareNotification,
     DccAlert,
     DeviceAnswer,
@@ -25,17 +34,10 @@ from hanlab.duis.messages import (
     FirmwareVersionMismatch,
     HanDeviceLogResult,
     Inventory,
-    OtherBody,
-    ReadFirmwareVersion,
-    Request,
     Response,
     S1spAlert,
-    TopUpDevice,
-    UpdateFirmware,
     UpdateFirmwareWarning,
-    UpdateSecurityCredentials,
 )
-from hanlab.duis.names import INVENTORY, LISTS, WARNINGS, sr
 from hanlab.duis.signing import Signer
 from hanlab.duis.smets1 import write_answer
 from hanlab.errors import UsageError

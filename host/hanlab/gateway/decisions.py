@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.service_requests import WebService
-from hanlab.duis.messages import Request, RequestId, Response
+from hanlab.duis.messages import Request, RequestId
+from hanlab.duis.responses import Response
 
 
 class Decisions:

@@ -8,12 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hanlab.dsp.smi import SmiDevice, Status
-from hanlab.duis.messages import (
-    ActivateFirmware,
-    Body,
-    ReadFirmwareVersion,
-    UpdateFirmware,
-)
+from hanlab.duis.messages import ActivateFirmware, Body, ReadFirmwareVersion, UpdateFirmware
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.hil.asserts import assert_number, assert_same, listed

@@ -11,7 +11,8 @@ from hanlab.dsp.deliveries import Delivery
 from hanlab.dsp.execution import FAILED
 from hanlab.dsp.service import Dsp
 from hanlab.dsp.settings import DspSettings
-from hanlab.duis.messages import ActivateFirmware, Body, Request, Response, UpdateFirmware
+from hanlab.duis.messages import ActivateFirmware, Body, Request, UpdateFirmware
+from hanlab.duis.responses import Response
 from hanlab.eui import Eui
 from hanlab.lab.config import LabConfig
 from hanlab.lab.fitting import third_party_at

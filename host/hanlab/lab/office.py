@@ -30,7 +30,6 @@ from hanlab.duis.messages import (
     ReadInventory,
     Request,
     RequestId,
-    Response,
     TopUpDevice,
     UnjoinService,
     UpdateFirmware,
@@ -39,6 +38,7 @@ from hanlab.duis.messages import (
     UpdateSecurityCredentials,
     service_of,
 )
+from hanlab.duis.responses import Response
 from hanlab.errors import UsageError
 from hanlab.eui import Eui
 from hanlab.lab.config import LabConfig

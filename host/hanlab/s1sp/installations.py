@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hanlab.boards.clauses import Behaviour
-from hanlab.duis.messages import (
+from hanlab.duis.responses import (
     DeviceLogEntry,
     DeviceLogRead,
     FirmwareActivated,
