@@ -24,6 +24,7 @@ from smpclient.generics import success
 from smpclient.requests.image_management import ImageErase, ImageStatesRead, ImageUploadWrite
 from smpclient.requests.os_management import EchoWrite, MemoryPoolStatisticsRead
 from smpclient.transport.ble import SMPBLETransport
+from smpclient.transport.bumble import SMPBumbleTransport
 from virtual_ble import air
 
 from hanlab.boards.data import FlashFacts, load_board
@@ -36,7 +37,7 @@ from hanlab.wan.ble_port import CHARACTERISTIC, SERVICE, BleBoard, scan
 from hanlab.wan.client import WanClient
 from hanlab.wan.errors import Refused, WanError
 from hanlab.wan.exchange import Window
-from hanlab.wan.messages import CountersRead, StoreRead
+from hanlab.wan.messages import CountersRead, Distribute, ProgressRead, StoreRead
 
 IMAGE = make_image(65536).to_bytes()
 
@@ -256,6 +257,48 @@ def test_smpclients_own_transport(open_hub: Desk, monkeypatch: pytest.MonkeyPatc
             assert states.images[0].hash == sha(IMAGE)
 
     run(open_hub, monkeypatch, talk)
+
+
+def test_smpclients_transport_on_bumble(open_hub: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same without bleak: bumble's GATT client by itself."""
+
+    async def talk(ble: BleDesk) -> None:
+        await asyncio.sleep(1)
+        connection = await ble.central.connect(ble.radios["hub"].address)
+        transport = SMPBumbleTransport()
+        await transport.use_connection(connection)
+        assert transport.mtu == 244
+        client = SMPClient(transport, "")
+        await client._initialize()
+        async for offset in client.upload(IMAGE):
+            assert offset <= len(IMAGE)
+        states = await client.request(ImageStatesRead())
+        assert success(states)
+        assert states.images[0].hash == sha(IMAGE)
+
+    run(open_hub, monkeypatch, talk)
+
+
+def test_a_device_is_updated_by_a_ch_whose_client_comes_by_ble(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The HAN is at work while the S1SP asks over BLE how far it is."""
+    image = make_image()
+
+    async def talk(ble: BleDesk) -> None:
+        client = await ble.client()
+        await upload(client, image.to_bytes())
+        ppmid = desk.config.node("PPMID").eui.octets
+        await client.write(Distribute, eui=ppmid, hash=image.manufacturer_image_hash)
+        asked = 0
+        while (progress := await client.read(ProgressRead)).state == "running":
+            asked += 1
+            await asyncio.sleep(0.1)
+        assert progress.state == "done"
+        assert asked > 10
+        assert client.counters.retries == 0
+
+    run(desk, monkeypatch, talk)
 
 
 def test_a_client_that_writes_garbage(open_hub: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
