@@ -32,7 +32,7 @@ from hanlab.errors import UsageError
 from hanlab.lab.boards import wan_client
 from hanlab.lab.config import DEFAULT, make_lab
 from hanlab.lab.desk import Desk
-from hanlab.wan import ble_port
+from hanlab.wan import ble_port, bluetooth
 from hanlab.wan.ble_port import CHARACTERISTIC, SERVICE, BlePort, find_ble, is_ble, open_ble
 from hanlab.wan.framing import Raw
 
@@ -212,7 +212,7 @@ def test_this_computers_own_bluetooth(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_bleak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ble_port, "find_spec", lambda _: None)
+    monkeypatch.setattr(bluetooth, "find_spec", lambda _: None)
     for use in (lambda: find_ble(0.01), lambda: BlePort("ble:x", LOOP, print)):
         with pytest.raises(UsageError, match="needs the package bleak") as wrong:
             use()

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from hanlab.errors import UsageError
+from hanlab.wan.bluetooth import Broken, at_the_radio, need_bleak, unavailable
 
 if TYPE_CHECKING:
     from bleak import BleakClient
     from bleak.backends.characteristic import BleakGATTCharacteristic
     from bleak.backends.device import BLEDevice
-
-T = TypeVar("T")
 
 BLE: Final = "ble:"
 """How such a port is written in lab.toml; a name or an address follows."""
@@ -67,16 +65,15 @@ def find_ble(seconds: float = SCAN_S / 2) -> list[BleBoard]:
 
 async def scan(seconds: float) -> list[BleBoard]:
     """As `find_ble`."""
-    _need_bleak()
+    need_bleak()
     from bleak import BleakScanner
 
     try:
-        found = await _at_the_radio(
+        found = await at_the_radio(
             BleakScanner.discover(seconds, return_adv=True, service_uuids=[SERVICE])
         )
-    except _Broken as e:
-        what, next_step = _UNAVAILABLE["UNKNOWN"]
-        raise UsageError(f"{what} ({e})", next_step=next_step) from None
+    except Broken as e:
+        raise unavailable("UNKNOWN", e) from None
     boards = [
         BleBoard(heard.local_name or device.name or "", device.address, heard.rssi)
         for device, heard in found.values()
@@ -107,7 +104,7 @@ class BlePort:
                 f"the port {url} has no name",
                 next_step='port = "ble:hanlab-90A2", as it advertises',
             )
-        _need_bleak()
+        need_bleak()
         self._loop = loop
         self._radio: asyncio.AbstractEventLoop | None = None
         self._feed = feed
@@ -152,8 +149,8 @@ class BlePort:
         while True:
             tries -= 1
             try:
-                return await _at_the_radio(self._connect())
-            except _Broken as e:
+                return await at_the_radio(self._connect())
+            except Broken as e:
                 if not tries:
                     raise UsageError(
                         f"{self.url} was found, and the connection failed: {e}",
@@ -164,8 +161,8 @@ class BlePort:
     async def _found_again(self) -> _BleLink:
         while True:
             try:
-                return await _at_the_radio(self._connect())
-            except (UsageError, _Broken):
+                return await at_the_radio(self._connect())
+            except (UsageError, Broken):
                 await asyncio.sleep(REOPEN_S)
 
     async def _connect(self) -> _BleLink:
@@ -294,80 +291,9 @@ def _call(
         loop.call_soon_threadsafe(function, octets)
 
 
-def _need_bleak() -> None:
-    if find_spec("bleak") is None:
-        raise UsageError("BLE needs the package bleak", next_step="pip install 'hanlab[ble]'")
-
-
 async def _drop(client: BleakClient) -> None:
     """Disconnect, if it is not disconnected; a backend may say anything then."""
     from bleak.exc import BleakError
 
     with suppress(BleakError, OSError, EOFError, AssertionError, TimeoutError):
         await client.disconnect()
-
-
-class _Broken(Exception):
-    """The connection failed; another try may not."""
-
-
-async def _at_the_radio(work: Coroutine[Any, Any, T]) -> T:
-    """What comes of it; what is wrong with this computer's Bluetooth as a UsageError.
-
-    Raises:
-        UsageError: so it is.
-        _Broken: anything else went wrong.
-    """
-    from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
-
-    try:
-        return await work
-    except BleakBluetoothNotAvailableError as e:
-        what, next_step = _UNAVAILABLE.get(e.reason.name, _UNAVAILABLE["UNKNOWN"])
-        raise UsageError(f"{what} ({e.args[0]})", next_step=next_step) from None
-    except BleakDBusError as e:
-        if e.dbus_error.endswith(("AccessDenied", "NotAuthorized", "NotPermitted")):
-            what, next_step = _UNAVAILABLE["DENIED_BY_SYSTEM"]
-        elif e.dbus_error.endswith(("ServiceUnknown", "NameHasNoOwner", "NotReady")):
-            what, next_step = _NO_BLUEZ
-        else:
-            raise _Broken(str(e)) from None
-        raise UsageError(f"{what} ({e})", next_step=next_step) from None
-    except (FileNotFoundError, ConnectionRefusedError) as e:  # the D-Bus socket
-        what, next_step = _NO_BLUEZ
-        raise UsageError(f"{what} ({e.strerror})", next_step=next_step) from None
-    except PermissionError as e:
-        what, next_step = _UNAVAILABLE["DENIED_BY_SYSTEM"]
-        raise UsageError(f"{what} ({e.strerror})", next_step=next_step) from None
-    except (BleakError, TimeoutError, OSError, EOFError) as e:
-        raise _Broken(str(e) or type(e).__name__) from None
-
-
-_DENIED: Final = (
-    "this program may not use Bluetooth",
-    "Linux: sudo usermod -aG bluetooth $USER, then log in again; macOS: System Settings, Privacy & Security, "
-    "Bluetooth: allow your terminal",
-)
-_NO_BLUEZ: Final = (
-    "no Bluetooth service answers here",
-    "sudo apt install bluez; sudo systemctl start bluetooth; a container or WSL has none",
-)
-_UNAVAILABLE: Final = {
-    "NO_BLUETOOTH": (
-        "this computer has no Bluetooth adapter",
-        "plug one in (bluetoothctl list shows it), or use the board's cable",
-    ),
-    "NO_BLE_CENTRAL_ROLE": (
-        "this computer's Bluetooth adapter cannot do BLE",
-        "plug in one for Bluetooth 4.0 or newer, or use the board's cable",
-    ),
-    "POWERED_OFF": (
-        "Bluetooth is switched off",
-        "switch it on: rfkill unblock bluetooth; bluetoothctl power on",
-    ),
-    "DENIED_BY_USER": _DENIED,
-    "DENIED_BY_SYSTEM": _DENIED,
-    "DENIED_BY_UNKNOWN": _DENIED,
-    "UNKNOWN": ("Bluetooth does not work here", "bluetoothctl show says what the adapter is like"),
-}
-"""By the name of bleak's reason: what is wrong, and what helps."""
