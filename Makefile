@@ -8,10 +8,11 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 VM32 := .vm/.tried
+EXTRAS := .venv/extras
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench soak fuzz mutants vm wheel clean
+.PHONY: help setup demo test extras lint bench soak fuzz mutants vm wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +24,9 @@ demo: $(RUNTIME) $(VM32) ## the tour: an update that works and updates that fail
 
 test: $(DEV) $(VM32) ## the tests (pytest)
 	@$(BIN)/pytest -n auto $(ARGS)
+
+extras: $(EXTRAS)/.made $(VM32) ## hanlab with labgrid and pytest-embedded, in an environment of their own
+	@$(EXTRAS)/bin/pytest -rs tests/host/test_hil_extras.py $(ARGS)
 
 lint: $(DEV) ## ruff check, ruff format --check, mypy
 	@$(BIN)/ruff check .
@@ -70,6 +74,14 @@ $(DEV): pyproject.toml | $(BIN)/python
 	@echo 'Python packages: pip installs hanlab and its development tools into $(VENV)'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(RUNTIME) $@
+
+# labgrid replaces pyserial's files, and both packages' plugins take part in every pytest beside them.
+$(EXTRAS)/.made: pyproject.toml | $(BIN)/python
+	@echo 'Python packages: pip installs hanlab, labgrid and pytest-embedded into $(EXTRAS)'
+	@$(BIN)/python -m venv --clear $(EXTRAS)
+	@$(EXTRAS)/bin/pip install --quiet --disable-pip-version-check --editable '.[labgrid,pytest-embedded]' \
+	    pytest pytest-timeout
+	@touch $@
 
 $(BIN)/python:
 	@for python in $(PYTHON); do \

@@ -74,13 +74,13 @@ def test_firmware_that_does_not_boot_is_rolled_back(ppmid: Device) -> None:
 @pytest.mark.hanlab(emulated=True)
 @pytest.mark.parametrize("board", ["hub", "PPMID"])
 def test_power_that_fails_in_mid_transfer(board: str, home: Home, wire: Wire) -> None:
-    """The transfer goes on where it stopped: it takes less than twice its time."""
+    """For a second. The transfer goes on where it stopped: it takes less than twice its time."""
     ppmid = home.ppmids[0]
     image = ppmid.new_image(32_768)
     undisturbed = ppmid.update(image).seconds
     other = ppmid.new_image(32_768, "OTHER")
     wire.cut_power(home.comms_hub if board == "hub" else ppmid, at=0.6)
-    assert undisturbed < ppmid.update(other).seconds < 2 * undisturbed
+    assert undisturbed + 1.0 < ppmid.update(other).seconds < 2 * undisturbed
     ppmid.activate(other)
     ppmid.assert_version("OTHER")
 

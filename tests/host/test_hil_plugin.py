@@ -134,6 +134,36 @@ def test_third(lab):
     done.stdout.fnmatch_lines(["*needs model = AM110R of the CH, and here it is Skyline i-510*"])
 
 
+def test_wires_are_good_again_for_the_next_test(project: pytest.Pytester) -> None:
+    done = run(
+        project,
+        """
+lab = shared_lab("module", han={"loss": 0.5})
+
+def test_bad(lab, wire):
+    wire.impair("han.loss=0.9,wan.flips=0.1")
+    wire.pull("wan", 1000.0)
+    wire.cut_power(*lab.boards, at=0.5)
+
+def test_as_before(lab):
+    desk = lab.facade.desk
+    assert [str(w.to_board.impairments) for w in desk.wires] == ["", ""]
+    assert {str(lane.impairments) for lane in desk.air.lanes.values()} <= {"loss=0.5"}
+""",
+    )
+    done.assert_outcomes(passed=2)
+
+
+def test_the_seed_is_the_options_the_marks_or_the_labs(project: pytest.Pytester) -> None:
+    test = """
+@pytest.mark.hanlab(seed=5)
+def test_marked(lab): assert lab.seed == {0}
+def test_plain(lab): assert lab.seed == {1}
+"""
+    run(project, test.format(5, 1)).assert_outcomes(passed=2)
+    run(project, test.format(9, 9), "--lab-seed=9").assert_outcomes(passed=2)
+
+
 def test_device_models_in_a_line(project: pytest.Pytester) -> None:
     done = run(
         project,
@@ -388,7 +418,10 @@ def outside(project: pytest.Pytester, *command: str) -> subprocess.CompletedProc
     return subprocess.run(
         [sys.executable, *command],
         cwd=project.path,
-        env={**environment, "PYTHONPATH": str(project.path)},
+        env={
+            **environment,
+            "PYTHONPATH": str(project.path),
+        },
         capture_output=True,
         text=True,
         check=False,

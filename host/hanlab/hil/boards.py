@@ -148,7 +148,7 @@ class Board:
             outcome = self.lab.run(sent)
         except ServiceRequestFailed as failure:
             if wanted is None:
-                raise failure.with_traceback(None) from None
+                raise
             outcome, why = failure.outcome, failure.what
         ended = Ended(outcome, self.lab.seconds - began, octets, why)
         because = f": {why}" if why else ""
