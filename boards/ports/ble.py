@@ -2,7 +2,8 @@
 # go as notifications, each message as many as it takes; its length is in its header.
 #
 # It is written on MicroPython's plain `bluetooth`, not on aioble: only official Pico W and Pico 2 W images have that
-# frozen in, it keeps ten writes and drops the oldest, and it takes more of the heap than this file.
+# frozen in, it keeps ten writes and drops the oldest, and its core, device, peripheral and server take nine times this
+# file's heap (25,536 octets where this takes 2,784).
 #
 # What was written and not read yet is in the stack's append buffer. That takes `size` octets in all, drops what is
 # beyond them, and tells nobody. So it is as large as all that a client may have under way (smp_buffers).
