@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import bleak
 import pytest
 from bleak.args import SizedBuffer
+from bleak.backends.adapter import BaseBleakAdapter
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient, NotifyCallback
 from bleak.backends.device import BLEDevice
@@ -66,6 +67,20 @@ class Scanner(BaseBleakScanner):
 
     async def stop(self) -> None:
         pass
+
+
+class Adapter(BaseBleakAdapter):
+    """Has a connection to a board that somebody who was killed left behind, or none."""
+
+    left: ClassVar[list[BLEDevice]] = []
+
+    @classmethod
+    async def get(cls, **_: Any) -> Adapter:
+        return cls()
+
+    async def get_connected_devices(self, service_uuids: frozenset[str]) -> list[BLEDevice]:
+        assert service_uuids == {SERVICE}
+        return self.left
 
 
 class Client(BaseBleakClient):
@@ -146,6 +161,7 @@ class Client(BaseBleakClient):
 @pytest.fixture(autouse=True)
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whoever uses bleak has these."""
+    monkeypatch.setattr(bleak, "get_platform_adapter_backend_type", lambda: (Adapter, "test"))
     monkeypatch.setattr(bleak, "get_platform_scanner_backend_type", lambda: (Scanner, "test"))
     monkeypatch.setattr(bleak, "get_platform_client_backend_type", lambda: (Client, "test"))
     monkeypatch.setattr(ble_port, "SCAN_S", 0.05)
@@ -154,6 +170,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     Scanner.wrong = None
     Scanner.there = True
+    Adapter.left = []
 
 
 def unavailable(reason: str) -> BleakBluetoothNotAvailableError:
@@ -261,6 +278,18 @@ def test_a_port_in_a_thread_of_its_own() -> None:
         port.close()
         assert not client.is_connected
     assert threading.active_count() == before
+
+
+def test_a_connection_that_a_killed_program_left_behind() -> None:
+    """BlueZ keeps it, and the board does not advertise: no scan finds it."""
+    Scanner.there = False
+    Adapter.left = [BLEDevice("F1", None, None), BLEDevice("F0", "hanlab-90A2", None)]
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        open_ble("ble:hanlab-90A2", loop, print).close()
+        open_ble("ble:f1", loop, print).close()
+        assert [client.address for client in Client.made] == ["F0", "F1"]
+        with pytest.raises(UsageError, match="no board hanlab-FFFF was heard"):
+            open_ble("ble:hanlab-FFFF", loop, print)
 
 
 def test_a_link_that_is_lost_and_found_again() -> None:

@@ -12,6 +12,7 @@ import bleak
 import pytest
 from bleak.args import SizedBuffer
 from bleak.assigned_numbers import gatt_char_props_to_strs
+from bleak.backends.adapter import BaseBleakAdapter
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient, NotifyCallback
 from bleak.backends.descriptor import BleakGATTDescriptor
@@ -215,4 +216,7 @@ def virtual_bleak(monkeypatch: pytest.MonkeyPatch, central: Device) -> None:
     own = {"device": central, "one_at_a_time": asyncio.Lock()}
     client = type("VirtualClient", (VirtualClient,), own)
     monkeypatch.setattr(bleak, "get_platform_scanner_backend_type", lambda: (scanner, "virtual"))
+    monkeypatch.setattr(
+        bleak, "get_platform_adapter_backend_type", lambda: (BaseBleakAdapter, "virtual")
+    )
     monkeypatch.setattr(bleak, "get_platform_client_backend_type", lambda: (client, "virtual"))

@@ -188,14 +188,16 @@ class BlePort:
     async def _find(self) -> BLEDevice:
         from bleak import BleakScanner
 
-        wanted = self._wanted.casefold()
+        for device in await _left_connected():
+            if self._is_wanted(device, device.name):
+                return device
         others: set[str] = set()
         async with BleakScanner(service_uuids=[SERVICE]) as scanner:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SCAN_S):
                     async for device, heard in scanner.advertisement_data():
-                        name = heard.local_name or device.name or ""
-                        if wanted in (name.casefold(), device.address.casefold()):
+                        name = heard.local_name or device.name
+                        if self._is_wanted(device, name):
                             return device
                         others.add(name or device.address)
         there = f"in reach: {', '.join(sorted(others))}" if others else "no board is in reach"
@@ -204,6 +206,9 @@ class BlePort:
             next_step=f"{there}; it needs power, ble = true in the lab.toml that it was provisioned from, and nobody "
             "else may be connected to it",
         )
+
+    def _is_wanted(self, device: BLEDevice, name: str | None) -> bool:
+        return self._wanted.casefold() in ((name or "").casefold(), device.address.casefold())
 
     def _notified(self, _: object, octets: bytearray) -> None:
         with suppress(RuntimeError):  # the loop is closed
@@ -289,6 +294,16 @@ def _call(
         function(octets)
     else:
         loop.call_soon_threadsafe(function, octets)
+
+
+async def _left_connected() -> list[BLEDevice]:
+    """Boards that this computer is connected to: a killed program leaves BlueZ so, and they do not advertise."""
+    from bleak import BleakAdapter
+
+    try:
+        return await (await BleakAdapter.get()).get_connected_devices([SERVICE])
+    except NotImplementedError:  # by this system's backend
+        return []
 
 
 async def _drop(client: BleakClient) -> None:
