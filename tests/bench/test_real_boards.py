@@ -237,7 +237,7 @@ def test_what_is_out_of_reach(open_real: OpenReal, tmp_path: Path) -> None:
 
 def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
     lab = tmp_path / "lab.toml"
-    lab.write_text(LAB.format(hub='port = "/dev/null"\nwired = true', ppmid=""))
+    lab.write_text(LAB.format(hub='port = "/dev/null"\nwired = true\nble = true', ppmid=""))
     with pytest.raises(UsageError, match="have no keys yet") as wrong:
         Lab.open(lab)
     assert "hanlab provision" in wrong.value.next_step
@@ -254,7 +254,8 @@ def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
         "tx": 17,
         "rx": 16,
     }
-    assert {"main.py", "chip.py", "smets1"} <= {file.name for file in hub.iterdir()}
+    assert written["port"]["ble"] == {"name": "hanlab-90A2", "smp": [976, 5]}
+    assert {"main.py", "chip.py", "ble.py", "smets1"} <= {file.name for file in hub.iterdir()}
     assert all(f.stat().st_mode & 0o077 == 0 for f in [folder / BOARD_KEYS, hub])
     before = (folder / BOARD_KEYS).read_text()
     provision(lab)  # the boards that have it keep working

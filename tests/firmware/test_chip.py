@@ -206,6 +206,36 @@ def test_a_cable_on_usb_is_a_second_interface():
     assert interface.sent == b"answer"
 
 
+def test_ble_is_there_where_board_json_wants_it():
+    class Ble:
+        @staticmethod
+        def open_link(wanted):
+            return wanted["name"]
+
+    sys.modules["ble"] = Ble
+    assert chip.Port(WIRING, EUI).ble is None
+    wanted = {"name": "hanlab-90A2", "smp": [976, 5]}
+    assert chip.Port(dict(WIRING, ble=wanted), EUI).ble == "hanlab-90A2"
+    del sys.modules["ble"]
+
+
+def test_a_wire_that_gives_nothing_is_nobody_who_has_gone():
+    link = chip.Port(WIRING, EUI).wan
+    uart = Uart.made[0]
+    buf = bytearray(8)
+
+    async def read():
+        uart.arrived = b"?"
+        given = uart.readinto
+        uart.readinto = lambda buf: None  # ready, and nothing in it
+        reading = asyncio.create_task(link.readinto(buf))
+        await asyncio.sleep_ms(1)
+        uart.readinto = given
+        return await reading
+
+    assert asyncio.run(read()) == 1 and buf[0] == 63
+
+
 def test_a_link_gives_what_is_there_and_never_asks_for_more():
     link = chip.Port(WIRING, EUI).wan
     uart = Uart.made[0]
