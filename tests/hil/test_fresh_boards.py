@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from hanlab.hil import CommsHub, Device, Lab, shared_lab
+from hanlab.hil import CommsHub, Device, Home, Lab, shared_lab
 
 lab = shared_lab("module")
 
 
-def test_the_ch_knows_its_devices(comms_hub: CommsHub, lab: Lab) -> None:
-    lab.wait(2.0)
+def test_the_ch_knows_its_devices(comms_hub: CommsHub, home: Home) -> None:
+    for device in home.devices:
+        assert device.version, "it answers over the HAN"
     known = {device.eui: device for device in comms_hub.han_devices}
-    assert set(known) == {device.eui.octets for device in lab.homes[0].devices}
+    assert set(known) == {device.eui.octets for device in home.devices}
     assert all(device.seen for device in known.values())
 
 

@@ -6,6 +6,7 @@ They run in this process; what is inside of them is what users write.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from hanlab.cli import main
 
 pytest_plugins = ["pytester"]
 
+COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
 HEAD = """
 import pytest
 from hanlab.hil import hub_models, ppmid_models, shared_lab
@@ -268,10 +270,66 @@ def test_lossy(lab): ...
     assert not (project.path / ".hanlab").exists()
 
 
+def test_the_same_file_runs_on_real_boards(project: pytest.Pytester) -> None:
+    """Those of another hanlab, in a process of its own and in real time, at their serial ports.
+
+    What such a lab knows is kept beside its lab.toml, and what a failed test leaves is the test's.
+    """
+    settings = "baud = 921600\ncable = true"
+    (project.path / "theirs.toml").write_text(lab_toml(of_hub=settings, of_device=settings))
+    theirs = subprocess.Popen(
+        [*COMMAND, "up", "--lab", "theirs.toml", "--json"],
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert theirs.stdout
+        ports = [board["pty"] for board in json.loads(theirs.stdout.readline())["boards"]]
+        hub, device = (f'baud = 921600\nport = "{port}"' for port in ports)
+        text = lab_toml(of_hub=hub, of_device=device, top='keys = "seed"')
+        (project.path / "desk.toml").write_text(text)
+        done = run(
+            project,
+            """
+def test_update(ppmid, lab, wire):
+    assert not lab.emulated
+    image = ppmid.new_image(1024)
+    ppmid.update(image)
+    ppmid.activate(image)
+    ppmid.assert_version(image.version)
+    assert wire.capture.stat().st_size > 1000
+
+def test_fails(ppmid):
+    ppmid.assert_version("IHDAE05")
+""",
+            "--lab=desk.toml",
+        )
+    finally:
+        theirs.kill()
+        theirs.communicate()
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(
+        [
+            "E *PPMID runs is IHDAE06, not IHDAE05",
+            "*/failed-test_fails: PPMID.txt,*han.pcap,*",
+            "pytest *::test_fails --lab=desk.toml",
+        ]
+    )
+    assert (project.path / ".hanlab" / "desk" / "originator_counter").exists()
+
+
 def test_a_lab_that_is_none_is_said_before_anything_runs(project: pytest.Pytester) -> None:
     done = run(project, "def test_it(): ...\n", "--lab=nosuch.toml")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     done.stderr.fnmatch_lines(["*--lab nosuch.toml: nosuch.toml cannot be read: No such file*"])
+
+
+def test_real_boards_are_for_one_process(project: pytest.Pytester) -> None:
+    (project.path / "desk.toml").write_text(REAL)
+    done = run(project, "def test_it(): ...\n", "--lab=desk.toml", "-p", "xdist.plugin", "-n", "2")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*one process's at a time, not 2's: -n 0"])
 
 
 def test_rp2040_without_its_uf2_says_where_to_get_it(
@@ -391,6 +449,9 @@ def test_a_first_test_file_passes_at_once(
     with pytest.raises(SystemExit, match="0"):
         main()
     assert "next: pytest tests/test_ppmid.py\n" in capsys.readouterr().out
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert "\nhanlab new-test tests/test_ppmid.py  " in readme
+    assert "\npytest tests/test_ppmid.py  " in readme
     again(project, "tests/test_ppmid.py").assert_outcomes(passed=6)
     file = project.path / "tests" / "test_ppmid.py"
     file.write_text("mine")

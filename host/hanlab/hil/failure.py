@@ -55,12 +55,11 @@ def attach(item: pytest.Item, report: pytest.TestReport, lab: Lab, folder: Path)
     report.sections.append(("hanlab: again", f"{again}\n({clock})"))
 
 
-def folder_of(item: pytest.Item, tmp: Path) -> Path:
-    """Where a failed test's files go: `--lab-failures`, else the test's own temporary folder."""
+def folder_of(item: pytest.Item, lab: Lab) -> Path:
+    """Where a failed test's files go: `--lab-failures`, else the temporary folder of whose the lab is."""
     wanted = item.config.getoption("hanlab_failures", None)
-    if not wanted:
-        return tmp / "failure"
-    return Path(wanted).absolute() / re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
+    name = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
+    return Path(wanted).absolute() / name if wanted else lab.folder / f"failed-{item.name[:60]}"
 
 
 def _said(lab: Lab, board: Board) -> str:

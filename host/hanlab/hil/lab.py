@@ -6,6 +6,7 @@ Nothing here is a coroutine: what a handle is asked for has happened when it ret
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hanlab.errors import HanlabError, UsageError
@@ -35,8 +36,10 @@ _SYNCHRONOUS: Final = {
 class Lab:
     """The lab of a test; `facade` is the `hanlab.lab.Lab` behind it, whose coroutines `run` runs."""
 
-    def __init__(self, facade: Facade) -> None:
+    def __init__(self, facade: Facade, folder: Path | None = None) -> None:
         self.facade = facade
+        self.folder = folder or facade.folder
+        """Of the test that has made it, for what it leaves behind."""
         self.wire = Wire(self)
         self.dsp = Dsp(self)
         self.homes = tuple(Home(self, home) for home in facade.homes)

@@ -84,6 +84,6 @@ def opened(config: pytest.Config, needs: Needs, folder: Path) -> Iterator[Lab]:
     except HanlabError as error:
         raise error.with_traceback(None) from None
     try:
-        yield Lab(facade)
+        yield Lab(facade, folder)
     finally:
         facade.close()

@@ -38,7 +38,8 @@ _MARK: Final = (
     "hanlab(emulated=…, rp2040=…, ble=…, homes=…, devices=…, comms_hub=…, ppmid=…, wan=…, han=…, dsp=…, "
     "seed=…): what the test needs of its lab; an emulated one gets it, else the test is skipped"
 )
-_FOLDER: Final = pytest.StashKey[Path]()
+_OWN: Final = pytest.StashKey[bool]()
+"""The lab is the test's own, not shared with others."""
 
 
 # -- options
@@ -59,7 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("hanlab_lab", None):  # a wrong name is said before anything runs
         from hanlab.hil.opening import source_of
 
-        source_of(config)
+        at_once = config.getoption("numprocesses", None) or 0
+        if source_of(config).file and at_once > 1:
+            raise pytest.UsageError(
+                f"a lab with real boards is one process's at a time, not {at_once}'s: -n 0"
+            )
 
 
 # -- fixtures
@@ -70,7 +75,7 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
     """The test's own lab: fresh from the box, on emulated boards; on real ones as they are."""
     from hanlab.hil.opening import needs_of, opened
 
-    request.node.stash[_FOLDER] = tmp_path
+    request.node.stash[_OWN] = True
     yield from opened(request.config, needs_of(request.node), tmp_path)
 
 
@@ -126,7 +131,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     lab = _lab_of(item)
     if lab is None:
         return (yield)
-    if _FOLDER not in item.stash:  # it is shared, and was made without asking this test
+    if _OWN not in item.stash:  # it was made without asking this test
         from hanlab.hil.needs import lacks
         from hanlab.hil.opening import needs_of
 
@@ -151,8 +156,7 @@ def pytest_runtest_makereport(
     if lab is not None:
         from hanlab.hil.failure import attach, folder_of
 
-        folder = item.stash.get(_FOLDER, None) or lab.facade.folder.parent
-        attach(item, report, lab, folder_of(item, folder))
+        attach(item, report, lab, folder_of(item, lab))
     return report
 
 
