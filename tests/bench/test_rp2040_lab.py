@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from labs import OpenLab, make_image
+from littlefs import LittleFS
+from littlefs.context import UserContext
 from test_rp2040_chip import uf2_block
 
 from hanlab.bench import chips
@@ -95,21 +97,19 @@ def test_a_flash_file_that_holds_garbage(open_lab: OpenLab, file: Path, tmp_path
 # -- what goes on it
 
 
+def mounted(path: Path) -> LittleFS:
+    context = UserContext(buffer=bytearray(path.read_bytes()))
+    return LittleFS(context=context, block_size=4096, block_count=352, prog_size=256)
+
+
 def test_a_chip_has_the_firmware_that_provision_puts_on_a_board_and_keeps_what_is_its_own(
     open_lab: OpenLab, file: Path
 ) -> None:
-    from littlefs import LittleFS
-    from littlefs.context import UserContext
-
-    def mounted(path: Path) -> LittleFS:
-        context = UserContext(buffer=bytearray(path.read_bytes()))
-        return LittleFS(context=context, block_size=4096, block_count=352, prog_size=256)
-
     lab = open_lab({"board": f"rp2040:{file}"})
     path = lab.board(lab.hub).flash.path
     lab.close()
     littlefs = mounted(path)
-    provisioned = {name.partition("/")[0] for name in board_files({}, "rp2")}
+    provisioned = {name.partition("/")[0] for name in board_files({}, "rp2", b"")}
     assert {"main.py", "smets1", "hanlab"} < provisioned == set(littlefs.listdir("/"))
     assert littlefs.listdir("/hanlab") == ["board.json"]
     with littlefs.open("hanlab/store.1", "wb") as kept, littlefs.open("smets1/octets.py", "w") as s:
@@ -125,6 +125,24 @@ def test_a_chip_has_the_firmware_that_provision_puts_on_a_board_and_keeps_what_i
     assert "octets.py" not in littlefs.listdir("/smets1")
     with littlefs.open("main.py") as main:
         assert "run" in main.read()
+
+
+def test_where_the_firmware_is_frozen_in_only_the_boards_own_goes_on_it(
+    open_lab: OpenLab, tmp_path: Path
+) -> None:
+    """Files would be found before what is frozen; those of an earlier UF2 go."""
+    plain, frozen = tmp_path / "plain.uf2", tmp_path / "frozen.uf2"
+    code = b"\x30\xbf\xfd\xe7"
+    plain.write_bytes(uf2_block(0x10000000, code))
+    frozen.write_bytes(
+        uf2_block(0x10000000, code + b"smets1/octets.py\0smets1/store/__init__.py\0")
+    )
+    for uf2, there in ((plain, True), (frozen, False)):
+        lab = open_lab({"board": f"rp2040:{uf2}"})
+        flash = lab.board(lab.hub).flash
+        names = mounted(flash.path).listdir("/")
+        lab.close()
+        assert ("main.py" in names, "smets1" in names, "hanlab" in names) == (there, there, True)
 
 
 # -- what they do
@@ -173,7 +191,7 @@ def test_an_update_from_one_chip_to_another(open_lab: OpenLab, figure: Figure) -
     ppmid = lab.devices[0]
     assert lab.run(lab.wait_until_back(ppmid)).firmware == "IHDAE05"
     figure("seconds from power-on to the PPMID's first 11.2", lab.clock_us / 1e6)
-    code = board_files({}, "rp2")
+    code = board_files({}, "rp2", b"")
     figure("code, octets", sum(len(file) for name, file in code.items() if "board" not in name))
     for device in lab.boards:
         assert free_heap(lab, device, figure, "after boot") >= LEAST_FREE

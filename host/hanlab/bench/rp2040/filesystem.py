@@ -16,15 +16,18 @@ from hanlab.boards.files import STATE, write_files
 from hanlab.files import write_whole
 
 _READ: Final = 256
+_FROZEN: Final = b"smets1/store/"
+"""In a UF2 that has the firmware frozen in (firmware/manifest.py): MicroPython lists its modules by their paths."""
 _ERASED: Final = b"\xff"
 
 
-def board_files(board_json: Mapping[str, Any], family: str) -> dict[str, bytes]:
-    """What `hanlab provision` puts on a board, by its path there."""
+def board_files(board_json: Mapping[str, Any], family: str, code: bytes) -> dict[str, bytes]:
+    """What `hanlab provision` puts on a board, by its path there; where `code` has the firmware, what is left of it."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "board"
         write_files(folder, board_json, family)
-        files = (path for path in folder.rglob("*") if path.is_file())
+        within = folder / STATE if _FROZEN in code else folder
+        files = (path for path in within.rglob("*") if path.is_file())
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -60,7 +63,7 @@ def install(path: Path, facts: FlashFacts, files: Mapping[str, bytes]) -> None:
             next_step=f"move {path} aside to begin with an empty chip",
         ) from None
     for stale in _firmware(littlefs) - files.keys():
-        littlefs.remove(stale)
+        _remove(littlefs, stale)
     for name, octets in files.items():
         _put(littlefs, name, octets)
     littlefs.unmount()
@@ -77,6 +80,15 @@ def _firmware(littlefs: LittleFS) -> set[str]:
             folders.remove(STATE)
         found |= {f"{at}/{name}".lstrip("/") for name in names}
     return found
+
+
+def _remove(littlefs: LittleFS, name: str) -> None:
+    """Remove a file, and the folders that it leaves empty: MicroPython would import one as a package."""
+    littlefs.remove(name)
+    folder = name.rpartition("/")[0]
+    while folder and not littlefs.listdir(folder):
+        littlefs.rmdir(folder)
+        folder = folder.rpartition("/")[0]
 
 
 def _put(littlefs: LittleFS, name: str, octets: bytes) -> None:
