@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from contextlib import suppress
@@ -19,8 +20,11 @@ from hanlab.boards.vm import Vm
 
 CHIPS: Final = {"rp2": "armv6m", "esp32": "xtensawin"}
 """What mpy-cross calls the architecture of a board's family."""
-_ARCHITECTURES: Final = ("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em")
-"""By the number in `sys.implementation._mpy`; only those that a laptop's VM can have. "": no native code."""
+ARCHITECTURES: Final = (
+    *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
+    *("xtensa", "xtensawin", "rv32imc", "rv64imc"),
+)
+"""By the number in `sys.implementation._mpy` (py/persistentcode.h). "": no native code."""
 
 _ASK: Final = "import sys; print(sys.implementation._mpy >> 10)"
 _TRY: Final = "import sys; sys.path[:] = [sys.argv[1]]; import smets1.octets"
@@ -55,12 +59,28 @@ def compile_(source: Path, folder: Path, architecture: str) -> None:
         LookupError: mpy-cross is not here.
         CalledProcessError: it does not take a file.
     """
-    cross = _cross()
-    march = [f"-march={architecture}"] if architecture else []
     for file in sorted(source.rglob("*.py")):
-        target = folder / file.relative_to(source).with_suffix(".mpy")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _output([cross, "-O3", *march, "-s", file.name, "-o", str(target), str(file)])
+        compile_file(file, folder / file.relative_to(source).with_suffix(".mpy"), architecture)
+
+
+def compile_file(file: Path, target: Path, architecture: str) -> None:
+    """One file of them; raises as `compile_`."""
+    march = [f"-march={architecture}"] if architecture else []
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _output([_cross(), "-O3", *march, "-s", file.name, "-o", str(target), str(file)])
+
+
+@cache
+def mpy_version() -> tuple[int, int]:
+    """The version and sub-version of the .mpy files that mpy-cross makes here.
+
+    Raises:
+        LookupError: mpy-cross is not here, or does not say.
+    """
+    said = re.search(r"mpy v(\d+)(?:\.(\d+))?", _output([_cross(), "--version"]))
+    if said is None:
+        raise LookupError("mpy-cross does not say what it makes")
+    return int(said[1]), int(said[2] or 0)
 
 
 @cache
@@ -74,7 +94,7 @@ def _cross() -> str:
 
 @cache
 def _architecture(vm: Vm) -> str:
-    return _ARCHITECTURES[int(_output([*vm.command, "-c", _ASK]))]
+    return ARCHITECTURES[int(_output([*vm.command, "-c", _ASK]))]
 
 
 @cache

@@ -156,6 +156,8 @@ class Board:
 
     name: str
     family: str
+    chip: str
+    micropython: str
     description: str
     memory: MemoryFacts
     flash: FlashFacts

@@ -15,7 +15,7 @@ import typer
 from hanlab.boards.uf2 import RP2040, UF2
 from hanlab.cli import ctrl_c, hints, streams
 from hanlab.cli import image as image_commands
-from hanlab.cli.commands import cpl, dsp, hans, labs, pending, services, updating
+from hanlab.cli.commands import cpl, dsp, hans, labs, pending, real_boards, services, updating
 from hanlab.cli.failures import fail, of_the_system, shown, stopped
 from hanlab.errors import CTRL_C, SIGNALLED, HanlabError, UsageError
 
@@ -32,6 +32,8 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     hans.move,
     services.request,
     services.provision,
+    real_boards.ports,
+    real_boards.flash,
     services.sign,
     services.serve,
     services.inventory,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _LAB: Final = "--lab"
 _ON_A_LAB: Final = (
-    "push|version|activate|store|devices|events|join|leave|move|request|provision|sign|serve|inventory|alerts|audit|up"
+    "push|version|activate|store|devices|events|join|leave|move|request|provision|flash|sign|serve|inventory|alerts|audit|up"
     "|sweep|reset|requests(?: (?:cancel|resume))?|dsp [a-z-]+|cpl(?: (?:add|withdraw))?"
 )
 _COMMAND: Final = re.compile(rf"\bhanlab (?:{_ON_A_LAB})(?![\w-])")

@@ -14,7 +14,7 @@ from hanlab.cli.show import console, say
 from hanlab.duis.foreign_pki import Imported, import_pki
 from hanlab.duis.pki import Pki, provision
 from hanlab.errors import UsageError
-from hanlab.keys import make_secret
+from hanlab.keys import LabKeys, make_secret
 from hanlab.lab.board_json import board_json
 from hanlab.lab.boards import lab_keys
 from hanlab.lab.config import LabConfig, read_lab
@@ -100,14 +100,19 @@ def _say_ports(out: Console, config: LabConfig) -> None:
             )
 
 
-def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Path]:
-    """Each board's files, with keys that are made if there are none yet or `force` is set."""
+def keys_of(config: LabConfig, state: Path, *, anew: bool = False) -> LabKeys:
+    """The keys of the lab's boards, made if there are none yet or `anew`."""
     secret = state / BOARD_KEYS
-    if force:
+    if anew:
         secret.unlink(missing_ok=True)
     if config.provisioned and not secret.exists():
         make_secret(secret)
-    keys = lab_keys(config, state)
+    return lab_keys(config, state)
+
+
+def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Path]:
+    """Each board's files, with keys that are made if there are none yet or `force` is set."""
+    keys = keys_of(config, state, anew=force)
     folders = []
     for node in config.nodes:
         folders.append(state / BOARDS / node.name)
