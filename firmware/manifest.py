@@ -1,7 +1,11 @@
-# Freezes the firmware into a MicroPython build: `make BOARD=RPI_PICO FROZEN_MANIFEST=…/manifest.py`.
-# MicroPython's own tool executes this file.
+# Freezes the firmware into a MicroPython build; boards/README.md has the commands. MicroPython's own tool executes
+# this file.
 include("$(PORT_DIR)/boards/manifest.py")
+require("usb-device-cdc")  # what chip.py needs of micropython-lib for a cable to a chip that has USB
 package("smets1", base_path=".")
 module("main.py", base_path=".")
 module("chip.py", base_path="../boards/ports")
+module("cable.py", base_path="../boards/ports")
 module("ble.py", base_path="../boards/ports")
+module("watchdog.py", base_path="../boards/ports")
+module("boot.py", base_path="../boards/ports")

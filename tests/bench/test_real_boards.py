@@ -255,7 +255,7 @@ def test_a_lab_that_nobody_has_provisioned(tmp_path: Path) -> None:
         "rx": 16,
     }
     assert written["port"]["ble"] == {"name": "hanlab-90A2", "smp": [976, 5]}
-    assert {"main.py", "chip.py", "ble.py", "smets1"} <= {file.name for file in hub.iterdir()}
+    assert {"main.py", "chip.mpy", "ble.mpy", "smets1"} <= {file.name for file in hub.iterdir()}
     assert all(f.stat().st_mode & 0o077 == 0 for f in [folder / BOARD_KEYS, hub])
     before = (folder / BOARD_KEYS).read_text()
     provision(lab)  # the boards that have it keep working

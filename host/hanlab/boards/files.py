@@ -18,7 +18,8 @@ from hanlab.resources import boards_dir, firmware_dir
 CHIP_PORT: Final = ("chip.py", "cable.py", "ble.py", "watchdog.py", "boot.py")
 """What a chip needs of boards/ports."""
 MAIN: Final = "main.py"
-"""What MicroPython runs after a reset, under that name alone: never compiled."""
+BOOT: Final = "boot.py"
+"""What MicroPython runs after a reset, under these names alone: never compiled."""
 STATE: Final = "hanlab"
 """The folder on the board where the firmware keeps everything (boards/ports/chip.py)."""
 
@@ -62,7 +63,7 @@ def firmware_files(architecture: str | None) -> Mapping[str, bytes]:
         else:
             compile_(source / "smets1", folder / "smets1", architecture)
         for name in CHIP_PORT:
-            if architecture is None:
+            if architecture is None or name == BOOT:
                 shutil.copy(ports / name, folder)
             else:
                 compile_file(ports / name, (folder / name).with_suffix(".mpy"), architecture)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from hanlab.boards.data import Board
-from hanlab.boards.files import CHIP_PORT, MAIN, STATE
+from hanlab.boards.files import BOOT, CHIP_PORT, MAIN, STATE
 from hanlab.errors import UsageError
 from hanlab.flashing.look import BOARD_JSON, Found, Identity
 from hanlab.flashing.wanted import OLDEST, Wanted
@@ -17,6 +17,8 @@ from hanlab.flashing.wanted import OLDEST, Wanted
 OURS: Final = ("smets1", *(name.partition(".")[0] for name in (*CHIP_PORT, MAIN)))
 """The firmware's folders and modules in a board's root."""
 _SUFFIXES: Final = (".py", ".mpy")
+_LAST: Final = (BOARD_JSON, BOOT, MAIN)
+"""What is copied last, in this order."""
 _SPARE: Final = 4
 """Blocks that littlefs needs to go on at all."""
 
@@ -115,7 +117,7 @@ def plan(found: Found, wanted: Wanted, *, forget: bool = False) -> Plan:
     """
     files = {BOARD_JSON: wanted.board_json, **wanted.files}
     copy = [(name, octets) for name, octets in files.items() if not _is_there(found, name, octets)]
-    copy.sort(key=lambda item: (item[0] == MAIN, item[0] == BOARD_JSON, item[0]))
+    copy.sort(key=lambda item: (_LAST.index(item[0]) + 1 if item[0] in _LAST else 0, item[0]))
     remove = set(_stale(found, files))
     if forget:
         remove |= {name for name in found.files if name.startswith(f"{STATE}/")} - files.keys()
