@@ -58,7 +58,7 @@ def flash(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the firmware and the keys on a real board, which then answers as a board of the lab."""
+    """Make a real board one of the lab: firmware, keys, MicroPython."""
     from hanlab.cli.flash import run
 
     run(
