@@ -138,7 +138,7 @@ def sweep(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut the power at every flash operation of an update, or of a join.
+    """Cut the power at every flash operation of an update or a join.
 
     And look what is lost; in a lab of its own, on emulated boards.
     """
@@ -181,7 +181,7 @@ def new_test(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Write a first pytest file for boards, emulated or real."""
+    """Write a first pytest file for boards."""
     from hanlab.cli import new_test as first_test
 
     first_test.new_test(file, as_json=as_json)
