@@ -257,9 +257,10 @@ def test_store(lab): ...
 def test_lossy(lab): ...
 """
     run(project, test).assert_outcomes(passed=5)
-    done = run(project, test, "-rs", "--lab=desk.toml")
+    done = run(project, test, "-rs", "--lab=desk.toml", "--lab-seed=4")
     done.assert_outcomes(skipped=5)
     for reason in (
+        "hanlab: lab desk.toml, seed 4\n",
         "needs emulated boards (lab desk.toml)",
         "needs model = SED V3 of the PPMID, and here it is Pipit 500",
         "needs 2 devices on the HAN, and the lab has 1",
@@ -376,6 +377,13 @@ def test_it(ppmid, dsp):
     command, *options = (left / "again.txt").read_text().splitlines()[0].split()
     assert command == "pytest"
     again(project, *options).assert_outcomes(failed=1)
+
+
+def test_a_test_that_shares_its_lab_is_repeated_with_its_file(project: pytest.Pytester) -> None:
+    test = 'lab = shared_lab("module")\n@pytest.mark.parametrize("a", ["x/y z"])\ndef test_it(lab, a): assert 0\n'
+    done = run(project, test)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*/failed-test_it-x-y-z: *", "pytest *file.py --lab-seed=1"])
 
 
 def test_a_refusal_is_said_at_the_tests_own_line(project: pytest.Pytester) -> None:

@@ -21,23 +21,34 @@ from hanlab.hil.lab import Lab
 _PATIENCE_S: Final = 3.0
 """On the lab's clock: a board that does not answer by then has nothing to say."""
 _LINES: Final = 20
-"""Of a log in the report; the files have all of it."""
+"""Of a board's beginning and end in the report; the files have all of it."""
+_NAME: Final = 200
+"""Characters of a folder's name."""
+_BOARDS: Final = 8
+"""So many are in the report; the files have all."""
 
 
-def repeat(item: pytest.Item, lab: Lab) -> str:
-    """The command that runs the test again on the same lab, with the same seed."""
+def repeat(item: pytest.Item, lab: Lab, *, alone: bool) -> str:
+    """The command that runs the test again on the same lab, with the same seed.
+
+    Not `alone`: with those of its file, whose lab it had.
+    """
     option = item.config.getoption("hanlab_lab", None)
     said = [f"--lab={option}"] if option else []
     if uf2 := item.config.getoption("hanlab_uf2", None):
         said.append(f"--uf2={uf2}")
     if lab.emulated:
         said.append(f"--lab-seed={lab.seed}")
-    return shlex.join(["pytest", item.nodeid, *said])
+    what = item.nodeid if alone else item.nodeid.partition("::")[0]
+    return shlex.join(["pytest", what, *said])
 
 
-def attach(item: pytest.Item, report: pytest.TestReport, lab: Lab, folder: Path) -> None:
-    """Put all of it into the report, and whole into files in `folder`."""
-    again = repeat(item, lab)
+def attach(item: pytest.Item, report: pytest.TestReport, lab: Lab, *, alone: bool) -> None:
+    """Put all of it into the report, and whole into files."""
+    # what a bench that broke off had under way may fail now, and nobody waits for it
+    lab.facade.event_loop.set_exception_handler(lambda *_: None)
+    folder = _folder(item, lab)
+    again = repeat(item, lab, alone=alone)
     clock = f"{lab.seconds:.3f} s on the lab's clock, {report.when} of {item.nodeid}"
     files = {"again.txt": f"{again}\n{clock}\n"}
     short = []
@@ -46,6 +57,8 @@ def attach(item: pytest.Item, report: pytest.TestReport, lab: Lab, folder: Path)
         files[f"{file_stem(board.name)}.txt"] = said
         short.append("\n".join(_last(said)))
     _write(folder, files, lab)
+    if len(short) > _BOARDS:
+        short[_BOARDS:] = [f"… {len(short) - _BOARDS} more boards, in the files"]
     report.sections.append(("hanlab: boards", "\n".join(short)))
     names = ", ".join(sorted(path.name for path in folder.iterdir()))
     where = f"{folder}: {names}"
@@ -55,11 +68,12 @@ def attach(item: pytest.Item, report: pytest.TestReport, lab: Lab, folder: Path)
     report.sections.append(("hanlab: again", f"{again}\n({clock})"))
 
 
-def folder_of(item: pytest.Item, lab: Lab) -> Path:
+def _folder(item: pytest.Item, lab: Lab) -> Path:
     """Where a failed test's files go: `--lab-failures`, else the temporary folder of whose the lab is."""
     wanted = item.config.getoption("hanlab_failures", None)
-    name = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
-    return Path(wanted).absolute() / name if wanted else lab.folder / f"failed-{item.name[:60]}"
+    name = item.nodeid if wanted else f"failed-{item.name}"
+    base = Path(wanted).absolute() if wanted else lab.folder
+    return base / re.sub(r"[^\w.-]+", "-", name).strip("-")[:_NAME]
 
 
 def _said(lab: Lab, board: Board) -> str:

@@ -67,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
             )
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Where a project says which lab it means: that one; nothing in other projects."""
+    said = config.getoption("hanlab_lab", None) or config.getini("hanlab_lab")
+    seed = config.getoption("hanlab_seed", None)
+    return f"hanlab: lab {said}" + (f", seed {seed}" if seed is not None else "") if said else None
+
+
 # -- fixtures
 
 
@@ -154,9 +161,9 @@ def pytest_runtest_makereport(
     report = yield
     lab = _lab_of(item) if report.failed and call.when != "teardown" else None
     if lab is not None:
-        from hanlab.hil.failure import attach, folder_of
+        from hanlab.hil.failure import attach
 
-        attach(item, report, lab, folder_of(item, lab))
+        attach(item, report, lab, alone=_OWN in item.stash)
     return report
 
 

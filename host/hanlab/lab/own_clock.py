@@ -32,7 +32,8 @@ class LabCall(Coroutine[Any, Any, T]):
 
     def __init__(self, inner: Coroutine[Any, Any, T], name: str, unrun: list[str]) -> None:
         self._inner = inner
-        self._name = name
+        self.__name__ = name
+        self.__qualname__ = f"lab.{name}"
         self._unrun = unrun
         self._used = False
 
@@ -54,7 +55,7 @@ class LabCall(Coroutine[Any, Any, T]):
 
     def __del__(self) -> None:
         if not self._used:
-            self._unrun.append(self._name)
+            self._unrun.append(self.__name__)
 
 
 def on_its_clock(method: _Method[L, P, T]) -> Callable[Concatenate[L, P], Coroutine[Any, Any, T]]:
