@@ -73,7 +73,7 @@ class Link:
         """May come between any two steps of the others, and must not allocate."""
         if event == _CONNECTED:
             if self._client is not None:  # it came in before the advertising had stopped
-                self._ble.gap_disconnect(data[0])
+                self._drop(data[0])
                 return
             self._mtu = _LEAST_MTU
             self._client = data[0]
@@ -123,7 +123,10 @@ class Link:
 
     def _drop(self, client):
         if client is not None:
-            self._ble.gap_disconnect(client)
+            try:
+                self._ble.gap_disconnect(client)
+            except OSError:  # it is gone already
+                pass
 
     def _forget(self):
         self._octets = b""

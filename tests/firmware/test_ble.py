@@ -24,6 +24,7 @@ class Ble:
         self.full = 0  # so many notifications are refused
         self.hungry = 0  # so many reads find no heap
         self.deaf = 0  # so many advertisements are refused
+        self.late = False  # whoever is to be disconnected has gone
         self.on_notify = None
 
     def active(self, on):
@@ -72,6 +73,8 @@ class Ble:
 
     def gap_disconnect(self, connection):
         self.dropped.append(connection)
+        if self.late:
+            raise OSError(128)
         return True
 
     # what the radio does
@@ -228,6 +231,16 @@ async def test_a_second_client_is_sent_away():
     assert await read(link) == b"mine"
     await link.write(bytes(100))
     assert radio.sent == [(1, bytes(100))]
+
+
+async def test_somebody_who_is_sent_away_and_has_gone():
+    link, radio = opened()
+    radio.late = True
+    radio.connect(1)
+    radio.connect(2)
+    assert radio.dropped == [2]
+    radio.write(b"mine")
+    assert await read(link) == b"mine"
 
 
 async def test_a_heap_in_pieces_costs_the_client_and_not_the_board():
