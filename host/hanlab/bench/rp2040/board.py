@@ -57,7 +57,8 @@ class Rp2040Board:
         self._wires: dict[int, Transmit] = {}
         self._links = {facts.uart.wan.uart: WAN, facts.uart.han.uart: HAN}
         self._numbers = {link: number for number, link in self._links.items()}
-        self._chip: Chip | None = None
+        self.chip: Chip | None = None
+        """None: it is off."""
         self._began = 0  # when it was switched on (µs)
         self._power = 0  # which time of being switched on or off this is
         self._error: BenchError | None = None
@@ -70,8 +71,8 @@ class Rp2040Board:
         self._wires[link] = transmit
 
     def arrive(self, link: int, octets: bytes) -> None:
-        if self._chip:
-            self._chip.uarts[self._numbers[link]].receive(octets)
+        if self.chip:
+            self.chip.uarts[self._numbers[link]].receive(octets)
 
     def number_of(self, link: int) -> int:
         """Which of the chip's UARTs that link is."""
@@ -79,13 +80,13 @@ class Rp2040Board:
 
     @property
     def lost(self) -> int:
-        return self._lost + (sum(uart.lost for uart in self._chip.uarts) if self._chip else 0)
+        return self._lost + (sum(uart.lost for uart in self.chip.uarts) if self.chip else 0)
 
     # -- power
 
     @property
     def running(self) -> bool:
-        return self._chip is not None
+        return self.chip is not None
 
     @property
     def unique_id(self) -> bytes:
@@ -102,7 +103,7 @@ class Rp2040Board:
     @property
     def resets(self) -> int:
         """How often the chip has reset itself since it was switched on."""
-        return self._chip.resets if self._chip else 0
+        return self.chip.resets if self.chip else 0
 
     def power_on(self) -> None:
         self._start_in(0)
@@ -142,7 +143,7 @@ class Rp2040Board:
             entropy,
             self._print,
         )
-        self._chip = chip
+        self.chip = chip
         for number, link in self._links.items():
             if link in self._wires:
                 chip.uarts[number].sent = _Sender(self, chip, link).take
@@ -150,30 +151,30 @@ class Rp2040Board:
 
     def _stop(self) -> None:
         self._power += 1
-        if self._chip:
+        if self.chip:
             self._lost = self.lost
-            self._chip = None
+            self.chip = None
             self._lockstep.leave(self)
 
     # -- in lockstep
 
     @property
     def sleeps_until(self) -> float:
-        assert self._chip is not None
-        return self._began + self._chip.sleeps_until_us
+        assert self.chip is not None
+        return self._began + self.chip.sleeps_until_us
 
     def run_to(self, when: int) -> None:
-        if self._chip is None:
+        if self.chip is None:
             return
-        self._chip.run(when - self._began)
+        self.chip.run(when - self._began)
         if self._error:
             error, self._error = self._error, None
             raise error
 
     def sent(self, link: int, octets: bytes, octet_ns: float) -> None:
         """A run of octets has gone out, the last one just now."""
-        assert self._chip is not None
-        end = self._began + self._chip.now_us
+        assert self.chip is not None
+        end = self._began + self.chip.now_us
         start = end - len(octets) * octet_ns / 1e3 if link == WAN else end
         self._wires[link](round(start), octets)
 
@@ -191,8 +192,8 @@ class Rp2040Board:
         except FlashRefused as e:
             return e.took_us  # what the chip's commands cannot say: MicroPython reads it back
         except PowerCut as e:
-            assert self._chip is not None
-            fails = round(self._began + self._chip.now_us) + e.took_us
+            assert self.chip is not None
+            fails = round(self._began + self.chip.now_us) + e.took_us
             self.kernel.at(max(fails, self.kernel.now), self._power_fails(self._power), None)
         except BenchError as e:
             self._error = e
