@@ -1,4 +1,4 @@
-"""An emulated RP2040 as a board of a lab: wires, power, flash that fails. Its chip sleeps; tests write its registers."""
+"""An emulated RP2040 as a board of a lab: wires, power, flash that fails. Its chip sleeps; tests write registers."""
 
 from __future__ import annotations
 
