@@ -355,6 +355,7 @@ class Uart:
 
 class Port:
     smp_buffers = (512, 2)
+    ble = None
     display = None
     root = "/flash"
 
