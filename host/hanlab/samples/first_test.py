@@ -15,9 +15,8 @@ from hanlab.hil import CommsHub, Device, Dsp, Wire, ppmid_models
 def test_an_update(ppmid: Device, comms_hub: CommsHub) -> None:
     """The laptop pushes an image through the CH into the PPMID, and starts it."""
     before = ppmid.version
-    image = ppmid.new_image(
-        16_384
-    )  # made-up firmware; hanlab.images.read_image("my.ota") has your own
+    # made-up firmware; hanlab.images.read_image("my.ota") has your own
+    image = ppmid.new_image(16_384)
     ppmid.update(image)  # 11.1 Update Firmware
     ppmid.assert_version(before)
     ppmid.activate(image)  # 11.3 Activate Firmware
