@@ -37,8 +37,11 @@ def spoil(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def test_there_are_two_boards_and_the_two_sets_of_the_rules() -> None:
-    assert board_names() == ["esp32-devkitc", "pico"]
+def test_there_are_seven_boards_and_the_two_sets_of_the_rules() -> None:
+    assert board_names() == [
+        *("esp32-c3-devkitm", "esp32-devkitc", "esp32-s3-devkitc"),
+        *("pico", "pico-w", "pico2", "pico2-w"),
+    ]
     secure = ["liberty-100", "liberty-eg4v11", "pipit-500", "skyline-i510"]
     elster = ["am110r", "as-300p", "bk-g4e", "sed-v3"]
     assert model_names() == sorted(secure + elster)
@@ -61,9 +64,10 @@ def test_a_board_can_be_what_it_says(name: str) -> None:
     assert len(set(used)) == len(used)
 
 
-def test_only_the_pico_stops_its_uart_for_flash_work() -> None:
-    assert load_board("pico").flash.stops_uart
-    assert not load_board("esp32-devkitc").flash.stops_uart
+@pytest.mark.parametrize("name", board_names())
+def test_picos_stop_their_uart_for_flash_work_and_esp32s_do_not(name: str) -> None:
+    board = load_board(name)
+    assert board.flash.stops_uart == (board.family == "rp2")
 
 
 # Type, manufacturer, model, firmware, hardware, revision where there is one: each as the documents' tables have it.
@@ -179,7 +183,7 @@ def test_a_board_is_found_by_its_own_name() -> None:
 def test_an_unknown_board_names_those_there_are_and_the_likely_one() -> None:
     with pytest.raises(UsageError) as e:
         load_board("pcio")
-    assert e.value.what == "there is no board 'pcio'; there are esp32-devkitc, pico"
+    assert e.value.what == f"there is no board 'pcio'; there are {', '.join(board_names())}"
     assert e.value.next_step == "did you mean pico?"
 
 

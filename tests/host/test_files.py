@@ -15,7 +15,7 @@ from hanlab.s1sp.authority import OriginatorCounter
 
 
 def _board_json(folder: Path) -> Path:
-    write_files(folder / "board", {"keys": "here"}, "rp2")
+    write_files(folder / "board", {"keys": "here"}, "RP2040")
     return folder / "board" / "hanlab" / "board.json"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from hanlab.boards.clauses import Behaviour, behaviours, check_clauses
+from hanlab.boards.compiled import CHIPS
 from hanlab.errors import UsageError
 from hanlab.resources import boards_dir
 from hanlab.toml import parse_toml
@@ -272,6 +273,7 @@ def load_board(name: str) -> Board:
     """The board `name`: a file stem (`pico`) or its own name (`Raspberry Pi Pico`), in any case."""
     board, path = _load(Board, _find(boards_dir(), "board", "name", name))
     _check_choice(path, "family", board.family, FAMILIES)
+    _check_choice(path, "chip", board.chip, tuple(CHIPS))
     _check_choice(path, "cable.kind", board.cable.kind, CABLES)
     if (board.cable.kind == "uart") != (board.cable.pins is not None):
         raise UsageError(f"{path}: cable.pins has to be there if cable.kind is uart, and only then")

@@ -24,16 +24,16 @@ STATE: Final = "hanlab"
 """The folder on the board where the firmware keeps everything (boards/ports/chip.py)."""
 
 
-def write_files(folder: Path, board_json: Mapping[str, Any], family: str) -> None:
+def write_files(folder: Path, board_json: Mapping[str, Any], chip: str) -> None:
     """Make `folder` the image of a board's filesystem; it has keys in it, for its owner alone.
 
-    `mpremote fs cp -r FOLDER/. :` copies it to the board. The firmware is compiled for that `family` of chips
+    `mpremote fs cp -r FOLDER/. :` copies it to the board. The firmware is compiled for that `chip`
     where mpy-cross is installed; what a chip compiles itself takes a sixth more of its heap.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     try:
-        firmware = firmware_files(CHIPS[family])
+        firmware = firmware_files(CHIPS[chip])
     except (LookupError, OSError, subprocess.CalledProcessError):
         firmware = firmware_files(None)
     for name, octets in firmware.items():

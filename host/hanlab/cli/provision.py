@@ -116,7 +116,7 @@ def _provision_boards(config: LabConfig, state: Path, *, force: bool) -> list[Pa
     folders = []
     for node in config.nodes:
         folders.append(state / BOARDS / node.name)
-        write_files(folders[-1], board_json(config, node, keys), node.board.family)
+        write_files(folders[-1], board_json(config, node, keys), node.board.chip)
     return folders
 
 
