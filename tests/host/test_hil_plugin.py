@@ -379,6 +379,14 @@ def test_it(ppmid, dsp):
     again(project, *options).assert_outcomes(failed=1)
 
 
+def test_a_report_that_has_no_room_stops_nothing(project: pytest.Pytester) -> None:
+    (project.path / "left").write_text("a file is where the folder has to be")
+    test = "def test_it(lab): assert 0\ndef test_next(lab): ...\n"
+    done = run(project, test, "--lab-failures=left")
+    done.assert_outcomes(failed=1, passed=1)
+    done.stdout.fnmatch_lines(["*hanlab: what the boards say is missing*", "*Error(*"])
+
+
 def test_a_test_that_shares_its_lab_is_repeated_with_its_file(project: pytest.Pytester) -> None:
     test = 'lab = shared_lab("module")\n@pytest.mark.parametrize("a", ["x/y z"])\ndef test_it(lab, a): assert 0\n'
     done = run(project, test)

@@ -161,9 +161,12 @@ def pytest_runtest_makereport(
     report = yield
     lab = _lab_of(item) if report.failed and call.when != "teardown" else None
     if lab is not None:
-        from hanlab.hil.failure import attach
+        try:
+            from hanlab.hil.failure import attach
 
-        attach(item, report, lab, alone=_OWN in item.stash)
+            attach(item, report, lab, alone=_OWN in item.stash)
+        except Exception as error:  # a full disk, say: the other tests go on
+            report.sections.append(("hanlab: what the boards say is missing", repr(error)))
     return report
 
 
