@@ -151,7 +151,7 @@ CHIP = {"board": "rp2040"}
 LEAST_FREE = 60 * 1024
 """Octets of a Pico's heap that have to be free after boot."""
 on_chips = pytest.mark.timeout(600)
-"""An emulated chip is some ten times slower than it would be, for each second in which it computes."""
+"""A second in which an emulated chip computes takes some seven."""
 Figure = Callable[[str, object], None]
 
 

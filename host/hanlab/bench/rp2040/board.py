@@ -18,8 +18,8 @@ from hanlab.bench.starts import Starts
 from hanlab.boards.data import Board
 from hanlab.files import board_log, file_stem
 
-KIND: Final = ".rp2040"
-"""In the names of its flash files: another layout than that of a board in a VM."""
+KIND: Final = "+rp2040"
+"""In the names of its flash files, and in no board's name: another layout than that of a board in a VM."""
 _DELIMITER: Final = 0
 """The octet that ends a frame on the HAN's UART (COBS)."""
 
