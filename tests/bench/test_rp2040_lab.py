@@ -109,7 +109,7 @@ def test_a_chip_has_the_firmware_that_provision_puts_on_a_board_and_keeps_what_i
     path = lab.board(lab.hub).flash.path
     lab.close()
     littlefs = mounted(path)
-    provisioned = {name.partition("/")[0] for name in board_files({}, "rp2", b"")}
+    provisioned = {name.partition("/")[0] for name in board_files({}, "RP2040", b"")}
     assert {"main.py", "smets1", "hanlab"} < provisioned == set(littlefs.listdir("/"))
     assert littlefs.listdir("/hanlab") == ["board.json"]
     with littlefs.open("hanlab/store.1", "wb") as kept, littlefs.open("smets1/octets.py", "w") as s:
@@ -191,7 +191,7 @@ def test_an_update_from_one_chip_to_another(open_lab: OpenLab, figure: Figure) -
     ppmid = lab.devices[0]
     assert lab.run(lab.wait_until_back(ppmid)).firmware == "IHDAE05"
     figure("seconds from power-on to the PPMID's first 11.2", lab.clock_us / 1e6)
-    code = board_files({}, "rp2", b"")
+    code = board_files({}, "RP2040", b"")
     figure("code, octets", sum(len(file) for name, file in code.items() if "board" not in name))
     for device in lab.boards:
         assert free_heap(lab, device, figure, "after boot") >= LEAST_FREE

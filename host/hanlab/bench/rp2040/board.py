@@ -47,7 +47,7 @@ class Rp2040Board:
         stem = f"{file_stem(name)}{KIND}"
         path = folder / f"{stem}.flash"
         self._starts = Starts(folder, stem, is_new=not path.exists())
-        install(path, facts.flash, board_files(provision.config, facts.family, code))
+        install(path, facts.flash, board_files(provision.config, facts.chip, code))
         self.flash = NorFlash(path, facts.flash)
         self._lockstep = lockstep
         self._code = code

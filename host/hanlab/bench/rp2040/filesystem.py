@@ -21,11 +21,11 @@ _FROZEN: Final = b"smets1/store/"
 _ERASED: Final = b"\xff"
 
 
-def board_files(board_json: Mapping[str, Any], family: str, code: bytes) -> dict[str, bytes]:
+def board_files(board_json: Mapping[str, Any], chip: str, code: bytes) -> dict[str, bytes]:
     """What `hanlab provision` puts on a board, by its path there; where `code` has the firmware, what is left of it."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "board"
-        write_files(folder, board_json, family)
+        write_files(folder, board_json, chip)
         within = folder / STATE if _FROZEN in code else folder
         files = (path for path in within.rglob("*") if path.is_file())
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
