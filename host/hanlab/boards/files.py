@@ -32,8 +32,9 @@ def write_files(folder: Path, board_json: Mapping[str, Any], chip: str) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
+    architecture = CHIPS[chip]
     try:
-        firmware = firmware_files(CHIPS[chip])
+        firmware = firmware_files(architecture)
     except (LookupError, OSError, subprocess.CalledProcessError):
         firmware = firmware_files(None)
     for name, octets in firmware.items():
