@@ -121,7 +121,8 @@ def test_it_is_refused_over_http(joined: bool, tmp_path: Path) -> None:
         for request in accepted:
             lab.run(lab.dsp.carry_out(request, no_report))
         codes = [d.code for d in lab.dsp.deliveries.last(9)]
-        assert codes == (["I0", "I0", "N55", "N61", "N22", "N55", "E21"] if joined else [])
+        refused = ["N24", "I0", "I0", "N55", "N61", "N22", "N55", "E21"]
+        assert codes == (refused if joined else [])
         assert lab.run(lab.store()).used == 0
         assert lab.run(lab.read_firmware_version(device)).firmware == "2.08.01"
 
