@@ -19,6 +19,7 @@ import pytest
 from labs import make_image
 from smpclient.requests.image_management import ImageErase
 
+from hanlab.cli.homes import _devices_seen
 from hanlab.duis.messages import ReadFirmwareVersion
 from hanlab.errors import UsageError
 from hanlab.images import OtaImage
@@ -162,6 +163,9 @@ def test_one_real_board_among_emulated_ones(open_real: OpenReal, real: str) -> N
     with pytest.raises(UsageError, match=f"{real} is a real board"):
         lab.power_cycle(lab.device(real))
     lab.run(asyncio.sleep(1.5))
+    assert set(lab.run(_devices_seen(lab, []))) == {lab.device("PPMID").eui}, (
+        "a CH that restarts has heard nothing of a device that stays up"
+    )
     assert lab.run(lab.read_firmware_version(lab.device("PPMID"))).firmware == "IHDAE06"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from hanlab.cli.waiting import how_far, open_lab
 from hanlab.eui import Eui
 from hanlab.lab import Device, Home, Lab
 from hanlab.lab.config import read_lab
+from hanlab.s1sp.outcome import ServiceRequestFailed
 from hanlab.s1sp.progress import Room
 from hanlab.wan.messages import HanDevice, StoreReadResponse
 
@@ -167,11 +169,17 @@ def _on_han(bench: Lab, announced: Collection[HanDevice]) -> str:
 async def _devices_seen(bench: Lab, announced: list[HanDevice]) -> dict[Eui, str]:
     """Who is on which home's HAN, as the CHs say: as soon as every device has announced itself or had the time to.
 
-    `announced` holds who has so far.
+    A device announces itself when it starts. A real one may have done so long ago, to a CH that has restarted since:
+    it is asked. `announced` holds who has been heard so far.
     """
     found: dict[Eui, str] = {}
 
     async def at(home: Home) -> None:
+        silent = {Eui(d.eui) for d in await bench.han_devices(home.name) if not d.seen}
+        for device in home.devices:
+            if device.eui in silent and bench.config.node(device.name).is_real:
+                with suppress(ServiceRequestFailed):
+                    await home.s1sp.read_firmware_version(device.target)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _ANNOUNCE_S + len(home.devices) * _ANNOUNCE_EACH_S
         while True:
