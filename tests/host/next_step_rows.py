@@ -54,6 +54,7 @@ _AT_A_PORT = NotRun("it is about a real port with something else at it")
 ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     'f"nothing of hanlab\'s answers at {node.port}, the port of {node.name}: see that it is the right one (boards/README.md), and reset the board"': _AT_A_PORT,
     '"the board\'s other port (boards/README.md, which port is which); or the firmware has ended: reset the board, and Ctrl-C in mpremote shows why"': _AT_A_PORT,
+    "f'at {node.port}, the port of {node.name}: {wrong.what}; {wrong.next_step}'": _AT_A_PORT,
     '"press the board\'s reset button (EN), with BOOT released"': _AT_A_PORT,
     "'port = that of the board: hanlab boards and boards/README.md say which it may be'": _AT_A_PORT,
     "'check which port is which board (boards/README.md), and its baud'": _AT_A_PORT,

@@ -23,6 +23,7 @@ SILENT_US: Final = 3_000_000
 _LONGEST: Final = 129
 """A PSDU of 127 octets in COBS, and the 00 that ends it."""
 _EUI: Final = 8
+_SAID: Final = 1024
 
 
 class Sorter:
@@ -70,6 +71,8 @@ class CableEnd:
         self.wan = HostPort(kernel)
         self.found: bytes | None = None
         """The EUI-64 of the board that answers there."""
+        self.said = b""
+        """The last of what came before that, of no board perhaps."""
         self._kernel = kernel
         self._sorter = Sorter()
         self._line: Line | None = None
@@ -95,6 +98,8 @@ class CableEnd:
                 self._take(piece)
             else:
                 self.wan.feed(piece)
+                if self.found is None:
+                    self.said = (self.said + piece)[-_SAID:]
 
     def _tick(self, line: Line) -> None:
         if line is self._line:

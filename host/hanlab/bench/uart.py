@@ -17,6 +17,9 @@ BITS_PER_OCTET: Final = 10
 ADAPTER_LATENCY_US: Final = 1000
 """One USB frame: a full-speed USB serial adapter hands octets over once a millisecond."""
 
+_UNREAD: Final = 1 << 20
+"""So many octets at most wait for a reader: what talks without being asked may have none."""
+
 
 class Line(Protocol):
     """What carries the host's octets to a board."""
@@ -83,6 +86,7 @@ class HostPort:
 
     def feed(self, octets: bytes) -> None:
         self._received += octets
+        del self._received[:-_UNREAD]
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
             self._kernel.host_ready = True

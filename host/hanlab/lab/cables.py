@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+from hanlab.bench.cable import CableEnd
 from hanlab.errors import HanlabError
 from hanlab.eui import Eui
 from hanlab.lab.desk import Desk
 from hanlab.lab.silence import is_silence
+from hanlab.wan.heard import Heard, NotABoard
 
 
 def explain_cable(error: HanlabError, desk: Desk, device: Eui) -> None:
@@ -26,8 +30,19 @@ def explain_cable(error: HanlabError, desk: Desk, device: Eui) -> None:
         return
     elif closed := desk.closed.get(node.name):
         error.next_step = closed.next_step
+    elif wrong := _who_is_there(cable):
+        error.next_step = (
+            f"at {node.port}, the port of {node.name}: {wrong.what}; {wrong.next_step}"
+        )
     elif not cable.running:
         error.next_step = (
             f"nothing of hanlab's answers at {node.port}, the port of {node.name}: see that it is the right one "
             "(boards/README.md), and reset the board"
         )
+
+
+def _who_is_there(cable: CableEnd) -> NotABoard | None:
+    """What has said something there, and is no board."""
+    heard = Heard()
+    heard.take(b"" if cable.found else cable.said)
+    return heard.verdict(math.inf)

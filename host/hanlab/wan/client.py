@@ -122,6 +122,8 @@ class WanClient:
             except NoAnswer:
                 if wrong := self._exchange.heard.verdict(tries * KNOCK_S):
                     raise wrong from None
+                if self._exchange.heard.anything:
+                    self._exchange.poke()
         raise NoAnswer(
             f"no answer from the board within {self._patience_s:.0f} s",
             next_step="check the wire, and that the board has power",

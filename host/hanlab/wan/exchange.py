@@ -24,7 +24,7 @@ from hanlab.wan.auth import (
 )
 from hanlab.wan.errors import NoAnswer, WanError
 from hanlab.wan.framing import FRAMINGS, Link
-from hanlab.wan.heard import Heard
+from hanlab.wan.heard import POKE, Heard
 from hanlab.wan.limits import Limits
 from hanlab.wan.messages import Logout
 
@@ -216,6 +216,10 @@ class Exchange:
             self._link.write(part)
             self.octets_sent += len(part)
         return waiting.answer
+
+    def poke(self) -> None:
+        """Have whoever is there, and is no board, say who he is."""
+        self._link.write(POKE)
 
     async def answer(self, waiter: asyncio.Future[bytes], patience: float) -> bytes:
         await asyncio.wait([waiter], timeout=patience)  # does not cancel it: the answer may be late

@@ -7,6 +7,8 @@ from typing import Final
 
 from hanlab.wan.errors import WanError
 
+POKE: Final = b"\0\r\0"
+"""Makes who waits for a line's end say who he is, as a REPL in paste mode does; to a board of hanlab's it is noise."""
 _KEPT: Final = 1024
 """The last octets that came."""
 _TEXT: Final = 24
@@ -30,7 +32,7 @@ class _Sign:
 
 _SIGNS: Final = (
     _Sign(
-        (b">>> ", b"raw REPL; CTRL-B", b"paste mode; Ctrl-C"),
+        (b">>> ", b"raw REPL; CTRL-B", b"paste mode; Ctrl-C", b"\r\n=== "),
         "a MicroPython REPL is at that port, not hanlab's firmware",
         next_step="the board's other port (boards/README.md, which port is which); or the firmware has ended: reset "
         "the board, and Ctrl-C in mpremote shows why",
@@ -56,6 +58,10 @@ class Heard:
 
     def take(self, octets: bytes) -> None:
         self._octets = (self._octets + octets)[-_KEPT:]
+
+    @property
+    def anything(self) -> bool:
+        return bool(self._octets)
 
     def verdict(self, seconds: float) -> NotABoard | None:
         """What it is, as far as `seconds` (s) without an answer tell; None: nothing speaks against a board."""
