@@ -2,7 +2,7 @@
 # after a power cut.
 from test_han_network import PPMID_EUI, flash, made_counters
 
-from smets1.han.counters import NONE
+from smets1.han.counters import FREE, NONE
 
 STEP = 10
 
@@ -52,3 +52,24 @@ def test_a_neighbour_that_has_seen_the_next_counter_is_believed():
     assert counters.next() == ours + 1
     assert counters.told(ours + 2) != "", "it has seen the one that would be the next"
     assert counters.next() > ours + 2
+
+
+def test_counters_that_are_used_up_are_never_used_again():
+    path = flash() + "/n.cnt"
+    counters = made_counters(path, step=STEP)
+    counters._next = counters._limit = FREE - STEP - 1  # as after two thousand million frames
+    used = [counters.next() for _ in range(STEP)]
+    assert len(set(used)) == STEP and max(used) < FREE
+    last = used[-1]
+    try:
+        while True:
+            last = counters.next()
+            assert last < FREE and last not in used
+            used.append(last)
+    except RuntimeError as e:
+        assert "provision another key" in str(e)
+    try:
+        made_counters(path, step=STEP)
+        raise AssertionError("it began again")
+    except RuntimeError as e:
+        assert "provision another key" in str(e)
