@@ -13,6 +13,7 @@ import pytest
 from lab_file import lab_toml
 from repl_board import PICO, ReplBoard, SparePort
 
+from hanlab.boards.files import CHIP_PORT, firmware_files
 from hanlab.errors import HanlabError, UsageError
 from hanlab.flashing import flash as flash_module
 from hanlab.flashing import plugged as plugged_module
@@ -25,6 +26,7 @@ from hanlab.flashing.steps import look_at
 from hanlab.keys import LabKeys
 from hanlab.lab.config import LabConfig, read_lab
 
+ROOT = Path(__file__).parents[2]
 SMALL = {
     "main.py": b"# starts it\n",
     "chip.mpy": b"c" * 6000,
@@ -283,3 +285,32 @@ def test_which_board_it_is_to_be(lab: LabConfig, board: ReplBoard, tmp_path: Pat
     assert node_of(read_lab(path), None, None).name == "PPMID"
     with pytest.raises(HanlabError):
         node_of(read_lab(path), "hub", board.device)
+
+
+def test_mip_installs_the_firmware(tmp_path: Path) -> None:
+    """package.json names every file, and mpremote takes it as it is; the library comes from the network."""
+    whole = json.loads((ROOT / "package.json").read_text())
+    assert whole["deps"] == [["usb-device-cdc", "latest"]]
+    named = dict(whole["urls"])
+    assert named.keys() == firmware_files(None).keys()
+    assert all((ROOT / path).read_bytes() == firmware_files(None)[n] for n, path in named.items())
+    for folder in ("firmware", "boards"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    few = [pair for pair in whole["urls"] if pair[0] in ("main.py", "smets1/wan/smp.py")]
+    (tmp_path / "package.json").write_text(json.dumps({"urls": few}))
+    board = ReplBoard(tmp_path)
+    try:
+        target = ["mip", "install", "--target", "/", str(tmp_path / "package.json")]
+        repl.run(board.device, [target])
+        there = look_at(board.device, bridge=False).files
+    finally:
+        board.close()
+    assert there.keys() == {"main.py", "smets1/wan/smp.py"}
+
+
+def test_a_frozen_build_has_all_of_it() -> None:
+    manifest = (ROOT / "firmware" / "manifest.py").read_text()
+    for name in (*CHIP_PORT, "main.py"):
+        assert f'module("{name}", base_path=' in manifest
+    assert 'package("smets1"' in manifest
+    assert 'require("usb-device-cdc")' in manifest
