@@ -5,6 +5,8 @@ The cable wants micropython-lib's usb-device-cdc as well: HANLAB_LIBRARY names a
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,10 @@ from pathlib import Path
 import pytest
 from lab_file import lab_toml
 from rp2040_usb import UsbPico as Pico
+from smpclient.requests.os_management import MemoryPoolStatisticsRead
 
+from hanlab.bench.cable import CARRIER, MARK
+from hanlab.bench.radio import cobs_decode, cobs_encode
 from hanlab.bench.rp2040.filesystem import install
 from hanlab.boards.data import load_board
 from hanlab.boards.uf2 import DOWNLOAD, UF2
@@ -25,8 +30,11 @@ from hanlab.flashing.wanted import wanted
 from hanlab.keys import LabKeys
 from hanlab.lab.board_json import board_json
 from hanlab.lab.config import LabConfig, read_lab
+from hanlab.wan.client import WanClient
+from hanlab.wan.serial_port import SerialPort
 
 LIBRARY = "HANLAB_LIBRARY"
+KIND = os.environ.get("HANLAB_FIRMWARE", "mpy")
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(
@@ -59,9 +67,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Pico]]:
 
 
 def files_of(lab: LabConfig, *, usb: bool = False) -> dict[str, bytes]:
-    library = Path(os.environ[LIBRARY]) if usb else None
+    library = Path(os.environ[LIBRARY]) if usb and KIND != "frozen" else None
     config = board_json(lab, lab.node("PPMID"), LabKeys(lab.seed))
-    want = wanted(BARE, config, usb=usb, library=library)
+    bare = dataclasses.replace(BARE, frozen=KIND == "frozen")
+    want = wanted(bare, config, usb=usb, library=library, sources=KIND == "py")
     return {BOARD_JSON: want.board_json, **want.files}
 
 
@@ -139,12 +148,37 @@ def test_a_bare_board_is_flashed(
 
 @pytest.mark.skipif(not os.environ.get(LIBRARY), reason=f"{LIBRARY} names no micropython-lib")
 def test_one_cable_on_a_chip_that_has_usb(start: Callable[..., Pico], tmp_path: Path) -> None:
-    """The firmware adds a second CDC interface, on which SMP and the HAN's carrier are answered; the REPL stays."""
+    """The firmware adds a second CDC interface, on which the HAN's carrier and SMP are answered; the REPL stays.
+
+    HANLAB_FIRMWARE: mpy, py, or frozen for a MicroPython that has the firmware in it.
+    """
     lab = read(tmp_path, of_device='port = "/dev/ttyACM9"')
     pico = start(files_of(lab, usb=True))
     until(lambda: pico.interfaces == 2)
-    until(lambda: pico.now_us > 2_000_000)
+    asking = os.open(pico.devices[1], os.O_WRONLY | os.O_NOCTTY)
+    os.write(asking, MARK + cobs_encode(CARRIER) + b"\0")
+    until(lambda: CARRIER in pico.seen[1])
+    os.close(asking)
+    first = pico.seen_at[1] / 1e6
+    free, total = asyncio.run(heap(pico.devices[1]))
+    print(
+        f"{KIND}: first frame {first:.2f} s after power on, {free:,} of {total:,} octets of heap free"
+    )
+    frame = cobs_decode(pico.seen[1][len(MARK) :].split(b"\0")[0])
+    assert frame == CARRIER + lab.node("PPMID").eui.octets
     who = hello.ask(pico.devices[1], 921_600, PATIENCE_S)
     assert who
     assert (who.role, who.eui) == ("ppmid", "00-DB-12-34-56-78-90-A4")
     assert who.machine == "Raspberry Pi Pico with RP2040"
+
+
+async def heap(device: str) -> tuple[int, int]:
+    port = SerialPort(device, 921_600, asyncio.get_running_loop())
+    client = WanClient(port, octets_s=port.octets_s)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            there = (await client.read(MemoryPoolStatisticsRead)).model_dump()["heap"]
+        return there["nfree"] * there["blksize"], there["nblks"] * there["blksize"]
+    finally:
+        await client.close()
+        port.close()

@@ -122,6 +122,12 @@ def test_what_is_the_users_or_stored_stays(own: str) -> None:
     assert plan(having({**FLASHED, own: b"x"}), WANT).is_empty
 
 
+def test_a_library_under_another_name_is_removed() -> None:
+    brought = dataclasses.replace(WANT, files={**FILES, "lib/usb/device/cdc.mpy": b"u"})
+    there = having({**FLASHED, "lib/usb/device/cdc.py": b"old", "lib/usb/device/hid.py": b""})
+    assert plan(there, brought).remove == ("lib/usb/device/cdc.py", "main.py")
+
+
 def test_what_another_lab_has_stored_goes_with_it() -> None:
     there = having({**FLASHED, "hanlab/store.1": b"image"})
     assert plan(there, WANT, forget=True).remove == ("hanlab/store.1",)
@@ -193,6 +199,8 @@ def test_a_filesystem_that_is_too_full_is_refused() -> None:
     assert wrong.value.next_step.startswith("hanlab store --evict")
     plan(having({"music.wav": b"x" * 9000}, free=30), WANT)
     assert plan(having(FLASHED, free=0), WANT).is_empty
+    other = {**FLASHED, "chip.mpy": b"d" * 5000}
+    assert names(plan(having(other, free=4), WANT)) == ["chip.mpy", "main.py"], "in their place"
 
 
 def test_a_users_own_program_is_not_overwritten() -> None:

@@ -55,7 +55,7 @@ def _runs(answer: Answer) -> str:
     if who := answer.hello:
         return f"runs hanlab's {who.role} {who.eui or ''}, {who.version} ({who.micropython}, {who.machine})"
     if answer.micropython:
-        return f"a REPL: {answer.micropython}"
+        return f"MicroPython {answer.micropython}, at its REPL"
     return answer.note
 
 

@@ -84,7 +84,7 @@ def flash(job: Job, show: Show) -> Done:
                 raise
             show.step("the cable was out", f"{gone.what}; the board is back at {back.device}")
             port, found = back, None
-    cable, who = _answer(job, target, show)
+    cable, who = _answer(job, target)
     return Done(target.port.device, cable, made, who)
 
 
@@ -139,6 +139,12 @@ def _firmware(job: Job, port: Plugged, found: Found | None, show: Show) -> tuple
     if found is None:
         found = steps.look_at(port.device, bridge=target.bridge)
     show.step(port.device, _what(found))
+    if node.is_hub and node.board.memory.frozen and not found.frozen:
+        show.step(
+            "heap",
+            f"a CH needs more of a {node.board.name}'s than its own code leaves: build a MicroPython with the firmware "
+            "frozen in (boards/README.md), or let another board play it",
+        )
     forget = _may_be_written(job, found)
     usb = node.on_cable and node.board.cable.kind == "usb"
     want = wanted(found, _board_json(job, node), usb=usb, library=job.library, sources=job.sources)
@@ -184,7 +190,7 @@ def _back(port: Plugged) -> Plugged | None:
     return wait_for(lambda p: (p.serial, p.vid, p.interface) == (port.serial, port.vid, 0), BACK_S)
 
 
-def _answer(job: Job, target: Target, show: Show) -> tuple[str | None, Hello | None]:
+def _answer(job: Job, target: Target) -> tuple[str | None, Hello | None]:
     """Where the board answers, and who it says that it is; both prove that they have the key."""
     node = job.node
     usb = node.on_cable and node.board.cable.kind == "usb"
@@ -220,5 +226,4 @@ def _answer(job: Job, target: Target, show: Show) -> tuple[str | None, Hello | N
             next_step="that is another board's port: hanlab ports says which is which; port in lab.toml has to be "
             f"{node.name}'s",
         )
-    show.step(cable, f"answers as {who.role}, {who.version}")
     return cable, who
