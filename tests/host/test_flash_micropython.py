@@ -220,7 +220,7 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("print('TransportError: could not enter raw repl')", "no MicroPython's REPL", "press"),
         ("print('OSError: [Errno 5] Input/output error')", "is gone: the cable", "plug it in"),
         ("print('mpremote: cp: no')", "mpremote could not do it: mpremote: cp: no", "again"),
-        ("import time; print('…', flush=True); time.sleep(60)", "said nothing for", "take its"),
+        ("import time; print('…', flush=True); time.sleep(600)", "said nothing for", "take its"),
     ],
 )
 def test_what_mpremote_refuses(
