@@ -938,6 +938,9 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'plug it in, and the same command goes on where it stopped'": Proved(
         "tests/host/test_flash.py::test_a_board_that_stays_away_is_said_and_the_same_command_goes_on"
     ),
+    "'--library FOLDER takes it from a checkout of micropython-lib; what has been done is kept'": Proved(
+        "tests/host/test_flash.py::test_a_library_that_a_pico_needs_for_its_cable"
+    ),
     "'again: what has been done is kept'": Proved(
         "tests/host/test_flash_micropython.py::test_what_mpremote_refuses"
     ),

@@ -220,6 +220,11 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("print('TransportError: could not enter raw repl')", "no MicroPython's REPL", "press"),
         ("print('OSError: [Errno 5] Input/output error')", "is gone: the cable", "plug it in"),
         ("print('mpremote: cp: no')", "mpremote could not do it: mpremote: cp: no", "again"),
+        (
+            "print('mpremote: [Errno -2] Name or service not known requesting a/usb-device-cdc')",
+            "usb-device-cdc, which a Pico needs, is not to be had from here",
+            "--library FOLDER",
+        ),
         ("import time; print('…', flush=True); time.sleep(600)", "said nothing for", "take its"),
     ],
 )

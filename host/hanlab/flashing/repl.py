@@ -23,6 +23,7 @@ LIMIT_S: Final = 60.0
 """After so long (s) without a word from mpremote something hangs."""
 _TRIES: Final = 4
 _TRY_S: Final = 0.5
+_FROM_NETWORK: Final = " requesting "
 _BUSY: Final = "failed to access"
 _PROMPT: Final = b">>> "
 _CTRL_C: Final = b"\r\x03\x02"
@@ -200,6 +201,11 @@ def _refused(device: str, output: str, *, silent_s: float) -> UsageError:
         return UsageError(
             f"{device} is no MicroPython's REPL, or what runs there takes no Ctrl-C",
             next_step="press the board's reset button, and then again; hanlab ports says what is where",
+        )
+    if _FROM_NETWORK in output:
+        return UsageError(
+            f"micropython-lib's usb-device-cdc, which a Pico needs, is not to be had from here: {last}",
+            next_step="--library FOLDER takes it from a checkout of micropython-lib; what has been done is kept",
         )
     return UsageError(
         f"mpremote could not do it: {last}",
