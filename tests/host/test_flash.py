@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ from repl_board import PICO, ReplBoard, SparePort
 from hanlab.boards.files import CHIP_PORT, firmware_files
 from hanlab.errors import HanlabError, UsageError
 from hanlab.flashing import flash as flash_module
+from hanlab.flashing import micropython, repl, steps
 from hanlab.flashing import plugged as plugged_module
-from hanlab.flashing import repl, steps
 from hanlab.flashing import wanted as wanted_module
 from hanlab.flashing.flash import Done, Job, flash
 from hanlab.flashing.look import Found
 from hanlab.flashing.plan import Plan
+from hanlab.flashing.plugged import Plugged
 from hanlab.flashing.steps import look_at
 from hanlab.keys import LabKeys
 from hanlab.lab.config import LabConfig, read_lab
@@ -205,6 +207,41 @@ def test_a_flash_that_keeps_nothing(
         flash(Job(lab, lab.node("PPMID"), LabKeys(1), board.device), Shown())
     assert wrong.value.next_step.startswith("again")
     assert "main.py" not in look_at(board.device, bridge=False).files
+
+
+def test_micropython_itself_comes_first(
+    board: ReplBoard, lab: LabConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A board whose MicroPython is too old gets the file's, then the firmware; another lab's gets neither."""
+    board.close()
+    (tmp_path / "other").mkdir()
+    boards = [ReplBoard(tmp_path / "other", facts=(PICO[0], (1, 20, 0), *PICO[2:]))]
+    put = "import os;os.mkdir('/hanlab');open('/hanlab/board.json','w').write(%r)"
+    installed: list[bool] = []
+
+    def install(
+        file: Path, facts: object, port: Plugged, tell: object, *, running: bool
+    ) -> Plugged:
+        installed.append(running)
+        boards[-1].close()
+        boards.append(ReplBoard(tmp_path / "other"))
+        return Plugged(boards[-1].device)
+
+    monkeypatch.setattr(micropython, "check_file", lambda file, facts: None)
+    monkeypatch.setattr(micropython, "install", install)
+    job = Job(lab, lab.node("PPMID"), LabKeys(1), boards[0].device, micropython=tmp_path)
+    try:
+        theirs = json.dumps({"eui": "00db120000000001", "role": "device", "wan": {"key": "11"}})
+        repl.run(boards[0].device, [["exec", put % theirs]])
+        with pytest.raises(UsageError, match="another lab's"):
+            flash(job, Shown())
+        assert not installed
+        flash(dataclasses.replace(job, force=True), Shown())
+        assert installed == [True]
+        boards[-1].wait_for_reset(1)
+        assert "main.py" in look_at(boards[-1].device, bridge=False).files
+    finally:
+        boards[-1].close()
 
 
 def test_a_library_that_a_pico_needs_for_its_cable(

@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -237,6 +238,50 @@ def test_what_mpremote_refuses(
     with pytest.raises(UsageError, match=says) as wrong:
         repl.run(str(tmp_path), [["reset"]], limit_s=0.6)
     assert wrong.value.next_step.startswith(step)
+
+
+class Bridge:
+    """An ESP32 behind a USB bridge: EN is low while RTS is on and DTR is not; its REPL listens after a reset alone."""
+
+    def __init__(self) -> None:
+        self.lines = {"dtr": True, "rts": True}
+        self.low = self.reset = False
+        self.heard = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in ("dtr", "rts"):
+            object.__setattr__(self, name, value)
+            return
+        self.lines[name] = bool(value)
+        low = self.lines["rts"] and not self.lines["dtr"]
+        self.reset = self.reset or (self.low and not low)
+        self.low = low
+
+    def write(self, octets: bytes) -> None:
+        self.heard += octets
+
+    def read(self, size: int) -> bytes:
+        return b"\r\n>>> " if self.reset and b"\x03" in self.heard else b""
+
+
+def test_an_esp32_is_reset_to_have_its_repl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its firmware has the REPL's pins; for half a second after a reset Ctrl-C keeps them."""
+    bridge = Bridge()
+    monkeypatch.setattr("hanlab.flashing.repl.serial.serial_for_url", lambda *a, **more: bridge)
+    clock = iter(range(10_000))
+    monkeypatch.setattr("hanlab.flashing.repl.time.monotonic", lambda: next(clock) / 10)
+    monkeypatch.setattr("hanlab.flashing.repl.time.sleep", lambda seconds: None)
+    with pytest.raises(UsageError, match="no MicroPython answers Ctrl-C"):
+        repl.wake("/dev/ttyACM0", bridge=False)
+    assert not bridge.reset
+    repl.wake("/dev/ttyUSB0", bridge=True)
+    assert bridge.reset
+    assert bridge.lines == {"dtr": False, "rts": False}, "closing the port resets nothing"
 
 
 def test_which_port_where_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:

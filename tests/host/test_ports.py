@@ -17,7 +17,7 @@ from repl_board import ReplBoard, SparePort
 
 from hanlab.cli.ports import run
 from hanlab.errors import HanlabError, UsageError
-from hanlab.flashing import asking, hello, plugged, wanted
+from hanlab.flashing import asking, hello, micropython, plugged, wanted
 from hanlab.flashing import flash as flashing
 from hanlab.flashing.flash import Done, Job
 from hanlab.flashing.plugged import Plugged, at, check_usable, holders, siblings, wait_for
@@ -248,6 +248,21 @@ def test_the_command(
     ports = json.loads(capsys.readouterr().out)["ports"]
     assert [p["port"] for p in ports] == ["/dev/ttyACM0", "/dev/ttyUSB0"]
     assert ports[0]["hanlab"]["eui"] == "00-DB-12-34-56-78-90-A4"
+
+
+def test_a_board_in_bootsel_mode(
+    listed: list[SimpleNamespace],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "INFO_UF2.TXT").write_text("UF2 Bootloader v1.0\nBoard-ID: RP2350\n")
+    monkeypatch.setattr(micropython, "_mounted", lambda: [tmp_path, tmp_path / "usb-stick"])
+    run(ble=False, as_json=False)
+    assert "RP2350 in BOOTSEL mode: hanlab flash" in " ".join(capsys.readouterr().out.split())
+    run(ble=False, as_json=True)
+    drive = {"drive": str(tmp_path), "chip": "RP2350"}
+    assert json.loads(capsys.readouterr().out) == {"ports": [], "bootsel": [drive]}
 
 
 def test_boards_by_ble(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

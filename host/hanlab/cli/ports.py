@@ -10,6 +10,7 @@ from rich.console import Console
 
 from hanlab.cli.show import console, say
 from hanlab.flashing.asking import Answer, ask
+from hanlab.flashing.micropython import drives
 from hanlab.flashing.plugged import Plugged, forbidden, holders, plugged
 from hanlab.wan.ble_port import find_ble
 
@@ -20,14 +21,23 @@ def run(*, ble: bool, as_json: bool) -> None:
         _run_ble(as_json=as_json)
         return
     ports = plugged()
-    answers = _ask_all(ports)
+    answers, bootsel = _ask_all(ports), drives()
     if as_json:
-        print(json.dumps({"ports": [_as_json(port, answers[port.device]) for port in ports]}))
+        found = [_as_json(port, answers[port.device]) for port in ports]
+        there = [{"drive": str(drive), "chip": chip} for drive, chip in bootsel.items()]
+        print(json.dumps({"ports": found, "bootsel": there}))
         return
     out = console()
     for port in ports:
         say(out, port.device, _sentence(port, answers[port.device]), "green")
-    if not ports:
+    for drive, chip in bootsel.items():
+        say(
+            out,
+            str(drive),
+            f"{chip} in BOOTSEL mode: hanlab flash --micropython FILE.uf2 puts MicroPython on it",
+            "green",
+        )
+    if not (ports or bootsel):
         say(out, "no board", "nothing is at this computer's USB", "yellow")
         out.print(
             "  next: plug one in; a new board shows up once MicroPython is on it", soft_wrap=True
