@@ -815,13 +815,13 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'check the wire, and that the board has power'": Proved(
         "tests/host/test_causes.py::test_every_frame_lost_between_laptop_and_ch"
     ),
-    '"its firmware is not this hanlab\'s: hanlab provision makes a folder of what goes on it"': NotRun(
+    "\"its firmware is not this hanlab's, an older one perhaps: hanlab flash puts this one's on it\"": NotRun(
         "a board with other firmware"
     ),
     "'check the wire and its power, and run it again: it goes on where it stopped'": Proved(
         "tests/bench/test_links.py::test_update_completes_when_a_wire_is_pulled_for_30_s"
     ),
-    '"see who else is on its wire; a board with another hanlab\'s firmware, or provisioned by another lab meanwhile, needs what hanlab provision makes"': NotRun(
+    '"see who else is on its wire; a board with another hanlab\'s firmware, or of another lab meanwhile, needs hanlab flash"': NotRun(
         "somebody else on the wire: tests/bench/test_strangers.py"
     ),
     "f'{url} is no serial port: {there}'": Proved(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from hanlab.boards.files import write_files
+from hanlab.cli.hints import say_next
 from hanlab.cli.show import console, say
 from hanlab.duis.foreign_pki import Imported, import_pki
 from hanlab.duis.pki import Pki, provision
@@ -63,9 +63,9 @@ def run(
             f"{place}: what goes on the board",
             "green",
         )
-    for place in boards:
-        command = f"mpremote connect REPL fs cp -r {shlex.quote(str(place))}/. : + reset"
-        out.print(f"  next: {command}", soft_wrap=True)
+    for node in config.nodes if boards else ():
+        if node.is_real:
+            say_next(out, f"hanlab flash REPL --as {node.name}", lab)
     _say_ports(out, config)
     if boards:
         out.print("  REPL is the port of that board's USB", soft_wrap=True)

@@ -154,7 +154,7 @@ class WanClient:
             if not new or new[0] in whole:
                 raise WanError(
                     f"the board says that it has more {field} than {len(whole)}, and does not tell them",
-                    next_step="its firmware is not this hanlab's: hanlab provision makes a folder of what goes on it",
+                    next_step="its firmware is older than this hanlab: hanlab flash puts this one's on it",
                 )
             whole += new
             more = getattr(page, "more", False)

@@ -232,8 +232,8 @@ class Exchange:
         if others := self.counters.unproved - unproved:
             return NoAnswer(
                 f"{what}; {others:,} answers were not the board's: they had no seal made with its key",
-                next_step="see who else is on its wire; a board with another hanlab's firmware, or provisioned by "
-                "another lab meanwhile, needs what hanlab provision makes",
+                next_step="see who else is on its wire; a board with another hanlab's firmware, or of another "
+                "lab meanwhile, needs hanlab flash",
             )
         return NoAnswer(
             what,
