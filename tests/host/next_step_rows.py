@@ -815,7 +815,7 @@ ROWS: Mapping[str, Walk | Lab | Mended | Proved | NotRun] = {
     "'check the wire, and that the board has power'": Proved(
         "tests/host/test_causes.py::test_every_frame_lost_between_laptop_and_ch"
     ),
-    "\"its firmware is not this hanlab's, an older one perhaps: hanlab flash puts this one's on it\"": NotRun(
+    '"its firmware is older than this hanlab: hanlab flash puts this one\'s on it"': NotRun(
         "a board with other firmware"
     ),
     "'check the wire and its power, and run it again: it goes on where it stopped'": Proved(
