@@ -156,6 +156,27 @@ def test_a_radio_is_where_its_board_last_sent_from() -> None:
     assert homes.heard()["b"] == [data(5, 0, OTHER)], "and no longer where it was"
 
 
+def test_what_is_forged_on_a_cable_makes_no_board_deaf() -> None:
+    damaged = data(0, 9)[:-2] + b"\0\0"
+    for board, forged in (
+        ("b", damaged),
+        ("b", data(0, 77, 0x1234)),  # of a PAN that is none of this lab's
+        ("b", data(1, 0)),  # its CH's own, recorded
+        ("a", data(1, 5)),
+    ):
+        homes = Homes()
+        getattr(homes, board).send(forged)
+        homes.run()
+        homes.c.send(
+            data(1, 0, HOME)
+        )  # what is for the device, and for the CH: who acknowledges it?
+        homes.d.send(data(0, 1, HOME))
+        homes.run()
+        lanes = homes.air.lanes
+        assert [lanes[way].counters.delivered for way in (("c", "b"), ("d", "a"))] == [1, 1]
+        assert not {("c", "a"), ("d", "b")} & set(lanes), forged
+
+
 def test_what_is_busy_in_one_home_is_no_delay_in_another() -> None:
     """The same octets at the same microseconds, whatever happens next door."""
 

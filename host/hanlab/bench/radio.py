@@ -37,6 +37,8 @@ MAX_BE: Final = 5
 MAX_RETRIES: Final = 3
 """macMaxFrameRetries."""
 MAX_PSDU: Final = 127
+COORDINATOR: Final = 0
+"""A CH's short address."""
 ACK_OCTETS: Final = 5
 ACK_US: Final = (PHY_OCTETS + ACK_OCTETS) * OCTET_US
 ACK_WAIT_US: Final = 54 * SYMBOL_US
@@ -112,10 +114,13 @@ class Air:
         self._stations: list[_Station] = []
         self._in_pan: defaultdict[int | None, list[_Station]] = defaultdict(list)
         self._captures: list[Capture] = []
+        self._pans: set[int | None] = set()
+        """In which there was a board from the start."""
 
     def attach(self, board: Radioed, pan: int | None = None, address: int | None = None) -> None:
         """Give `board` a radio: in that PAN, with that short `address`, until the board sends as another."""
         self._stations.append(_Station(self, board, address))
+        self._pans.add(pan)
         self.move(self._stations[-1], pan)
 
     def move(self, station: _Station, pan: int | None) -> None:
@@ -124,6 +129,10 @@ class Air:
             self._in_pan[station.pan].remove(station)
         self._in_pan[pan].append(station)
         station.enter(pan)
+
+    def has(self, pan: int | None) -> bool:
+        """It is one of this lab's."""
+        return pan in self._pans
 
     def impair(self, impairments: Impairments) -> None:
         """From now on it is that bad, each way between two boards."""
@@ -262,7 +271,7 @@ class _Station:
         while (end := self._coded.find(0)) >= 0:
             psdu = cobs_decode(bytes(self._coded[:end]))
             del self._coded[: end + 1]
-            if psdu is None or not 5 <= len(psdu) <= MAX_PSDU:
+            if psdu is None or not 5 <= len(psdu) <= MAX_PSDU or not _is_intact(psdu):
                 self.rejected += 1
                 continue
             frame = _Frame(psdu)
@@ -273,8 +282,14 @@ class _Station:
             self.rejected += 1
 
     def _learn(self, frame: _Frame, when: int) -> None:
+        """Where it is now. Whoever gets at a board's cable may send anything, and the board would be deaf from then on
+        if that counted: so a CH is where it was put, and a device a device, in a PAN of this lab."""
         header = frame.header
-        if isinstance(header.sender, int):
+        if (
+            isinstance(header.sender, int)
+            and COORDINATOR not in (header.sender, self.address)
+            and self._air.has(header.sender_pan)
+        ):
             self.address = header.sender
             if header.sender_pan != self.pan:
                 self._air.move(self, header.sender_pan)
@@ -309,8 +324,12 @@ class _Station:
 
     def hear_checked(self, when: int, psdu: bytes) -> None:
         """As `hear`, for what may be damaged: the radio drops it by its FCS."""
-        if len(psdu) > 2 and fcs16(psdu[:-2]) == struct.unpack_from("<H", psdu, len(psdu) - 2)[0]:
+        if _is_intact(psdu):
             self.hear(when, psdu)
+
+
+def _is_intact(psdu: bytes) -> bool:
+    return len(psdu) > 2 and fcs16(psdu[:-2]) == struct.unpack_from("<H", psdu, len(psdu) - 2)[0]
 
 
 def _ack(sequence: int) -> bytes:
