@@ -232,6 +232,22 @@ def test_a_port_has_one_user(adapter: Adapter) -> None:
         SerialPort(str(adapter.path), 115_200, runner.get_loop()).close()
 
 
+def test_a_port_that_takes_nothing_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board that hangs: a long queue, each piece with a patience of its own, would hold Ctrl-C up for minutes."""
+    monkeypatch.setattr("hanlab.wan.serial_port.WRITE_S", 0.1)
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    loop = asyncio.new_event_loop()
+    port = SerialPort(os.ttyname(theirs), 115_200, loop)
+    for _ in range(50):
+        port.write(bytes(8192))
+    port.close()
+    assert port._unsent.qsize() > 40
+    loop.close()
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_a_port_behind_tcp() -> None:
     """As ser2net and other device servers give it."""
     with socket.create_server(("127.0.0.1", 0)) as server, asyncio.Runner() as runner:

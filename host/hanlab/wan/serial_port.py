@@ -154,9 +154,13 @@ class SerialPort:
 
     def _write(self) -> None:
         while (octets := self._unsent.get()) is not None:
-            # gone: the reading thread sees to it; TypeError: it does so this very moment
-            with suppress(OSError, TypeError):
+            try:
                 self._serial.write(octets)
+            except serial.SerialTimeoutException:
+                if self._closing.is_set():
+                    return  # whoever closes it need not wait as long for each of the others
+            except (OSError, TypeError):
+                pass  # gone: the reading thread sees to it; TypeError: it does so this very moment
 
 
 @dataclass(frozen=True)
