@@ -123,6 +123,7 @@ def test_a_port_that_comes_back_under_another_name(
         adapter.send(b"before")
         assert runner.run(read(ours, 6)) == b"before"
         adapter.pull_out()
+        adapter.path.unlink()  # the next PTY may have the same number
         other = Adapter(tmp_path / "elsewhere")
         other.put_in()
         there[:] = [
