@@ -203,7 +203,6 @@ def _timed(command: list[str]) -> float:
 
 def main() -> None:
     out = console()
-    out.width = max(out.width, 120)
     table = Table(box=None)
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -214,6 +213,7 @@ def main() -> None:
             missed |= not figure.ok
             sign = ("✓ " if figure.ok else "✗ ") + figure.limit if figure.limit else ""
             table.add_row(figure.what, figure.value, sign)
+    out.width = max(out.width, out.measure(table, options=out.options.update(width=400)).maximum)
     out.print(f"{find_vm()}, Python {sys.version.split()[0]}")
     out.print(table)
     sys.exit(1 if missed else 0)
