@@ -154,14 +154,14 @@ def commands() -> Iterator[Figure]:
 
 
 def the_homes() -> Iterator[Figure]:
-    for number, limit in ((20, 20), (100, 1)):
+    for number, limit in ((20, "over 20 times"), (100, "faster than real time")):
         run = homes.update(number)
         yield Figure(
             f"{number} homes at once, 128 KiB each by 11.1 and 11.3",
             f"{run.wall_s:.0f} s wall ({run.cpu_s:.0f} s of processors), "
             f"{run.speed:.0f} times their {run.virtual_s:.0f} s",
-            f"over {limit} times" if limit > 1 else "faster than real time",
-            run.speed > limit,
+            limit,
+            run.speed > 20 and (number == 20 or run.wall_s < run.virtual_s),
         )
     yield Figure(
         f"memory of {2 * number} VMs and the host",
