@@ -161,7 +161,7 @@ def the_homes() -> Iterator[Figure]:
             f"{run.wall_s:.0f} s wall ({run.cpu_s:.0f} s of processors), "
             f"{run.speed:.0f} times their {run.virtual_s:.0f} s",
             limit,
-            run.speed > 20 and (number == 20 or run.wall_s < run.virtual_s),
+            run.speed > 20 if number == 20 else run.wall_s < run.virtual_s,
         )
     yield Figure(
         f"memory of {2 * number} VMs and the host",

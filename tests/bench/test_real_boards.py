@@ -157,6 +157,7 @@ def test_what_is_wrong_at_a_cable_is_said(open_real: OpenReal, tmp_path: Path) -
 def test_one_real_board_among_emulated_ones(open_real: OpenReal, real: str) -> None:
     lab = open_real("seed", real)
     assert set(lab.desk.boards) == {"hub", "PPMID"} - {real}
+    assert all(board.running for board in lab.desk.boards.values()), "the real one does not wait"
     assert update(lab, make_image(2048)) == "IHDAE06"
     emulated = lab.device("PPMID" if real == "hub" else "hub")
     lab.power_cycle(emulated)

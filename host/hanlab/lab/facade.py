@@ -176,7 +176,14 @@ class Lab:
         if open_wan:
             config = dataclasses.replace(config, wan_open=True)
         folder = Path(state) if state else state_folder(file, config)
-        return cls(config, folder, pcap=Path(pcap) if pcap else None)
+        lab = cls(config, folder, pcap=Path(pcap) if pcap else None)
+        if config.is_real and lab.desk.boards:  # real ones do not wait for who is still starting
+            try:
+                lab.run(lab.all_on())
+            except BaseException:
+                lab.close()
+                raise
+        return lab
 
     @property
     def _boards(self) -> Desk:
