@@ -29,7 +29,7 @@ from hanlab.lab.desk import Desk
 from hanlab.lab.state import BOARD_KEYS
 from hanlab.s1sp.outcome import ServiceRequestFailed
 from hanlab.wan.client import WanClient
-from hanlab.wan.errors import AccessDenied
+from hanlab.wan.errors import AccessDenied, FalseBoard
 from hanlab.wan.messages import CountersRead
 
 COMMAND = [sys.executable, "-c", "from hanlab.cli import main; main()"]
@@ -145,6 +145,13 @@ def test_what_is_wrong_at_a_cable_is_said(open_real: OpenReal, tmp_path: Path) -
         assert answer.code == "E20"
         assert answer.cause
         assert f"at {ppmid} is not PPMID but 00-DB-12-34-56-78-90-A4" in answer.cause.next_step
+    ours.write_text(text.replace(ppmid, "?").replace(hub, ppmid).replace("?", hub))
+    with Lab.open(ours) as lab:
+        with pytest.raises((AccessDenied, FalseBoard)) as swapped:
+            lab.run(lab.store())
+        assert (
+            f"at {ppmid} is not hub but 00-DB-12-34-56-78-90-A4 (PPMID)" in swapped.value.next_step
+        )
     ours.write_text(text)  # its own
     with Lab.open(ours) as lab:
         assert lab.run(lab.read_firmware_version(lab.device("PPMID"))).firmware == "IHDAE05"

@@ -60,6 +60,7 @@ from hanlab.s1sp.rules import is_tested
 from hanlab.s1sp.service import S1sp
 from hanlab.s1sp.target import Target
 from hanlab.wan.client import NoAnswer, WanClient
+from hanlab.wan.errors import WanError
 from hanlab.wan.messages import (
     CountersRead,
     EventsRead,
@@ -244,8 +245,10 @@ class Lab:
         with self.while_it_runs:
             try:
                 return boards.run(request)
-            except NoAnswer as e:
+            except WanError as e:
                 explain_silence(e, self.config, self.folder)
+                for home in self.homes:  # at a CH's port may be another board
+                    explain_cable(e, boards, home.hub.eui)
                 raise
 
     def serve(
