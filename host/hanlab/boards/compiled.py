@@ -18,15 +18,6 @@ from typing import Final
 
 from hanlab.boards.vm import Vm
 
-CHIPS: Final = {
-    "RP2040": "armv6m",
-    "RP2350": "armv7emsp",
-    "ESP32": "xtensawin",
-    "ESP32S3": "xtensawin",
-    "ESP32C3": "rv32imc",
-}
-"""What mpy-cross calls the architecture of a chip."""
-
 ARCHITECTURES: Final = (
     *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
     *("xtensa", "xtensawin", "rv32imc", "rv64imc"),

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from hanlab.boards.clauses import Behaviour, behaviours, check_clauses
-from hanlab.boards.compiled import CHIPS
 from hanlab.errors import UsageError
 from hanlab.resources import boards_dir
 from hanlab.toml import parse_toml
@@ -37,6 +36,15 @@ STEPS: Final = (1, 2)
 
 CABLES: Final = ("usb", "uart")
 """What a board's own USB socket is to the firmware: a CDC interface beside the REPL's, or a bridge to a UART."""
+
+CHIPS: Final = {
+    "RP2040": "armv6m",
+    "RP2350": "armv7emsp",
+    "ESP32": "xtensawin",
+    "ESP32S3": "xtensawin",
+    "ESP32C3": "rv32imc",
+}
+"""What mpy-cross calls the architecture of a chip."""
 
 FAMILIES: Final = ("rp2", "esp32")
 """Chip families: MicroPython's names of their ports."""

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from hanlab.boards.compiled import CHIPS, compile_, compile_file
+from hanlab.boards.compiled import compile_, compile_file
+from hanlab.boards.data import CHIPS
 from hanlab.files import write_whole
 from hanlab.resources import boards_dir, firmware_dir
 

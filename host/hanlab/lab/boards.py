@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from hanlab.errors import UsageError
 from hanlab.keys import LabKeys, read_secret
@@ -20,8 +19,6 @@ from hanlab.s1sp.service import S1sp
 from hanlab.wan.auth import Credentials
 from hanlab.wan.client import PATIENCE_S, WanClient
 from hanlab.wan.framing import Link
-
-T = TypeVar("T")
 
 REAL_S: Final = 20.0
 """How long a real board that says nothing is waited for (s): a reset and a start take it 5 s at the most."""
@@ -40,7 +37,7 @@ class Port(Link, Protocol):
 
 
 class Boards(Protocol):
-    """A lab's boards, emulated or real: their WAN links by name, and the clock they live on."""
+    """A lab's boards, emulated or real: their WAN links by name."""
 
     config: LabConfig
     keys: LabKeys
@@ -52,16 +49,6 @@ class Boards(Protocol):
     @property
     def closed(self) -> Mapping[str, UsageError]:
         """Why the port of a real device cannot be opened: it is off, as far as the others know."""
-
-    @property
-    def clock_us(self) -> int: ...
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-
-    def run(self, main: Coroutine[Any, Any, T]) -> T: ...
-
-    def close(self) -> None: ...
 
 
 def lab_keys(config: LabConfig, folder: Path) -> LabKeys:
